@@ -1,0 +1,36 @@
+# Every target sets up its own environment on first use; later runs re-use it and start at once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test run check bench soak clean
+.DEFAULT_GOAL := demo
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	touch $@
+
+demo: $(STAMP)   ## five processes replay a real history, are cut in two, and heal
+	$(BIN)/gossip demo
+
+test: $(STAMP)   ## the whole test suite
+	$(BIN)/python -m pytest -m 'not soak'
+
+run: $(STAMP)    ## one node in the foreground; ARGS='--join HOST:PORT'
+	$(BIN)/gossip run $(ARGS)
+
+check: $(STAMP)  ## lint, formatting and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## measurements, printed and never asserted
+	$(BIN)/python -m tests.bench
+
+soak: $(STAMP)   ## the long runs
+	$(BIN)/python -m pytest -m soak
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

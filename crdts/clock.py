@@ -1,0 +1,61 @@
+"""Hybrid logical clock, packed into one integer.
+
+A stamp is (microseconds since the Unix epoch) * 4096 + counter, so comparing stamps is comparing integers, and the
+next stamp is simply the larger of "now" and "last + 1" (Kulkarni et al., Logical Physical Clocks, 2014, with counter
+overflow carried into the time). Stamps fit in 64 bits until the year 2112.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .errors import InvalidValue
+
+COUNTER_BITS: Final = 12
+MAX_STAMP: Final = (1 << 64) - 1
+DEFAULT_MAX_DRIFT: Final = 60.0
+"""Seconds that a remote stamp may lie ahead of our clock and still move our stamps forward."""
+
+
+def stamp_at(seconds: float) -> int:
+    """The first stamp of the instant ``seconds`` after the Unix epoch; raises `InvalidValue` outside 1970 to 2112."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidValue(f"a timestamp is a number of seconds since 1970, not {type(seconds).__name__}")
+    if not 0 <= seconds < (1 << 52) / 1_000_000:
+        raise InvalidValue("a timestamp is in seconds since 1970, between 0 and 4.5e9; divide milliseconds by 1,000")
+    return int(seconds * 1_000_000) << COUNTER_BITS
+
+
+def seconds_of(stamp: int) -> float:
+    """The instant of ``stamp`` in seconds since the Unix epoch."""
+    return (stamp >> COUNTER_BITS) / 1_000_000
+
+
+class HybridClock:
+    """Gives stamps that always grow, and grow past every stamp seen from elsewhere that is not absurdly far ahead."""
+
+    __slots__ = ("_last", "_max_drift", "_now", "refused")
+
+    def __init__(self, now: Callable[[], float] = time.time, *, max_drift: float = DEFAULT_MAX_DRIFT) -> None:
+        """``now`` returns seconds since the Unix epoch; ``max_drift`` is in seconds."""
+        self._now = now
+        self._max_drift = max_drift
+        self._last = 0
+        self.refused = 0
+        """How many stamps were too far ahead to follow."""
+
+    def tick(self) -> int:
+        """A new stamp, larger than every one given or followed before."""
+        wall = int(self._now() * 1_000_000) << COUNTER_BITS
+        self._last = wall if wall > self._last else self._last + 1
+        return self._last
+
+    def observe(self, stamp: int) -> bool:
+        """Follow a stamp from elsewhere; return False (and count) if it is more than ``max_drift`` ahead."""
+        if stamp <= self._last:
+            return True
+        if stamp > int((self._now() + self._max_drift) * 1_000_000) << COUNTER_BITS:
+            self.refused += 1
+            return False
+        self._last = stamp
+        return True

@@ -1,0 +1,170 @@
+"""Causal context: which dots have been processed.
+
+Per replica the seqs are one sorted flat list of half-open bounds ``[start, stop, start, stop, ...]``. The version
+vector is its first range when that starts at 1, the dot cloud is all further ranges; holding both in one list means
+no code ever has to move a dot from one to the other, and a run of a million dots costs as much as one.
+(Almeida, Shoker, Baquero: Delta State Replicated Data Types, 2018; the ranges are as in QUIC's ACK frames.)
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+Dot: TypeAlias = tuple[str, int]
+"""(replica id, seq): names one event. Seqs count 1, 2, 3, ... without gaps."""
+
+DotRange: TypeAlias = tuple[str, int, int]
+"""(replica id, start, stop): the dots start, start + 1, ..., stop - 1 of one replica."""
+
+
+class Context:
+    """A set of dots, compact when they are nearly contiguous.
+
+    Equality, `covers` and `missing_from` are by content. Mutating methods return nothing or say whether anything was
+    new; take a `copy()` before handing a context to somebody who keeps it.
+    """
+
+    __slots__ = ("_bounds",)
+
+    def __init__(self, prefixes: Mapping[str, int] | None = None) -> None:
+        """Start empty, or with the dots 1 to n of each replica in ``prefixes``."""
+        self._bounds: dict[str, list[int]] = {}
+        for replica, last in (prefixes or {}).items():
+            if last > 0:
+                self._bounds[replica] = [1, last + 1]
+
+    @classmethod
+    def of(cls, ranges: Iterable[DotRange]) -> "Context":
+        """Build a context from dot ranges in any order, overlapping or not."""
+        context = cls()
+        for replica, start, stop in ranges:
+            context.add_range(replica, start, stop)
+        return context
+
+    def __contains__(self, dot: Dot) -> bool:
+        return self.contains(*dot)
+
+    def contains(self, replica: str, seq: int) -> bool:
+        bounds = self._bounds.get(replica)
+        return bounds is not None and bool(bisect_right(bounds, seq) & 1)
+
+    def add(self, replica: str, seq: int) -> bool:
+        """Add one dot; return False if it was there."""
+        bounds = self._bounds.get(replica)
+        if bounds is None:
+            self._bounds[replica] = [seq, seq + 1]
+            return True
+        if bounds[-1] == seq:  # the next one in order: by far the usual case
+            bounds[-1] = seq + 1
+            return True
+        if bisect_right(bounds, seq) & 1:
+            return False
+        self._splice(bounds, seq, seq + 1)
+        return True
+
+    def add_range(self, replica: str, start: int, stop: int) -> None:
+        """Add the dots ``start`` up to but not including ``stop``."""
+        if start < stop:
+            bounds = self._bounds.get(replica)
+            if bounds is None:
+                self._bounds[replica] = [start, stop]
+            else:
+                self._splice(bounds, start, stop)
+
+    @staticmethod
+    def _splice(bounds: list[int], start: int, stop: int) -> None:
+        # A position with an even index lies outside every range, so its bound stays; an odd one lies inside, or
+        # touches, and melts into the neighbour.
+        left = bisect_left(bounds, start)
+        right = bisect_right(bounds, stop)
+        bounds[left:right] = ([] if left & 1 else [start]) + ([] if right & 1 else [stop])
+
+    def update(self, other: "Context") -> None:
+        """Add every dot of ``other``."""
+        for replica, start, stop in other.ranges():
+            self.add_range(replica, start, stop)
+
+    def prefix(self, replica: str) -> int:
+        """The highest n such that all of 1 to n are in; 0 if 1 is missing. This is the version vector's entry."""
+        bounds = self._bounds.get(replica)
+        return bounds[1] - 1 if bounds is not None and bounds[0] == 1 else 0
+
+    def last(self, replica: str) -> int:
+        """The highest seq of ``replica`` that is in; 0 if none is."""
+        bounds = self._bounds.get(replica)
+        return bounds[-1] - 1 if bounds is not None else 0
+
+    def replicas(self) -> list[str]:
+        """The replica ids with at least one dot, sorted."""
+        return sorted(self._bounds)
+
+    def ranges(self) -> Iterator[DotRange]:
+        """Every maximal range, by replica id and then by seq. Do not mutate while iterating."""
+        for replica in sorted(self._bounds):
+            bounds = self._bounds[replica]
+            for i in range(0, len(bounds), 2):
+                yield replica, bounds[i], bounds[i + 1]
+
+    def missing_from(self, other: "Context") -> list[DotRange]:
+        """The dots that are in self and not in ``other``, as maximal ranges, by replica id and then by seq."""
+        missing: list[DotRange] = []
+        for replica in sorted(self._bounds):
+            mine = self._bounds[replica]
+            theirs = other._bounds.get(replica)
+            if theirs is None:
+                missing.extend((replica, mine[i], mine[i + 1]) for i in range(0, len(mine), 2))
+            elif mine != theirs:
+                missing.extend((replica, start, stop) for start, stop in _subtract(mine, theirs))
+        return missing
+
+    def covers(self, other: "Context") -> bool:
+        """Whether every dot of ``other`` is in self."""
+        return not other.missing_from(self)
+
+    def within(self, first: str, last: str) -> "Context":
+        """The part whose replica ids lie between ``first`` and ``last``, both included."""
+        part = Context()
+        part._bounds = {r: bounds[:] for r, bounds in self._bounds.items() if first <= r <= last}
+        return part
+
+    def cloud_size(self) -> int:
+        """How many ranges do not belong to a prefix: 0 when every replica's dots are contiguous from 1."""
+        return sum(len(b) // 2 - (b[0] == 1) for b in self._bounds.values())
+
+    def copy(self) -> "Context":
+        twin = Context()
+        twin._bounds = {replica: bounds[:] for replica, bounds in self._bounds.items()}
+        return twin
+
+    def __len__(self) -> int:
+        """The number of dots."""
+        return sum(sum(b[1::2]) - sum(b[0::2]) for b in self._bounds.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._bounds)
+
+    def __eq__(self, other: object) -> bool:
+        return self._bounds == other._bounds if isinstance(other, Context) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{r}:{start}-{stop - 1}" for r, start, stop in self.ranges())
+        return f"Context({parts})"
+
+
+def _subtract(mine: list[int], theirs: list[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of ``mine`` less those of ``theirs``; both flat and sorted. O(len(mine) + len(theirs))."""
+    j = 0
+    for i in range(0, len(mine), 2):
+        start, stop = mine[i], mine[i + 1]
+        while j < len(theirs) and theirs[j + 1] <= start:
+            j += 2
+        k = j
+        while k < len(theirs) and theirs[k] < stop:
+            if start < theirs[k]:
+                yield start, theirs[k]
+            start = max(start, theirs[k + 1])
+            k += 2
+        if start < stop:
+            yield start, stop

@@ -1,0 +1,65 @@
+"""A map from str to values, each key a last-writer-wins register of its own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from .base import Crdt
+from .delta import NOTHING, Delta
+from .limits import MAX_KEY_BYTES
+from .registers import stamped_value, winner, write_stamped
+from .schema import LWWMAP, name_to_bytes
+from .values import Value
+
+
+def _key(key: str) -> bytes:
+    return name_to_bytes(key, "a map key", MAX_KEY_BYTES)
+
+
+class LWWMap(Crdt):
+    """A dict that merges key by key. A delete removes what it had seen: a concurrent set survives it."""
+
+    __slots__ = ()
+    tag = LWWMAP
+
+    def set(self, key: str, value: Value, timestamp: float | None = None) -> Delta:
+        """Write ``value`` under ``key``. ``timestamp``, in seconds since 1970, replaces the clock's own stamp."""
+        return write_stamped(self._store, self._object, _key(key), value, timestamp)
+
+    def delete(self, key: str) -> Delta:
+        """Remove ``key`` as far as it was seen here; an empty delta if it is not there."""
+        place = _key(key)
+        held = self._store.kernel.at(self._object, place)
+        return self._store.write(self._object, place, None, held) if held else NOTHING
+
+    def get(self, key: str, default: Any = None) -> Any:
+        held = self._store.kernel.at(self._object, _key(key))
+        return stamped_value(winner(held)) if held else default
+
+    def __getitem__(self, key: str) -> Any:
+        held = self._store.kernel.at(self._object, _key(key))
+        if not held:
+            raise KeyError(key)
+        return stamped_value(winner(held))
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.encode("utf-8", "replace") in self._store.kernel.keys(self._object)
+
+    def __len__(self) -> int:
+        return len(self._store.kernel.keys(self._object))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self) -> list[str]:
+        """The keys now, in no particular order."""
+        return [key.decode() for key in self._store.kernel.keys(self._object)]
+
+    def values(self) -> list[Any]:
+        return [stamped_value(winner(held)) for held in self._store.kernel.keys(self._object).values()]
+
+    def items(self) -> list[tuple[str, Any]]:
+        places = self._store.kernel.keys(self._object).items()
+        return [(key.decode(), stamped_value(winner(held))) for key, held in places]
+
+    def value(self) -> dict[str, Any]:
+        return dict(self.items())

@@ -1,0 +1,171 @@
+"""Plain values in, canonical bytes out, and back, strictly.
+
+A value is None, bool, int, float, str, bytes, a list or tuple of values, or a dict from str to values. Its identity
+is its canonical encoding (RFC 8949 section 4.2.3, length-first deterministic CBOR), because in Python
+``1 == True == 1.0`` and ``nan != nan``, which would make set elements merge or multiply. Lists and tuples are one
+type here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias, cast
+
+import cbor2
+
+from .errors import InvalidValue, UnsupportedType
+from .limits import MAX_DEPTH, MAX_INT, MAX_KEY_BYTES, MAX_VALUE_BYTES, MIN_INT
+
+Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | tuple[Value, ...] | dict[str, Value] | None"
+
+
+def encode_value(value: Value) -> bytes:
+    """Return the canonical bytes of ``value``.
+
+    Raises `UnsupportedType` (a TypeError) for any other type, and `InvalidValue` (a ValueError) for an integer beyond
+    64 bits, nesting deeper than `MAX_DEPTH`, text that is not valid Unicode, or more than `MAX_VALUE_BYTES` bytes.
+    """
+    kind = type(value)
+    # Scalars skip canonical mode: it is several times slower and only changes floats and dict order.
+    if kind is str or kind is bytes:
+        if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]  # kind says it has a length
+            raise _too_long(len(value))  # type: ignore[arg-type]
+        try:
+            encoded = cbor2.dumps(value)
+        except (UnicodeEncodeError, cbor2.CBOREncodeError):
+            raise InvalidValue("text with lone surrogates cannot be encoded; replace them first") from None
+    elif kind is int:
+        _check_int(cast(int, value))
+        return cbor2.dumps(value)
+    elif value is None or kind is bool:
+        return cbor2.dumps(value)
+    else:
+        _check(value, MAX_DEPTH)
+        try:
+            encoded = cbor2.dumps(value, canonical=True)
+        except (UnicodeEncodeError, cbor2.CBOREncodeError):
+            raise InvalidValue("text with lone surrogates cannot be encoded; replace them first") from None
+    if len(encoded) > MAX_VALUE_BYTES:
+        raise _too_long(len(encoded))
+    return encoded
+
+
+def encode_key(value: Value) -> bytes:
+    """Return the canonical bytes of a set element; the same as `encode_value` with the bound `MAX_KEY_BYTES`."""
+    encoded = encode_value(value)
+    if len(encoded) > MAX_KEY_BYTES:
+        raise InvalidValue(
+            f"a set element may take {MAX_KEY_BYTES} bytes encoded, this one takes {len(encoded)}; "
+            "keep the long part in a map and its key in the set"
+        )
+    return encoded
+
+
+def decode_value(data: bytes) -> Any:
+    """Return the value whose canonical bytes are ``data``; the inverse of `encode_value`, for bytes it made."""
+    return _loads(data)
+
+
+def decode_element(data: bytes) -> Any:
+    """Like `decode_value`, with lists as tuples, so that elements are hashable wherever they can be."""
+    value = _loads(data)
+    return _freeze(value) if type(value) is list else value
+
+
+def check_canonical(data: bytes) -> None:
+    """Raise ValueError unless ``data`` is exactly what `encode_value` makes of some value. For untrusted bytes."""
+    if not data:
+        raise ValueError("empty value")
+    head = data[0]
+    if 0x60 <= head <= 0x77 and len(data) == head - 0x5F:  # short text, the usual key: no need to build anything
+        data[1:].decode()
+        return
+    try:
+        value = strict_loads(data)
+        again = encode_value(value)
+    except (UnsupportedType, InvalidValue) as error:
+        raise ValueError(str(error)) from None
+    if again != data:
+        raise ValueError("not in canonical form")
+
+
+def strict_loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+    """Decode plain CBOR data: no tags, no indefinite lengths, no duplicate or non-string keys; raises ValueError.
+
+    Trailing bytes are not noticed (cbor2 cannot tell); callers compare a re-encoding. The size of ``data`` is the
+    caller's to check first.
+    """
+    try:
+        return cbor2.loads(
+            data,
+            max_depth=max_depth,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+            semantic_decoders=_REFUSE_ALL_TAGS,
+            tag_hook=_refuse_tag,
+        )
+    except (cbor2.CBORError, UnicodeError, RecursionError, MemoryError, OverflowError) as error:
+        raise ValueError(f"not plain CBOR: {error}") from None
+
+
+def _refuse_tag(*_: object) -> Any:
+    raise ValueError("tags are refused")
+
+
+class _EveryTag(Mapping[int, Callable[..., Any]]):
+    """Maps every tag number to a refusal, so that none of cbor2's built-in tag decoders can run."""
+
+    def __getitem__(self, tag: int) -> Callable[..., Any]:
+        return _refuse_tag
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+_REFUSE_ALL_TAGS: Final = _EveryTag()
+_loads = cbor2.loads
+
+
+def _check_int(value: int) -> None:
+    if not MIN_INT <= value <= MAX_INT:
+        raise InvalidValue("an integer must be between -2**64 and 2**64 - 1; share larger ones as text")
+
+
+def _check(value: object, depth: int) -> None:
+    """Walk ``value`` before it reaches the encoder, which would die on very deep nesting instead of raising."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None or kind is float or kind is bytes:
+        return
+    if kind is int:
+        _check_int(cast(int, value))
+    elif kind is list or kind is tuple:
+        if not depth:
+            raise _too_deep()
+        for item in cast("list[object]", value):
+            _check(item, depth - 1)
+    elif kind is dict:
+        if not depth:
+            raise _too_deep()
+        for key, item in cast("dict[object, object]", value).items():
+            if type(key) is not str:
+                raise UnsupportedType(f"dict keys must be str, not {type(key).__name__}")
+            _check(item, depth - 1)
+    else:
+        raise UnsupportedType(
+            f"{kind.__module__}.{kind.__qualname__} cannot be shared; use None, bool, int, float, str, bytes, "
+            "lists or tuples of those, or dicts with str keys"
+        )
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(item) for item in value) if type(value) is list else value
+
+
+def _too_long(size: int) -> InvalidValue:
+    return InvalidValue(f"a value may take {MAX_VALUE_BYTES} bytes encoded, this one takes {size}; share a reference")
+
+
+def _too_deep() -> InvalidValue:
+    return InvalidValue(f"lists and dicts may nest {MAX_DEPTH} deep")
