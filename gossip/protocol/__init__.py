@@ -1,0 +1,29 @@
+"""The protocol core: pure state machines, no I/O, no clock, no global randomness."""
+
+from .config import Config
+from .effects import Close, Effect, Notify, OpenStream, Persist, Send, Write
+from .engine import Engine
+from .identity import Address, Identity
+from .members import Member
+from .seal import Seal, new_key, parse_key, seal_for
+from .statistics import Statistics
+
+__all__ = [
+    "Address",
+    "Close",
+    "Config",
+    "Effect",
+    "Engine",
+    "Identity",
+    "Member",
+    "Notify",
+    "OpenStream",
+    "Persist",
+    "Seal",
+    "Send",
+    "Statistics",
+    "Write",
+    "new_key",
+    "parse_key",
+    "seal_for",
+]

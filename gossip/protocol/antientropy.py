@@ -1,0 +1,214 @@
+"""Anti-entropy: digests find what any two members do not share, and what is missing is sent, both ways.
+
+A digest is a hash of the causal context and a fingerprint of the live entries. Equal: nothing more to say. Unequal:
+the contexts are exchanged, in pages by replica id where they are large, and each side sends what the other lacks, in
+a few datagrams or over a stream.
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+from crdts import Context, LogTrimmed, encode_context
+
+from . import notices
+from .members import Members, Peer
+from .output import Output
+from .push import payload_budget
+from .sampling import sample_targets
+from .streams import Streams
+from .wire import HASH_BYTES, ContextPage, Digest, Message, Offer, Push, Same
+
+STRANGE_ROUNDS: Final = 3
+"""Rounds of equal events and unequal content until the states are exchanged."""
+OFFERS: Final = 3
+"""Streams offered to a member in a row before we open one ourselves."""
+HASHES_KEPT: Final = 64
+RANGE_BYTES: Final = 24
+"""Upper bound of one range of a context, encoded, its replica id apart."""
+URGENT_INTERVAL: Final = 0.01
+"""Seconds between two rounds of urgent digests at least."""
+
+
+class AntiEntropy:
+    """Sends digests in turn, answers them, and sees that whatever is missing travels."""
+
+    def __init__(self, output: Output, members: Members, streams: Streams, now: float) -> None:
+        self._out = output
+        self._members = members
+        self._streams = streams
+        self._next_digest = now
+        self._urgent: float | None = None
+        self._last_urgent = float("-inf")
+        self._awaited = 0
+        self._next_ask = float("inf")
+        self._sent: dict[bytes, int] = {}
+
+    # ---- asking
+
+    def deadline(self) -> float:
+        urgent = self._urgent if self._urgent is not None else float("inf")
+        return min(self._next_digest, urgent, self._next_ask)
+
+    def tick(self, now: float) -> None:
+        if now >= self._next_digest:
+            self._next_digest = now + self._out.config.digest_interval * self._out.rng.uniform(0.9, 1.1)
+            for peer in self._members.next_to_ask(now):
+                self._send_digest(peer)
+        if self._urgent is not None and now >= self._urgent:
+            self._urgent, self._last_urgent = None, now
+            for peer in sample_targets(self._members.alive(), self._out.config.fanout, self._out.rng):
+                self._send_digest(peer)
+        if now >= self._next_ask:
+            self._ask_the_late(now)
+
+    def hurry(self, now: float) -> None:
+        """Send digests to a few members at once: there is news that a push could not carry."""
+        if self._urgent is None:
+            self._urgent = max(now, self._last_urgent + URGENT_INTERVAL)
+
+    def await_acks(self, now: float, seq: int) -> None:
+        """Somebody waits until members have our writes up to ``seq``; 0: nobody waits any more."""
+        self._awaited = seq
+        self._next_ask = now if seq else float("inf")
+
+    def _ask_the_late(self, now: float) -> None:
+        self._next_ask = now + self._out.config.ack_interval
+        late = [peer for peer in self._members.alive() if peer.acked < self._awaited]
+        for peer in late:
+            self._send_digest(peer)
+        if not late:
+            self._next_ask = float("inf")
+
+    def compare_with(self, peer: Peer) -> None:
+        """Send a digest out of turn."""
+        self._send_digest(peer)
+
+    def _send_digest(self, peer: Peer) -> None:
+        self._out.counts["digests_sent"] += 1
+        mark = self._hash()
+        self._sent[mark] = self._own_seq()
+        if len(self._sent) > HASHES_KEPT:
+            del self._sent[next(iter(self._sent))]
+        messages: list[Message] = [Digest(mark, self._out.kernel.fingerprint), *self._members.some_known(peer)]
+        self._out.send_data(peer.address, messages)
+
+    def _hash(self) -> bytes:
+        return blake2b(encode_context(self._out.kernel.context), digest_size=HASH_BYTES).digest()
+
+    def _own_seq(self) -> int:
+        return self._out.kernel.context.last(self._out.kernel.replica_id)
+
+    # ---- answering
+
+    def handle(self, now: float, peer: Peer, message: Message) -> None:
+        """Take a digest, or an answer to one, of a member at its proven address."""
+        match message:
+            case Digest():
+                self._on_digest(now, peer, message)
+            case Same():
+                self._acked(peer, self._sent.get(message.context_hash, 0))
+            case ContextPage():
+                self._on_page(now, peer, message)
+            case Offer():
+                self._streams.pull(now, peer)
+            case _:
+                pass
+
+    def _on_digest(self, now: float, peer: Peer, digest: Digest) -> None:
+        mark = self._hash()
+        if digest.context_hash != mark:
+            self._send_pages(now, peer)
+            return
+        self._acked(peer, self._own_seq())
+        self._out.send_data(peer.address, [Same(mark)])
+        if digest.fingerprint == self._out.kernel.fingerprint or self._out.kernel.prekilled:
+            peer.strange_rounds = 0
+            return
+        peer.strange_rounds += 1
+        if peer.strange_rounds >= STRANGE_ROUNDS:
+            peer.strange_rounds = 0
+            self._out.counts["fingerprint_mismatches"] += 1
+            self._out.notify(notices.FINGERPRINT_MISMATCHED, member=peer.name)
+            self._streams.open(now, peer, whole=True)
+
+    def _acked(self, peer: Peer, seq: int) -> None:
+        if seq > peer.acked:
+            peer.acked = seq
+            self._out.notify(notices.MEMBER_PROGRESSED, member=peer.name, seq=seq)
+
+    def _send_pages(self, now: float, peer: Peer) -> None:
+        pages = context_pages(self._out.kernel.context, payload_budget(self._out))
+        if len(pages) > self._out.config.max_context_pages:
+            self._out.send_data(peer.address, [Offer()])
+            return
+        datagrams = [self._out.sealed([page]) for page in pages]
+        if max(map(len, datagrams)) > self._out.config.datagram_bytes:  # one replica's dots in very many pieces
+            self._out.send_data(peer.address, [Offer()])
+            return
+        for datagram in datagrams:
+            self._out.send_sealed([peer.address], datagram)
+
+    def _on_page(self, now: float, peer: Peer, page: ContextPage) -> None:
+        mine = self._out.kernel.context
+        me = self._out.kernel.replica_id
+        if page.first <= me and (not page.stop or me < page.stop):
+            self._acked(peer, page.context.prefix(me))
+        part = mine.within(page.first, page.stop)
+        if page.answer and page.context.missing_from(part):
+            self._out.send_data(peer.address, [ContextPage(page.first, page.stop, part, answer=False)])
+        if part.missing_from(page.context):
+            known = mine.outside(page.first, page.stop)  # the page says nothing of these: leave them out
+            known.update(page.context)
+            self._bring_up_to_date(now, peer, known)
+
+    def _bring_up_to_date(self, now: float, peer: Peer, known: Context) -> None:
+        """Send what ``known`` lacks if it fits a few datagrams; else offer a stream.
+
+        The member that lacks opens it, one at a time: if we did, a newcomer would get everything from everybody.
+        """
+        if self._streams.is_open(peer):
+            return
+        datagrams, complete = [], False
+        if not self._out.kernel.prefers_state(known):
+            datagrams, complete = self._catch_up_datagrams(known)
+        if not complete:
+            peer.offers += 1
+            if peer.offers <= OFFERS:
+                self._out.send_data(peer.address, [Offer()])
+            else:  # it may not be able to reach us
+                self._streams.open(now, peer)
+        # Any prefix is valid, so a member that streams do not reach still gets ahead, a few datagrams a round.
+        if complete or (peer.offers > OFFERS and peer.streams_failed):
+            for datagram in datagrams:
+                self._out.send_sealed([peer.address], datagram)
+
+    def _catch_up_datagrams(self, known: Context) -> tuple[list[bytes], bool]:
+        """The first datagrams of what ``known`` lacks, and whether they are all of it."""
+        datagrams: list[bytes] = []
+        try:
+            for delta in self._out.kernel.deltas_since(known, payload_budget(self._out)):
+                datagram = self._out.sealed([Push(delta, 0, 0)])
+                if len(datagrams) == self._out.config.catchup_datagrams:
+                    return datagrams, False
+                if len(datagram) > self._out.config.datagram_bytes:
+                    return datagrams, False
+                datagrams.append(datagram)
+        except LogTrimmed:
+            return datagrams, False
+        return datagrams, True
+
+
+def context_pages(context: Context, max_bytes: int) -> list[ContextPage]:
+    """``context`` cut by replica id into pages that together cover every id there can be, at most one datagram each."""
+    firsts = [""]
+    size = 0
+    current = ""
+    for replica, _, _ in context.ranges():
+        cost = RANGE_BYTES + (len(replica.encode()) if replica != current else 0)
+        if size + cost > max_bytes and replica != current and size:
+            firsts.append(replica)
+            size = 0
+        current = replica
+        size += cost
+    stops = [*firsts[1:], ""]
+    return [ContextPage(f, s, context.within(f, s), answer=True) for f, s in zip(firsts, stops, strict=True)]

@@ -1,0 +1,83 @@
+"""Every setting of a node, with its trade-off, and presets for usual networks."""
+
+from dataclasses import dataclass, fields
+
+from .errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Immutable settings. Start from `lan` (the default), `wan` or `local` and `dataclasses.replace` what differs.
+
+    All nodes of a cluster interoperate whatever their settings.
+    """
+
+    fanout: int = 4
+    """Members that a new event is pushed to, by its writer and by everyone who hears of it first. More is faster and
+    survives more loss; traffic grows in proportion. A cluster of at most so many other members is sent to directly."""
+    hops: int = 6
+    """Times an event is passed on at most, counted from its writer. Events stop by themselves where they are known."""
+    push_interval: float = 0.002
+    """Seconds between two batches of pushes. Longer means fewer, fuller datagrams and later news; a write after a
+    quiet moment is always sent at once."""
+    push_buffer_bytes: int = 256 * 1024
+    """Bytes of events pushed in one batch. A burst beyond it is fetched by peers over a stream instead."""
+    datagram_bytes: int = 1200
+    """Largest datagram sent, in bytes of UDP payload. 1200 passes every network; more saves headers on a LAN."""
+    digest_interval: float = 1.0
+    """Seconds between two digests sent, each to one member. Shorter repairs lost pushes sooner, at about 200 bytes a
+    digest and its answer."""
+    catchup_datagrams: int = 32
+    """Datagrams sent to bring a peer up to date; if it lacks more, a stream is opened."""
+    max_context_pages: int = 16
+    """Datagrams one context may be paged over; a larger one is exchanged over a stream."""
+    stream_chunk_bytes: int = 64 * 1024
+    """Bytes of one frame when catching up over a stream. Larger is a little faster and stalls the loop longer."""
+    max_frame_bytes: int = 2 << 20
+    """Largest stream frame accepted. Must hold the largest value (1 MiB) and its key."""
+    max_state_bytes: int = 1 << 30
+    """Largest state accepted, summed over the frames it arrives in; it is held in memory until it is whole."""
+    max_streams: int = 8
+    """Streams open at once, either way. More bootstraps more newcomers at once, and shares the bandwidth finer."""
+    stream_timeout: float = 10.0
+    """Seconds without progress after which a stream is given up; the next digest starts another."""
+    max_members: int = 1024
+    """Members listed at most."""
+    max_candidates: int = 256
+    """Addresses heard of and not yet proven that are remembered at most."""
+    probe_misses: int = 5
+    """Digests in a row that a member may leave unanswered before it counts as failed. More tolerates more loss and
+    notices a dead member later. Failed members are tried again for ever."""
+    seed_retry: float = 0.25
+    """Seconds until a silent seed is tried again; doubles up to `seed_retry_max`."""
+    seed_retry_max: float = 10.0
+    """Seconds between tries of a seed that stays silent; they never end."""
+    ack_interval: float = 0.05
+    """Seconds between asking members again how far they are, while somebody waits in `synced`."""
+    max_held: int = 4096
+    """Messages that wait for the disk at most; further datagrams are dropped and repaired by digests."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                raise ConfigError(f"{field.name} must be a number above 0, not {value!r}")
+        if not 600 <= self.datagram_bytes <= 65_000:
+            raise ConfigError(f"datagram_bytes must be between 600 and 65,000, not {self.datagram_bytes}")
+        if self.max_frame_bytes < self.stream_chunk_bytes + 4096 or self.max_frame_bytes < (1 << 20) + 65_536:
+            raise ConfigError("max_frame_bytes must hold the largest value (1 MiB + 64 KiB) and one chunk + 4 KiB")
+
+    @classmethod
+    def lan(cls) -> "Config":
+        """One building, round trips under a millisecond, hardly any loss: the default."""
+        return cls()
+
+    @classmethod
+    def wan(cls) -> "Config":
+        """Several sites: batches a little longer, digests rarer, more patience."""
+        return cls(push_interval=0.02, digest_interval=2.0, stream_timeout=30.0, ack_interval=0.25, seed_retry=1.0)
+
+    @classmethod
+    def local(cls) -> "Config":
+        """Processes on one machine: quick to notice, as traffic costs next to nothing."""
+        return cls(digest_interval=0.2, seed_retry=0.1, seed_retry_max=2.0, ack_interval=0.02)

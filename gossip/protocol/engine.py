@@ -1,0 +1,185 @@
+"""The protocol of one node, without I/O: what happened goes in, what is to be done comes out.
+
+The Trio driver, the simulator and the tests are three callers of this one thing. Every method takes ``now``, in
+seconds of any clock that never goes back, and returns effects, to be carried out in order. Time passes only by `tick`,
+which wants to be called at `deadline`.
+"""
+
+import random
+
+from crdts import Event, Replica
+
+from . import notices
+from .antientropy import AntiEntropy
+from .config import Config
+from .effects import Effect
+from .errors import RemoteError
+from .identity import Address, Identity
+from .members import Member, Members, Peer
+from .output import Output
+from .push import Pusher
+from .seal import Seal
+from .statistics import Statistics
+from .streams import Streams
+from .wire import Push, decode_datagram
+
+
+class Engine:
+    """Composes membership, push, anti-entropy and streams over one replica. None of them knows the others' insides."""
+
+    def __init__(
+        self, identity: Identity, config: Config, rng: random.Random, replica: Replica, seal: Seal, now: float
+    ) -> None:
+        """``rng`` must be unpredictable in production: cookies and nonces come from it."""
+        self._out = Output(identity, config, rng, replica, seal)
+        self._members = Members(self._out)
+        self._pusher = Pusher(self._out, self._members)
+        self._streams = Streams(self._out, self._members, self._pusher)
+        self._antientropy = AntiEntropy(self._out, self._members, self._streams, now)
+
+    # ---- what happened
+
+    def set_seeds(self, now: float, addresses: list[Address]) -> list[Effect]:
+        """Where other nodes may be found. They are greeted until they answer, for ever."""
+        self._members.set_seeds(now, addresses)
+        return self._out.drain()
+
+    def wrote(self, now: float, events: tuple[Event, ...]) -> None:
+        """The replica made local mutations. What follows comes out of `tick`; the `deadline` has moved."""
+        self._pusher.wrote(now, events)
+
+    def receive(self, now: float, source: Address, datagram: bytes) -> list[Effect]:
+        """A datagram arrived. Nothing in it can raise: what cannot be accepted is counted, and changes nothing."""
+        self._out.counts["datagrams_received"] += 1
+        self._out.counts["datagram_bytes_received"] += len(datagram)
+        try:
+            sender, messages = decode_datagram(self._out.seal.open(datagram))
+        except RemoteError as error:
+            self._out.reject(now, error, source)
+            return self._out.drain()
+        if sender == self._out.identity.node_id:
+            self._members.recognise_self(source)
+            return self._out.drain()
+        peer = self._members.proven(sender, source)
+        if peer is not None:
+            self._members.heard(now, peer)
+        unproven_question = False
+        for message in messages:
+            if self._members.handle(now, sender, source, message, len(datagram)):
+                continue
+            if isinstance(message, Push):
+                self._on_push(now, sender, peer, message)
+            elif peer is not None:
+                self._antientropy.handle(now, peer, message)
+            unproven_question = peer is None
+        if unproven_question:
+            self._members.challenge(source, len(datagram))
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    def persisted(self, now: float, token: int) -> list[Effect]:
+        """The disk has everything up to and including the `Persist` effect of that token."""
+        self._out.persisted(token)
+        self._pusher.persisted()
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    def next_conn(self) -> int:
+        """A number for a stream that the driver accepted."""
+        return self._streams.next_conn()
+
+    def stream_opened(self, now: float, conn: int, address: Address) -> list[Effect]:
+        """A stream is connected: one that `OpenStream` asked for, or one that was accepted."""
+        self._streams.opened(now, conn, address)
+        return self._out.drain()
+
+    def stream_received(self, now: float, conn: int, data: bytes) -> list[Effect]:
+        """Bytes arrived on a stream, in any pieces."""
+        self._streams.received(now, conn, data)
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    def stream_writable(self, now: float, conn: int) -> list[Effect]:
+        """Everything written to a stream has been handed to the system."""
+        self._streams.writable(now, conn)
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    def stream_closed(self, now: float, conn: int) -> list[Effect]:
+        """A stream was closed by the other side, broke, or could not be connected."""
+        self._streams.closed(conn)
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    def await_acks(self, now: float, seq: int) -> list[Effect]:
+        """Ask members again and again how far they are, until all have our writes up to ``seq``; 0 ends it."""
+        self._antientropy.await_acks(now, seq)
+        return self._out.drain()
+
+    def leave(self, now: float) -> list[Effect]:
+        """Save what is unsaved, push what is fresh, and tell every member that we go on purpose."""
+        self._pusher.flush(now)
+        self._members.say_goodbye()
+        return self._out.drain()
+
+    # ---- time
+
+    def deadline(self) -> float:
+        """When `tick` wants to be called next, on the clock of ``now``."""
+        return min(
+            self._pusher.deadline(), self._antientropy.deadline(), self._members.deadline(), self._streams.deadline()
+        )
+
+    def tick(self, now: float) -> list[Effect]:
+        """Do what is due."""
+        self._pusher.tick(now)
+        self._members.tick(now)
+        self._antientropy.tick(now)
+        self._streams.tick(now)
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    # ---- reading
+
+    @property
+    def identity(self) -> Identity:
+        return self._out.identity
+
+    def members(self, now: float) -> list[Member]:
+        """Every other member ever met, in the order they were met."""
+        return self._members.snapshot(now)
+
+    def acked_by(self, seq: int) -> tuple[list[str], list[str]]:
+        """The names of the live members that are known to have our writes up to ``seq``, and of those that are not."""
+        alive = self._members.alive()
+        return [p.name for p in alive if p.acked >= seq], [p.name for p in alive if p.acked < seq]
+
+    def statistics(self) -> Statistics:
+        return self._out.statistics()
+
+    # ---- inside
+
+    def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
+        """Events are taken from any holder of the key, wherever it is: they are right or known already."""
+        kernel = self._out.kernel
+        refused = self._out.replica.store.clock.refused
+        known_runs = bool(push.delta.runs) and not kernel.context.covers(push.delta.context_claimed())
+        new = self._out.replica.store.merge(push.delta)
+        self._out.counts["events_new"] += len(new)
+        self._out.counts["events_known"] += len(push.delta.events) - len(new)
+        if new or known_runs:
+            self._pusher.received(now, new, push, peer, sender)
+            self._out.notify(notices.DATA_RECEIVED)
+        refused = self._out.replica.store.clock.refused - refused
+        if refused:
+            self._out.counts["stamps_refused"] += refused
+            self._out.notify(notices.STAMP_REFUSED, sender=sender.hex(), count=refused)
+
+    def _compare_where_needed(self, now: float) -> None:
+        """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
+        for peers in (self._members.to_compare, self._streams.finished_with):
+            while peers:
+                self._antientropy.compare_with(peers.pop(0))
+        if self._pusher.overflowed or self._streams.has_news:
+            self._pusher.overflowed = self._streams.has_news = False
+            self._antientropy.hurry(now)

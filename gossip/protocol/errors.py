@@ -1,0 +1,69 @@
+"""The errors of this package: local ones say *you* did wrong, remote ones say *the peer* did.
+
+Remote errors never leave the receive loop: they are counted under their reason and logged at most once a minute.
+"""
+
+from typing import ClassVar
+
+
+class GossipError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class LocalError(GossipError):
+    """The caller asked for something that cannot be. The message says what, where and how to mend it."""
+
+
+class ConfigError(LocalError, ValueError):
+    """A setting is out of range or contradicts another."""
+
+
+class KeyFormatError(LocalError, ValueError):
+    """A cluster key is not 32 bytes in base64. Make one with `gossip keygen`."""
+
+
+class NotRunning(LocalError):
+    """The node is closed, or was never started."""
+
+
+class SyncTimeout(LocalError, TimeoutError):
+    """Not everybody (or not enough members) had the data in time. The message names who is missing."""
+
+
+class DataDirInUse(LocalError):
+    """Another process runs on this data directory."""
+
+
+class RemoteError(GossipError):
+    """A peer sent what cannot be accepted. Nothing was changed by it."""
+
+    reason: ClassVar[str] = "malformed"
+    """The name it is counted under."""
+
+
+class MalformedMessage(RemoteError):
+    """Authenticated, but not a message of this protocol."""
+
+
+class Unauthentic(RemoteError):
+    """The seal is broken: another cluster's key, or altered bytes."""
+
+    reason = "unauthentic"
+
+
+class UnknownKey(RemoteError):
+    """Sealed under a key that this node does not have, or not sealed at all."""
+
+    reason = "unknown_key"
+
+
+class UnknownVersion(RemoteError):
+    """A protocol version that this node does not speak."""
+
+    reason = "unknown_version"
+
+
+class Oversized(RemoteError):
+    """Larger than the configuration allows."""
+
+    reason = "oversized"

@@ -1,0 +1,53 @@
+"""Who a node is: an id of its own, and one replica id for each of its lives. Addresses are only hints."""
+
+import random
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from .errors import ConfigError
+
+NODE_ID_BYTES: Final = 8
+MAX_NAME_BYTES: Final = 64
+
+
+class Address(NamedTuple):
+    """Where a node can be reached; prints as host:port, with brackets around an IPv6 host."""
+
+    host: str
+    """An IP address as text."""
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A node's id, its name for people, and its epoch, which grows by at least one at every start."""
+
+    node_id: bytes
+    name: str
+    epoch: int
+
+    def __post_init__(self) -> None:
+        if len(self.node_id) != NODE_ID_BYTES:
+            raise ConfigError(f"a node id is {NODE_ID_BYTES} bytes, not {len(self.node_id)}")
+        if not name_is_valid(self.name):
+            raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {self.name!r}")
+        if not 0 < self.epoch < 1 << 62:
+            raise ConfigError(f"an epoch is a positive integer, not {self.epoch}")
+
+    @classmethod
+    def fresh(cls, name: str, rng: random.Random) -> "Identity":
+        """A node that has never been before."""
+        return cls(rng.randbytes(NODE_ID_BYTES), name, 1)
+
+    @property
+    def replica_id(self) -> str:
+        """The writer's id in every dot this process makes: never used by another process, nor by a later one."""
+        return f"{self.node_id.hex()}.{self.epoch}"
+
+
+def name_is_valid(name: str) -> bool:
+    """Whether ``name`` can name a node: short, printable, nothing that upsets a terminal."""
+    return 0 < len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES and name.isprintable()

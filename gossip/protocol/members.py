@@ -1,0 +1,319 @@
+"""Who else is there: members, their proven addresses, and the addresses still to be tried.
+
+A simple failure detector for the time being: every digest is answered, so a member that leaves several in a row
+unanswered has failed; any word from it brings it back. Nobody is ever forgotten, and failed members and silent seeds
+are tried for ever, so that every partition heals by itself.
+"""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from . import notices
+from .identity import Address
+from .output import Output
+from .wire import COOKIE_BYTES, HELLO_BYTES, Challenge, Hello, Known, Leave, Message, Proof, Welcome
+
+ALIVE: Final = "alive"
+FAILED: Final = "failed"
+LEFT: Final = "left"
+
+CANDIDATE_TRIES: Final = 6
+MEMBERS_TOLD: Final = 24
+"""Members named to a newcomer in one datagram."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member as seen from here; a snapshot."""
+
+    id: str
+    name: str
+    address: Address
+    state: str
+    """``"alive"``, ``"failed"`` or ``"left"``."""
+    seconds: float
+    """How long it has been in that state."""
+    epoch: int
+    """Which of its lives this is."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """What we keep of one member."""
+
+    node_id: bytes
+    name: str
+    epoch: int
+    address: Address
+    since: float
+    state: str = ALIVE
+    unanswered: int = 0
+    """Digests sent since we last heard of it."""
+    acked: int = 0
+    """It has all of our writes up to this seq."""
+    streams_failed: int = 0
+    """Streams to it that failed, since one last succeeded."""
+    offers: int = 0
+    """Streams offered to it in a row that it did not open."""
+    strange_rounds: int = 0
+    """Digests in a row that named our events and another content."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    due: float
+    delay: float
+    tries: int = 0
+
+
+class Members:
+    """The members and how they are met."""
+
+    def __init__(self, output: Output) -> None:
+        self._out = output
+        self._peers: dict[bytes, Peer] = {}
+        self._secret = output.rng.randbytes(32)
+        self._seeds: dict[Address, _Attempt] = {}
+        self._candidates: dict[Address, _Attempt] = {}
+        self._ourselves: dict[Address, None] = {}
+        self._greeted: dict[tuple[bytes, Address], tuple[str, int]] = {}
+        self._round: list[bytes] = []
+        self.to_compare: list[Peer] = []
+        """Members met, met again or back since this was last emptied: their data may differ from ours."""
+
+    # ---- reading
+
+    def alive(self) -> list[Peer]:
+        """Members believed to be there, in the order they were met."""
+        return [peer for peer in self._peers.values() if peer.state == ALIVE]
+
+    def find(self, node_id: bytes) -> Peer | None:
+        return self._peers.get(node_id)
+
+    def proven(self, node_id: bytes, address: Address) -> Peer | None:
+        """The member of that id, if it has proven to be at that address."""
+        peer = self._peers.get(node_id)
+        return peer if peer is not None and peer.address == address else None
+
+    def snapshot(self, now: float) -> list[Member]:
+        return [
+            Member(p.node_id.hex(), p.name, p.address, p.state, max(0.0, now - p.since), p.epoch)
+            for p in self._peers.values()
+        ]
+
+    # ---- meeting
+
+    def set_seeds(self, now: float, addresses: list[Address]) -> None:
+        """Where to look for the cluster. Called again whenever names are resolved again."""
+        kept = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
+        self._seeds = {a: attempt for a, attempt in kept.items() if a not in self._ourselves}
+
+    def deadline(self) -> float:
+        """When `tick` has somebody to greet."""
+        return min((a.due for a in (*self._seeds.values(), *self._candidates.values())), default=float("inf"))
+
+    def tick(self, now: float) -> None:
+        """Greet the seeds and candidates that are due."""
+        config = self._out.config
+        met = {peer.address: None for peer in self._peers.values() if peer.state == ALIVE}
+        for address, attempt in self._seeds.items():
+            if attempt.due <= now:
+                if address in met:
+                    attempt.due, attempt.delay = now + config.seed_retry_max, config.seed_retry
+                else:
+                    self._greet(now, address, attempt)
+        for address, attempt in list(self._candidates.items()):
+            if attempt.due <= now:
+                if address in met or attempt.tries >= CANDIDATE_TRIES:
+                    del self._candidates[address]
+                else:
+                    self._greet(now, address, attempt)
+
+    def _greet(self, now: float, address: Address, attempt: _Attempt) -> None:
+        attempt.tries += 1
+        attempt.due = now + attempt.delay * self._out.rng.uniform(0.8, 1.2)
+        attempt.delay = min(attempt.delay * 2, self._out.config.seed_retry_max)
+        self._send_hello(address)
+
+    def _send_hello(self, address: Address) -> None:
+        me = self._out.identity
+        # The cookie is for an address, not yet for a node: who answers is what we want to know.
+        hello = Hello(me.name, me.epoch, self._cookie(address))
+        size = len(self._out.sealed([hello]))
+        padding = bytes(max(0, HELLO_BYTES - size))
+        self._out.send(address, [Hello(hello.name, hello.epoch, hello.cookie, padding)])
+
+    def _cookie(self, address: Address) -> bytes:
+        """Stateless: only somebody who received it at ``address`` can know it."""
+        text = f"{address[0]} {address[1]}".encode()
+        return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
+
+    def handle(self, now: float, sender: bytes, source: Address, message: Message, size: int) -> bool:
+        """Take a message about membership; return False if it is about something else."""
+        match message:
+            case Hello():
+                self._on_hello(now, sender, source, message, size)
+            case Welcome():
+                if message.echo == self._cookie(source):
+                    self._admit(now, sender, source, message.name, message.epoch)
+                    self._out.send(source, [Proof(message.cookie)])
+            case Challenge():
+                self._reply(source, [Proof(message.cookie)], size)
+            case Proof():
+                if message.echo == self._cookie(source):
+                    self._on_proof(now, sender, source)
+            case Known():
+                self._on_known(now, message)
+            case Leave():
+                self._on_leave(now, sender, source, message.epoch)
+            case _:
+                return False
+        return True
+
+    def challenge(self, source: Address, size: int) -> None:
+        """Ask an address for proof, if that takes no more bytes than it sent."""
+        self._reply(source, [Challenge(self._cookie(source))], size)
+
+    def _reply(self, source: Address, messages: list[Message], size: int) -> None:
+        """Answer an address that may be forged: never with more than it sent, or it could be used against others."""
+        if len(self._out.sealed(messages)) <= size:
+            self._out.send(source, messages)
+
+    def recognise_self(self, source: Address) -> None:
+        """A seed or candidate turned out to be this very node."""
+        self._ourselves[source] = None
+        self._seeds.pop(source, None)
+        self._candidates.pop(source, None)
+
+    def _on_hello(self, now: float, sender: bytes, source: Address, hello: Hello, size: int) -> None:
+        me = self._out.identity
+        self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))], size)
+        peer = self.proven(sender, source)
+        if peer is not None:
+            self._admit(now, sender, source, hello.name, hello.epoch)
+            return
+        self._greeted[sender, source] = (hello.name, hello.epoch)
+        if len(self._greeted) > self._out.config.max_candidates:
+            del self._greeted[next(iter(self._greeted))]
+
+    def _on_proof(self, now: float, sender: bytes, source: Address) -> None:
+        greeted = self._greeted.pop((sender, source), None)
+        if greeted is not None:
+            self._admit(now, sender, source, *greeted)
+        elif sender not in self._peers or self._peers[sender].address != source:
+            self._send_hello(source)  # it is there, and we do not know its name yet
+
+    def _admit(self, now: float, node_id: bytes, address: Address, name: str, epoch: int) -> None:
+        """A node has proven that it is at ``address``."""
+        self._candidates.pop(address, None)
+        peer = self._peers.get(node_id)
+        if peer is None:
+            if len(self._peers) >= self._out.config.max_members:
+                self._out.notify(notices.MEMBERS_FULL, member=name, limit=self._out.config.max_members)
+                return
+            peer = self._peers[node_id] = Peer(node_id, name, epoch, address, now)
+            self._out.notify(notices.MEMBER_JOINED, **_fields(peer))
+            self._introduce(peer)
+            self.to_compare.append(peer)
+            return
+        if epoch < peer.epoch or (epoch == peer.epoch and peer.state == LEFT):
+            return  # word of an earlier life, overtaken on its way
+        if peer.address != address:
+            peer.address = address
+            self._out.notify(notices.MEMBER_MOVED, **_fields(peer))
+        if epoch > peer.epoch:
+            peer.epoch, peer.name, peer.acked, peer.strange_rounds = epoch, name, 0, 0
+            self._out.notify(notices.MEMBER_RESTARTED, **_fields(peer))
+            self.to_compare.append(peer)
+        self._revive(now, peer)
+
+    def _introduce(self, newcomer: Peer) -> None:
+        """Name the others to a newcomer, and the newcomer to some of the others."""
+        others = [peer for peer in self.alive() if peer is not newcomer]
+        if len(others) > MEMBERS_TOLD:
+            others = self._out.rng.sample(others, MEMBERS_TOLD)
+        if others:
+            self._out.send(newcomer.address, [Known(tuple((p.node_id, p.address) for p in others))])
+        for peer in others:
+            self._out.send(peer.address, [Known(((newcomer.node_id, newcomer.address),))])
+
+    def some_known(self, but: Peer) -> list[Message]:
+        """One member at random, to ride on a digest, so that lists grow equal even if introductions are lost."""
+        others = [peer for peer in self.alive() if peer is not but]
+        if not others:
+            return []
+        peer = self._out.rng.choice(others)
+        return [Known(((peer.node_id, peer.address),))]
+
+    def _on_known(self, now: float, known: Known) -> None:
+        for node_id, address in known.members:
+            peer = self._peers.get(node_id)
+            if node_id == self._out.identity.node_id or (peer is not None and peer.state == ALIVE):
+                continue
+            if address in self._ourselves or address in self._candidates:
+                continue
+            if len(self._candidates) < self._out.config.max_candidates:
+                self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
+
+    def _on_leave(self, now: float, sender: bytes, source: Address, epoch: int) -> None:
+        peer = self.proven(sender, source)
+        if peer is not None and epoch >= peer.epoch and peer.state != LEFT:
+            peer.state, peer.since, peer.epoch = LEFT, now, epoch
+            self._out.notify(notices.MEMBER_LEFT, **_fields(peer))
+
+    # ---- watching
+
+    def heard(self, now: float, peer: Peer) -> None:
+        """Any authentic word of a member from its proven address."""
+        peer.unanswered = 0
+        if peer.state == FAILED:
+            self._revive(now, peer)
+
+    def _revive(self, now: float, peer: Peer) -> None:
+        peer.unanswered = 0
+        if peer.state != ALIVE:
+            peer.state, peer.since = ALIVE, now
+            self._out.notify(notices.MEMBER_RETURNED, **_fields(peer))
+            self.to_compare.append(peer)
+
+    def next_to_ask(self, now: float) -> list[Peer]:
+        """Whose turn it is to get a digest: the next of a shuffled round, and now and then a failed one."""
+        asked: list[Peer] = []
+        while len(asked) == 0 and (self._round or self._new_round()):
+            peer = self._peers[self._round.pop()]
+            if peer.state == ALIVE:
+                asked.append(peer)
+        failed = [peer for peer in self._peers.values() if peer.state == FAILED]
+        if failed and self._out.rng.random() < len(failed) / (len(self.alive()) + 1):
+            asked.append(self._out.rng.choice(failed))
+        for peer in asked:
+            self._count_question(now, peer)
+        return asked
+
+    def _new_round(self) -> bool:
+        self._round = [peer.node_id for peer in self.alive()]
+        self._out.rng.shuffle(self._round)
+        return bool(self._round)
+
+    def _count_question(self, now: float, peer: Peer) -> None:
+        peer.unanswered += 1
+        if peer.state == ALIVE and peer.unanswered > self._out.config.probe_misses:
+            peer.state, peer.since = FAILED, now
+            self._out.notify(notices.MEMBER_FAILED, **_fields(peer))
+        elif peer.unanswered > 1:
+            self._round.append(peer.node_id)  # ask a silent one again at the next turn
+
+    def say_goodbye(self) -> None:
+        """Tell every member that we leave on purpose."""
+        for peer in self.alive():
+            self._out.send(peer.address, [Leave(self._out.identity.epoch)])
+
+
+def _fields(peer: Peer) -> dict[str, object]:
+    return {
+        "member": peer.name,
+        "member_id": peer.node_id.hex(),
+        "address": str(peer.address),
+        "epoch": peer.epoch,
+    }

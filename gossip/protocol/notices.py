@@ -1,0 +1,20 @@
+"""The names of what a node reports: the events of `Notify` effects and of log lines."""
+
+from typing import Final
+
+MEMBER_JOINED: Final = "member.joined"
+MEMBER_FAILED: Final = "member.failed"
+MEMBER_RETURNED: Final = "member.returned"
+MEMBER_RESTARTED: Final = "member.restarted"
+MEMBER_MOVED: Final = "member.moved"
+MEMBER_LEFT: Final = "member.left"
+MEMBERS_FULL: Final = "members.full"
+DATA_RECEIVED: Final = "data.received"
+MEMBER_PROGRESSED: Final = "member.progressed"
+INPUT_REJECTED: Final = "input.rejected"
+STAMP_REFUSED: Final = "stamp.refused"
+STREAM_OPENED: Final = "stream.opened"
+STREAM_FINISHED: Final = "stream.finished"
+STREAM_FAILED: Final = "stream.failed"
+STATE_JOINED: Final = "state.joined"
+FINGERPRINT_MISMATCHED: Final = "fingerprint.mismatched"

@@ -1,0 +1,144 @@
+"""Where every part of the engine puts what is to be done; the one place that seals, counts and waits for the disk."""
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import Final
+
+from crdts import Delta, Event, Replica
+
+from . import notices
+from .config import Config
+from .effects import Effect, Notify, Persist, Send, Write
+from .errors import RemoteError
+from .identity import Address, Identity
+from .seal import Seal
+from .statistics import Statistics
+from .wire import Message, encode_datagram
+
+REJECT_LOG_INTERVAL: Final = 60.0
+"""Seconds between two notices of input rejected for the same reason."""
+
+
+class Output:
+    """Collects effects, and holds back what must not leave before the disk has what it tells of.
+
+    The replica is ahead of the disk between a mutation and `persisted`. Anything computed from the replica in that
+    time (an event, a context, a filler for an entry that the mutation replaced) would let a peer see what a crash can
+    still undo, so it goes through `send_data` or `write_data`, which wait for the disk. Handshakes do not.
+    """
+
+    def __init__(self, identity: Identity, config: Config, rng: random.Random, replica: Replica, seal: Seal) -> None:
+        self.identity = identity
+        self.config = config
+        self.rng = rng
+        self.replica = replica
+        self.kernel = replica.store.kernel
+        self.seal = seal
+        self.counts: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self._reject_logged: dict[str, float] = {}
+        self._effects: list[Effect] = []
+        self._held: deque[tuple[int, Effect]] = deque()
+        self._unsaved: list[Event] = []
+        self._unsaved_states: list[Delta] = []
+        self._token = 0
+        self._durable = 0
+
+    def drain(self) -> list[Effect]:
+        """What has been put here since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    # ---- to the network
+
+    def send(self, address: Address, messages: list[Message]) -> None:
+        """Send what tells nothing of the replica, at once."""
+        self._release(Send(address, self.sealed(messages)))
+
+    def send_data(self, address: Address, messages: list[Message]) -> None:
+        """Send what tells of the replica, as soon as the disk has it."""
+        self.send_sealed([address], self.sealed(messages))
+
+    def send_sealed(self, addresses: Iterable[Address], datagram: bytes) -> None:
+        """Like `send_data`, for one datagram that several members get."""
+        for address in addresses:
+            if len(self._held) < self.config.max_held:
+                self._after_disk(Send(address, datagram))
+            else:
+                self.counts["held_dropped"] += 1
+
+    def write_data(self, conn: int, data: bytes) -> None:
+        """Write to a stream as soon as the disk has what ``data`` tells of. Streams pace themselves: never dropped."""
+        self._after_disk(Write(conn, data))
+
+    def emit(self, effect: Effect) -> None:
+        """Any effect that tells nothing of the replica, behind what is waiting for the disk on the same stream."""
+        self._after_disk(effect)
+
+    def sealed(self, messages: list[Message]) -> bytes:
+        """``messages`` as the bytes of one datagram."""
+        return self.seal.seal(encode_datagram(self.identity.node_id, messages), self.rng)
+
+    # ---- to the disk
+
+    def unsaved(self, events: Iterable[Event]) -> None:
+        """Events that were applied and not yet handed to the disk."""
+        self._unsaved.extend(events)
+
+    def unsaved_state(self, state: Delta) -> None:
+        """A state that was joined and not yet handed to the disk."""
+        self._unsaved_states.append(state)
+
+    def save(self) -> int:
+        """Hand everything unsaved to the disk; return the token that will be reported when it is there."""
+        if self._unsaved or self._unsaved_states:
+            self._token += 1
+            self._effects.append(Persist(self._token, tuple(self._unsaved), tuple(self._unsaved_states)))
+            self._unsaved, self._unsaved_states = [], []
+        return self._token
+
+    def persisted(self, token: int) -> None:
+        """The disk has everything up to ``token``; release what waited for it."""
+        self._durable = max(self._durable, token)
+        while self._held and self._held[0][0] <= self._durable:
+            self._release(self._held.popleft()[1])
+
+    def is_durable(self, token: int) -> bool:
+        return token <= self._durable
+
+    def _after_disk(self, effect: Effect) -> None:
+        token = self.save()
+        if self._durable < token:
+            self._held.append((token, effect))
+        else:
+            self._release(effect)
+
+    def _release(self, effect: Effect) -> None:
+        if isinstance(effect, Send):
+            self.counts["datagrams_sent"] += 1
+            self.counts["datagram_bytes_sent"] += len(effect.data)
+        self._effects.append(effect)
+
+    # ---- to people
+
+    def notify(self, event: str, **fields: object) -> None:
+        self._effects.append(Notify(event, fields))
+
+    def reject(self, now: float, error: RemoteError, source: Address) -> None:
+        """Count refused input under its reason, and tell of it at most once a minute."""
+        reason = error.reason
+        self.rejected[reason] += 1
+        logged = self._reject_logged.get(reason)
+        if logged is None or now - logged >= REJECT_LOG_INTERVAL:
+            self._reject_logged[reason] = now
+            self.notify(
+                notices.INPUT_REJECTED,
+                reason=reason,
+                detail=str(error),
+                source=str(source),
+                count=self.rejected[reason],
+            )
+
+    def statistics(self) -> Statistics:
+        return Statistics(**self.counts, rejected=dict(self.rejected))

@@ -1,0 +1,36 @@
+"""What a node has done so far, in numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts since the start; a snapshot."""
+
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
+    datagram_bytes_sent: int = 0
+    """UDP payload; the network adds 28 bytes (IPv4) or 48 (IPv6) to each datagram."""
+    datagram_bytes_received: int = 0
+    events_written: int = 0
+    """Local mutations."""
+    events_new: int = 0
+    """Received and not known before."""
+    events_known: int = 0
+    """Received again: the redundancy of dissemination."""
+    digests_sent: int = 0
+    streams_opened: int = 0
+    """By us or by a peer."""
+    streams_failed: int = 0
+    stream_bytes_sent: int = 0
+    stream_bytes_received: int = 0
+    states_joined: int = 0
+    held_dropped: int = 0
+    """Datagrams dropped because too many waited for the disk."""
+    stamps_refused: int = 0
+    """Last-writer-wins stamps too far ahead for our clock to follow."""
+    fingerprint_mismatches: int = 0
+    """Times a member had the same events and yet another content: a bug, a cloned identity or corruption."""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Refused input, by reason."""

@@ -1,0 +1,194 @@
+"""The streams that are open: a bounded number, one for each member, closed when they make no progress."""
+
+from dataclasses import dataclass
+
+from . import notices
+from .effects import Close, OpenStream
+from .errors import MalformedMessage, RemoteError
+from .identity import Address
+from .members import Members, Peer
+from .output import Output
+from .push import Pusher
+from .seal import SALT_BYTES
+from .session import Session
+from .wire import Chunk, Frame, Introduce, StateEnd
+
+
+@dataclass(slots=True)
+class _Stream:
+    session: Session
+    address: Address
+    progress: float
+    """When bytes last went either way."""
+    member: bytes | None
+    """The member we opened it to, or the one that introduced itself."""
+    opened_by_us: bool
+    writing: bool = False
+    """Something written is not yet with the system: the next piece waits for it."""
+    news: bool = False
+    """It brought something new."""
+
+
+class Streams:
+    """Opens, feeds and closes sessions."""
+
+    def __init__(self, output: Output, members: Members, pusher: Pusher) -> None:
+        self._out = output
+        self._members = members
+        self._pusher = pusher
+        self._streams: dict[int, _Stream] = {}
+        self._last_conn = 0
+        self.has_news = False
+        """A stream brought something new since this was last reset: other members should be told."""
+        self.finished_with: list[Peer] = []
+        """Members whose streams finished since this was last emptied: compare with them again."""
+
+    def is_open(self, peer: Peer) -> bool:
+        return any(stream.member == peer.node_id for stream in self._streams.values())
+
+    def next_conn(self) -> int:
+        """A number for a new stream, of this node only."""
+        self._last_conn += 1
+        return self._last_conn
+
+    def open(self, now: float, peer: Peer, *, whole: bool = False) -> None:
+        """Start a catch-up with a member, unless one is under way or too many streams are open."""
+        if self.is_open(peer) or len(self._streams) >= self._out.config.max_streams:
+            return
+        conn = self.next_conn()
+        self._streams[conn] = self._new(now, peer.address, peer.node_id, whole=whole)
+        self._out.emit(OpenStream(conn, peer.address))
+
+    def pull(self, now: float, peer: Peer) -> None:
+        """Take up a member's offer, unless another is being taken up: everybody offers much the same."""
+        if not any(stream.opened_by_us for stream in self._streams.values()):
+            self.open(now, peer)
+
+    def _new(self, now: float, address: Address, member: bytes | None, *, whole: bool = False) -> _Stream:
+        out = self._out
+        ours = member is not None
+        salt = out.rng.randbytes(SALT_BYTES)
+        session = Session(out.identity, out.config, out.kernel, out.seal, salt, opened_by_us=ours, whole=whole)
+        return _Stream(session, address, now, member, ours)
+
+    def opened(self, now: float, conn: int, address: Address) -> None:
+        """The driver connected a stream we asked for, or accepted one."""
+        stream = self._streams.get(conn)
+        if stream is None:
+            if len(self._streams) >= self._out.config.max_streams:
+                self._out.emit(Close(conn))
+                return
+            stream = self._streams[conn] = self._new(now, address, None)
+        stream.progress = now
+        self._out.counts["streams_opened"] += 1
+        self._produce(conn, stream)
+
+    def writable(self, now: float, conn: int) -> None:
+        """Everything written so far is with the system: produce the next piece."""
+        stream = self._streams.get(conn)
+        if stream is not None:
+            stream.progress = now
+            stream.writing = False
+            self._produce(conn, stream)
+
+    def _produce(self, conn: int, stream: _Stream) -> None:
+        if stream.writing:
+            return
+        data = stream.session.next_bytes()
+        if data is not None:
+            stream.writing = True
+            self._out.counts["stream_bytes_sent"] += len(data)
+            self._out.write_data(conn, data)
+        self._close_if_finished(conn, stream)
+
+    def received(self, now: float, conn: int, data: bytes) -> None:
+        stream = self._streams.get(conn)
+        if stream is None:
+            return
+        stream.progress = now
+        self._out.counts["stream_bytes_received"] += len(data)
+        try:
+            for frame in stream.session.receive(data):
+                self._on_frame(now, conn, stream, frame)
+                if conn not in self._streams:
+                    return
+        except RemoteError as error:
+            self._out.reject(now, error, stream.address)
+            self._fail(conn, stream)
+            return
+        self._produce(conn, stream)
+
+    def _on_frame(self, now: float, conn: int, stream: _Stream, frame: Frame) -> None:
+        match frame:
+            case Introduce():
+                self._on_introduction(conn, stream, frame)
+            case Chunk(delta):
+                before = len(self._out.kernel.context)
+                new = self._out.replica.store.merge(delta)
+                self._out.counts["events_new"] += len(new)
+                self._out.counts["events_known"] += len(delta.events) - len(new)
+                self._pusher.absorbed(now, new)
+                if len(self._out.kernel.context) > before:
+                    stream.news = True
+                    self._out.notify(notices.DATA_RECEIVED)
+            case StateEnd(state):
+                self._out.replica.store.merge(state)
+                self._out.counts["states_joined"] += 1
+                self._out.unsaved_state(state)
+                stream.news = True
+                self._out.notify(notices.STATE_JOINED, entries=len(state.events))
+                self._out.notify(notices.DATA_RECEIVED)
+            case _:
+                pass
+
+    def _on_introduction(self, conn: int, stream: _Stream, frame: Introduce) -> None:
+        if frame.node_id == self._out.identity.node_id:
+            raise MalformedMessage("a stream to ourselves")
+        if stream.opened_by_us:
+            return
+        for other_conn, other in list(self._streams.items()):
+            if other is not stream and other.member == frame.node_id:
+                # Both sides opened one at the same time, or the other's was lost: the lower id's own stays.
+                loser = conn if other.opened_by_us and self._out.identity.node_id < frame.node_id else other_conn
+                del self._streams[loser]
+                self._out.emit(Close(loser))
+        stream.member = frame.node_id
+
+    def _close_if_finished(self, conn: int, stream: _Stream) -> None:
+        if stream.session.finished and conn in self._streams:
+            del self._streams[conn]
+            self._out.emit(Close(conn))
+            peer = self._members.find(stream.member or b"")
+            if peer is not None:
+                peer.streams_failed = peer.offers = 0
+                self.finished_with.append(peer)
+            self.has_news = self.has_news or stream.news
+            self._out.notify(notices.STREAM_FINISHED, member=peer.name if peer else None)
+
+    def closed(self, conn: int) -> None:
+        """The other side closed it, it broke, or it could not be connected."""
+        stream = self._streams.pop(conn, None)
+        if stream is not None:
+            self._count_failure(stream)
+
+    def _fail(self, conn: int, stream: _Stream) -> None:
+        del self._streams[conn]
+        self._out.emit(Close(conn))
+        self._count_failure(stream)
+
+    def _count_failure(self, stream: _Stream) -> None:
+        self._out.counts["streams_failed"] += 1
+        self.has_news = self.has_news or stream.news
+        peer = self._members.find(stream.member or b"")
+        if peer is not None:
+            peer.streams_failed += 1
+        self._out.notify(notices.STREAM_FAILED, member=peer.name if peer else None)
+
+    def deadline(self) -> float:
+        return min((s.progress for s in self._streams.values()), default=float("inf")) + self._out.config.stream_timeout
+
+    def tick(self, now: float) -> None:
+        """Give up streams that have not moved for `stream_timeout`."""
+        for conn, stream in list(self._streams.items()):
+            if now >= stream.progress + self._out.config.stream_timeout:
+                self._fail(conn, stream)

@@ -1,0 +1,368 @@
+"""The messages inside datagrams and stream frames, and their encoding.
+
+A datagram holds one CBOR array ``[sender's node id, message, message, ...]``, a stream frame one message; a message is
+``[type, field, ...]``. Messages of an unknown type and fields behind the known ones are ignored, so that later versions
+can add some; everything else that does not fit is refused before any of the datagram is acted on.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import cbor2
+
+from crdts import Context, DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts.values import strict_loads
+
+from .errors import MalformedMessage
+from .identity import NODE_ID_BYTES, Address, name_is_valid
+
+COOKIE_BYTES: Final = 8
+HASH_BYTES: Final = 8
+ENVELOPE_BYTES: Final = 24
+"""Upper bound of what the envelope and the fields beside its delta or context add to a message."""
+MAX_MESSAGES: Final = 64
+MAX_ROWS: Final = 64
+MAX_HOPS: Final = 255
+MAX_COUNT: Final = 1 << 62
+HELLO_BYTES: Final = 256
+"""A hello is padded to this length, so that the answer to it is never longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """I am here under this name; prove your address to me by echoing the cookie in a `Welcome`."""
+
+    name: str
+    epoch: int
+    cookie: bytes
+    padding: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The answer to a `Hello`: who I am, your cookie, and mine for you to echo in a `Proof`."""
+
+    name: str
+    epoch: int
+    echo: bytes
+    cookie: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """I do not know that you are at this address: echo the cookie in a `Proof`."""
+
+    cookie: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The cookie you sent to this address."""
+
+    echo: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Members I know of: (node id, address). Hints only: each is asked for proof before anything is sent to it."""
+
+    members: tuple[tuple[bytes, Address], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Events, new to the sender when it sent them."""
+
+    delta: Delta
+    hops: int
+    """How often it may still be passed on."""
+    reach: int
+    """The writer sent it to everyone it knows, itself included this many; 0 if not to everyone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What I have, in short. Always answered, by `Same` or by a `ContextPage`."""
+
+    context_hash: bytes
+    fingerprint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """I have processed exactly the events behind this hash."""
+
+    context_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPage:
+    """Which events I have processed of the replicas whose ids are at least ``first`` and below ``stop``."""
+
+    first: str
+    stop: str
+    """Empty for no end."""
+    context: Context
+    answer: bool
+    """Whether I want to hear yours if you lack any of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """You lack more than fits into a few datagrams: open a stream to me when it suits you."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """I am going, on purpose."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """First frame of a stream: who is speaking."""
+
+    node_id: bytes
+    name: str
+    epoch: int
+    whole: bool
+    """Exchange whole states: the same events left us with different contents."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeContext:
+    """Everything I have processed; send me what I lack."""
+
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A delta to apply as it comes."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class StatePart:
+    """Some live entries of a state, to be kept aside until it is whole."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class StateEnd:
+    """The rest of a state: its context and pre-killed dots. Now join all of it."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """You now have everything I had when I received your context."""
+
+
+Message: TypeAlias = Hello | Welcome | Challenge | Proof | Known | Push | Digest | Same | ContextPage | Leave | Offer
+Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done
+
+
+def encode_datagram(sender: bytes, messages: list[Message]) -> bytes:
+    return cbor2.dumps([sender, *[_row(message) for message in messages]])
+
+
+def encode_frame(frame: Frame) -> bytes:
+    return cbor2.dumps(_row(frame))
+
+
+def decode_datagram(data: bytes) -> tuple[bytes, list[Message]]:
+    """Sender and messages, checked to the last field; raises `MalformedMessage`."""
+    row = _load(data)
+    if not 2 <= len(row) <= MAX_MESSAGES + 1:
+        raise MalformedMessage("no message, or too many")
+    messages = [_message(item, _MESSAGES) for item in row[1:]]
+    return _exactly(row[0], NODE_ID_BYTES), [m for m in messages if m is not None]
+
+
+def decode_frame(data: bytes) -> Frame | None:
+    """The message of a frame, None if it is of an unknown type; raises `MalformedMessage`."""
+    return _message(_load(data), _FRAMES)  # type: ignore[no-any-return]
+
+
+def _load(data: bytes) -> list[Any]:
+    try:
+        row = strict_loads(data, max_depth=6)
+        if type(row) is not list or cbor2.dumps(row) != data:  # also finds trailing bytes
+            raise ValueError("not a canonical array")
+    except (ValueError, cbor2.CBOREncodeError) as error:
+        raise MalformedMessage(str(error)) from None
+    return row
+
+
+def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one line a type
+    match message:
+        case Hello():
+            return [1, message.name, message.epoch, message.cookie, message.padding]
+        case Welcome():
+            return [2, message.name, message.epoch, message.echo, message.cookie]
+        case Challenge():
+            return [3, message.cookie]
+        case Proof():
+            return [4, message.echo]
+        case Known():
+            return [5, [[node, ipaddress.ip_address(host).packed, port] for node, (host, port) in message.members]]
+        case Push():
+            return [6, encode(message.delta), message.hops, message.reach]
+        case Digest():
+            return [7, message.context_hash, message.fingerprint]
+        case Same():
+            return [8, message.context_hash]
+        case ContextPage():
+            return [9, message.first, message.stop, encode_context(message.context), message.answer]
+        case Leave():
+            return [10, message.epoch]
+        case Offer():
+            return [11]
+        case Introduce():
+            return [1, message.node_id, message.name, message.epoch, message.whole]
+        case WholeContext():
+            return [2, encode_context(message.context)]
+        case Chunk():
+            return [3, encode(message.delta)]
+        case StatePart():
+            return [4, encode(message.delta)]
+        case StateEnd():
+            return [5, encode(message.delta)]
+        case Done():
+            return [6]
+
+
+def _message(row: Any, table: dict[int, tuple[int, Callable[..., Any]]]) -> Any:
+    if type(row) is not list or not row or type(row[0]) is not int:
+        raise MalformedMessage("a message is not an array with a type")
+    if row[0] not in table:
+        return None
+    count, build = table[row[0]]
+    if len(row) <= count:
+        raise MalformedMessage(f"a message of type {row[0]} lacks fields")
+    try:
+        return build(*row[1 : count + 1])
+    except DecodeError as error:
+        raise MalformedMessage(str(error)) from None
+
+
+def _exactly(value: Any, size: int) -> bytes:
+    if type(value) is not bytes or len(value) != size:
+        raise MalformedMessage(f"{size} bytes expected")
+    return value
+
+
+def _number(value: Any, top: int, least: int = 0) -> int:
+    if type(value) is not int or not least <= value <= top:
+        raise MalformedMessage(f"a number from {least} to {top} expected")
+    return value
+
+
+def _name(value: Any) -> str:
+    if type(value) is not str or not name_is_valid(value):
+        raise MalformedMessage("a node name expected")
+    return value
+
+
+def _bytes(value: Any) -> bytes:
+    if type(value) is not bytes:
+        raise MalformedMessage("bytes expected")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise MalformedMessage("text expected")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise MalformedMessage("true or false expected")
+    return value
+
+
+def _known(rows: Any) -> Known:
+    if type(rows) is not list or len(rows) > MAX_ROWS:
+        raise MalformedMessage("a short list of members expected")
+    members = []
+    for row in rows:
+        if type(row) is not list or len(row) < 3 or type(row[1]) is not bytes or len(row[1]) not in (4, 16):
+            raise MalformedMessage("a member is an id, an IP address and a port")
+        members.append(
+            (_exactly(row[0], NODE_ID_BYTES), Address(str(ipaddress.ip_address(row[1])), _number(row[2], 65_535, 1)))
+        )
+    return Known(tuple(members))
+
+
+def _events(data: Any) -> Delta:
+    delta = decode(_bytes(data))
+    if delta.is_state:
+        raise MalformedMessage("events expected, not a state")
+    return delta
+
+
+def _entries(data: Any) -> Delta:
+    delta = _events(data)
+    if delta.runs or any(event.kills or event.payload is None for event in delta.events):
+        raise MalformedMessage("a part of a state carries live entries only")
+    return delta
+
+
+def _state_end(data: Any) -> StateEnd:
+    delta = decode(_bytes(data))
+    if not delta.is_state or delta.events:
+        raise MalformedMessage("the context of a state expected")
+    return StateEnd(delta)
+
+
+def _page(first: Any, stop: Any, context: Any, answer: Any) -> ContextPage:
+    page = ContextPage(_text(first), _text(stop), decode_context(_bytes(context)), _flag(answer))
+    if page.context.outside(page.first, page.stop):
+        raise MalformedMessage("a context page holds a replica outside its bounds")
+    return page
+
+
+def _hello(name: Any, epoch: Any, cookie: Any, padding: Any) -> Hello:
+    return Hello(_name(name), _number(epoch, MAX_COUNT, 1), _exactly(cookie, COOKIE_BYTES), _bytes(padding))
+
+
+def _welcome(name: Any, epoch: Any, echo: Any, cookie: Any) -> Welcome:
+    echoed = _exactly(echo, COOKIE_BYTES)
+    return Welcome(_name(name), _number(epoch, MAX_COUNT, 1), echoed, _exactly(cookie, COOKIE_BYTES))
+
+
+def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
+    return Introduce(_exactly(node_id, NODE_ID_BYTES), _name(name), _number(epoch, MAX_COUNT, 1), _flag(whole))
+
+
+_MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
+    1: (4, _hello),
+    2: (4, _welcome),
+    3: (1, lambda cookie: Challenge(_exactly(cookie, COOKIE_BYTES))),
+    4: (1, lambda echo: Proof(_exactly(echo, COOKIE_BYTES))),
+    5: (1, _known),
+    6: (3, lambda delta, hops, reach: Push(_events(delta), _number(hops, MAX_HOPS), _number(reach, MAX_COUNT))),
+    7: (2, lambda digest, mark: Digest(_exactly(digest, HASH_BYTES), _number(mark, (1 << 64) - 1))),
+    8: (1, lambda digest: Same(_exactly(digest, HASH_BYTES))),
+    9: (4, _page),
+    10: (1, lambda epoch: Leave(_number(epoch, MAX_COUNT, 1))),
+    11: (0, Offer),
+}
+"""By type: how many fields, and what builds the message from them."""
+
+_FRAMES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
+    1: (4, _introduce),
+    2: (1, lambda context: WholeContext(decode_context(_bytes(context)))),
+    3: (1, lambda delta: Chunk(_events(delta))),
+    4: (1, lambda delta: StatePart(_entries(delta))),
+    5: (1, _state_end),
+    6: (0, Done),
+}

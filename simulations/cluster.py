@@ -1,0 +1,201 @@
+"""A cluster in virtual time: the very engines that the Trio node drives, on a virtual network, from one seed."""
+
+import random
+from dataclasses import replace
+from typing import Final
+
+from crdts import HybridClock, Replica
+from gossip.protocol import (
+    Address,
+    Close,
+    Config,
+    Effect,
+    Engine,
+    Identity,
+    Notify,
+    OpenStream,
+    Persist,
+    Send,
+    Write,
+    seal_for,
+)
+
+from .network import Link, Network
+from .queue import EventQueue
+
+WALL_CLOCK: Final = 1_700_000_000.0
+"""What the clocks of all nodes show when virtual time begins, in seconds since 1970."""
+STEP: Final = 0.01
+"""Virtual seconds between two looks at whether all are equal."""
+
+
+class Node:
+    """One simulated node: an engine, its replica, and a driver that carries out effects on the virtual network."""
+
+    def __init__(self, cluster: "Cluster", index: int, epoch: int = 1) -> None:
+        self._cluster = cluster
+        self._queue = cluster.queue
+        self._network = cluster.network
+        self.address = Address(f"10.0.{index // 250}.{index % 250 + 1}", 4747)
+        rng = random.Random(f"{cluster.seed} node {index} epoch {epoch}")
+        node_id = random.Random(f"{cluster.seed} node {index}").randbytes(8)
+        identity = Identity(node_id, f"n{index}", epoch)
+        clock = HybridClock(lambda: WALL_CLOCK + self._queue.now)
+        self.replica = Replica(identity.replica_id, clock=clock, log_limit=cluster.log_limit)
+        self.engine = Engine(identity, cluster.config, rng, self.replica, seal_for(cluster.key), self._queue.now)
+        self.replica.on_write(lambda events: self._after_write(events))
+        self.notices: list[Notify] = []
+        self._wake_at = float("inf")
+        self._up = True
+        self._network.attach(self)
+        self._schedule()
+
+    def join(self, seeds: list[Address]) -> None:
+        self._do(self.engine.set_seeds(self._queue.now, seeds))
+
+    def stop(self) -> None:
+        """Vanish without a word."""
+        self._up = False
+        self._network.detach(self)
+
+    def _after_write(self, events: object) -> None:
+        self.engine.wrote(self._queue.now, events)  # type: ignore[arg-type]
+        self._schedule()
+
+    def _do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._network.send(self.address, effect.address, effect.data)
+                case OpenStream():
+                    self._network.open_stream(self, effect.conn, effect.address)
+                case Write():
+                    self._network.write(self.address, effect.conn, effect.data)
+                case Close():
+                    self._network.close(self.address, effect.conn)
+                case Persist():
+                    self._persist(effect.token)
+                case Notify():
+                    self.notices.append(effect)
+        self._schedule()
+
+    def _persist(self, token: int) -> None:
+        delay = self._cluster.disk_delay
+        if delay:
+            self._queue.at(self._queue.now + delay, lambda: self._persisted(token))
+        else:
+            self._persisted(token)
+
+    def _persisted(self, token: int) -> None:
+        if self._up:
+            self._do(self.engine.persisted(self._queue.now, token))
+
+    def _schedule(self) -> None:
+        due = self.engine.deadline()
+        if due < self._wake_at:
+            self._wake_at = due
+            self._queue.at(due, lambda: self._wake(due))
+
+    def _wake(self, due: float) -> None:
+        if self._up and due == self._wake_at:
+            self._wake_at = float("inf")
+            self._do(self.engine.tick(self._queue.now))
+
+    def on_datagram(self, source: Address, data: bytes) -> None:
+        self._do(self.engine.receive(self._queue.now, source, data))
+
+    def accept(self) -> int:
+        return self.engine.next_conn()
+
+    def on_stream_open(self, conn: int, source: Address) -> None:
+        self._do(self.engine.stream_opened(self._queue.now, conn, source))
+
+    def on_stream_data(self, conn: int, data: bytes) -> None:
+        self._do(self.engine.stream_received(self._queue.now, conn, data))
+
+    def on_stream_writable(self, conn: int) -> None:
+        self._do(self.engine.stream_writable(self._queue.now, conn))
+
+    def on_stream_closed(self, conn: int) -> None:
+        if self._up:
+            self._do(self.engine.stream_closed(self._queue.now, conn))
+
+
+class Cluster:
+    """Some nodes on one virtual network. Same arguments, same run, to the last byte.
+
+    >>> cluster = Cluster(5, seed=7)
+    >>> cluster.run(1.0)
+    >>> cluster.cut([0, 1], [2, 3, 4])
+    >>> _ = cluster[0].replica.orset("tasks").add("left"), cluster[4].replica.orset("tasks").add("right")
+    >>> cluster.heal()
+    >>> seconds = cluster.run_until_converged(timeout=30)
+    >>> sorted(cluster[2].replica.orset("tasks"))
+    ['left', 'right']
+    """
+
+    def __init__(
+        self,
+        nodes: int,
+        *,
+        seed: int = 0,
+        link: Link | None = None,
+        config: Config | None = None,
+        key: bytes | None = b"simulated cluster key, 32 bytes.",
+        disk_delay: float = 0.0,
+        log_limit: int = 65_536,
+    ) -> None:
+        """``nodes`` of them boot at once and join through the first. ``disk_delay`` is in seconds a batch."""
+        self.seed = seed
+        self.config = config or Config.lan()
+        self.key = key
+        self.disk_delay = disk_delay
+        self.log_limit = log_limit
+        self.queue = EventQueue()
+        self.network = Network(self.queue, random.Random(f"{seed} network"), link or Link())
+        self.nodes = [Node(self, i) for i in range(nodes)]
+        for node in self.nodes[1:]:
+            node.join([self.nodes[0].address])
+
+    def __getitem__(self, index: int) -> Node:
+        return self.nodes[index]
+
+    def add(self) -> Node:
+        """Boot one more node."""
+        node = Node(self, len(self.nodes))
+        self.nodes.append(node)
+        node.join([self.nodes[0].address])
+        return node
+
+    def run(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self.queue.run_until(self.queue.now + seconds)
+
+    def cut(self, *groups: list[int]) -> None:
+        """Part the network into groups of node indexes."""
+        self.network.cut(*[[self.nodes[i].address for i in group] for group in groups])
+
+    def heal(self) -> None:
+        self.network.heal()
+
+    def set_link(self, **changes: object) -> None:
+        """Change how the network treats what is sent from now on."""
+        self.network.link = replace(self.network.link, **changes)  # type: ignore[arg-type]
+
+    def converged(self) -> bool:
+        """Whether all nodes have processed the same events and hold the same content."""
+        first = self.nodes[0].replica
+        return all(
+            node.replica.context == first.context and node.replica.fingerprint == first.fingerprint
+            for node in self.nodes[1:]
+        )
+
+    def run_until_converged(self, timeout: float = 30.0) -> float:
+        """Let time pass until all nodes are equal; return how long it took; raises TimeoutError after ``timeout``."""
+        start = self.queue.now
+        while not self.converged():
+            if self.queue.now - start >= timeout:
+                sizes = {n.engine.identity.name: len(n.replica.context) for n in self.nodes}
+                raise TimeoutError(f"not equal after {timeout} virtual seconds; events processed: {sizes}")
+            self.run(STEP)
+        return self.queue.now - start
