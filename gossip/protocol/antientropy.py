@@ -117,7 +117,7 @@ class AntiEntropy:
     def _on_digest(self, now: float, peer: Peer, digest: Digest) -> None:
         mark = self._hash()
         if digest.context_hash != mark:
-            self._send_pages(now, peer)
+            self._send_pages(peer)
             return
         self._acked(peer, self._own_seq())
         self._out.send_data(peer.address, [Same(mark)])
@@ -136,7 +136,7 @@ class AntiEntropy:
             peer.acked = seq
             self._out.notify(notices.MEMBER_PROGRESSED, member=peer.name, seq=seq)
 
-    def _send_pages(self, now: float, peer: Peer) -> None:
+    def _send_pages(self, peer: Peer) -> None:
         pages = context_pages(self._out.kernel.context, payload_budget(self._out))
         if len(pages) > self._out.config.max_context_pages:
             self._out.send_data(peer.address, [Offer()])
@@ -168,7 +168,8 @@ class AntiEntropy:
         """
         if self._streams.is_open(peer):
             return
-        datagrams, complete = [], False
+        datagrams: list[bytes] = []
+        complete = False
         if not self._out.kernel.prefers_state(known):
             datagrams, complete = self._catch_up_datagrams(known)
         if not complete:
