@@ -231,17 +231,22 @@ class Kernel:
         """
         missing = self.context.missing_from(known)
         packer = Packer(max_bytes)
+        # Nothing waits in the packer while the caller has its turn, or one piece might call a dot alive and dead.
         for replica, start, stop in missing:
             for seq in _seqs_within(self.live.get(replica, {}), start, stop):
                 event = self._live_event(replica, seq)
-                full = packer.add(event) if event is not None else None
+                full = packer.make_room(event) if event is not None else None
                 if full is not None:
                     yield full
+                    event = self._live_event(replica, seq)
+                if event is not None:
+                    packer.add(event)
         for replica, start, stop in missing:
             for piece in self._dead_pieces(replica, start, stop):
-                full = packer.add(piece) if isinstance(piece, Event) else packer.add_run(piece)
+                full = packer.make_room(piece)
                 if full is not None:
                     yield full
+                packer.add(piece)
         rest = packer.flush()
         if rest is not None:
             yield rest

@@ -22,29 +22,19 @@ class Packer:
         self._runs: list[DotRange] = []
         self._names: dict[str | bytes, None] = {}
 
-    def add(self, event: Event) -> Delta | None:
-        """Take ``event``; return the full delta that had to make room for it, if any."""
-        size = event_bytes(event) + self._new_names(event)
-        full = None
-        if self._size + size > self._max_bytes and self._size > DELTA_BYTES:
-            full = self.flush()
-            size = event_bytes(event) + self._new_names(event)
-        self._size += size
-        self._events.append(event)
-        for name in _names_of(event):
-            self._names[name] = None
-        return full
+    def make_room(self, piece: Event | DotRange) -> Delta | None:
+        """Hand back what was collected if ``piece`` does not fit beside it."""
+        return self.flush() if self._size + self._bytes_of(piece) > self._max_bytes else None
 
-    def add_run(self, run: DotRange) -> Delta | None:
-        """Like `add`, for a run of dead dots."""
-        size = RUN_BYTES + (0 if run[0] in self._names else name_bytes(run[0]))
-        full = None
-        if self._size + size > self._max_bytes and self._size > DELTA_BYTES:
-            full = self.flush()
-            size = RUN_BYTES + name_bytes(run[0])
-        self._size += size
-        self._names[run[0]] = None
-        self._runs.append(run)
+    def add(self, piece: Event | DotRange) -> Delta | None:
+        """Take an event or a run of dead dots; return the full delta that had to make room for it, if any."""
+        full = self.make_room(piece)
+        self._size += self._bytes_of(piece)
+        self._names.update(_names_of(piece))
+        if isinstance(piece, Event):
+            self._events.append(piece)
+        else:
+            self._runs.append(piece)
         return full
 
     def flush(self) -> Delta | None:
@@ -55,13 +45,15 @@ class Packer:
         self._clear()
         return delta
 
-    def _new_names(self, event: Event) -> int:
-        return sum(name_bytes(name) for name in _names_of(event) if name not in self._names)
+    def _bytes_of(self, piece: Event | DotRange) -> int:
+        names = sum(name_bytes(name) for name in _names_of(piece) if name not in self._names)
+        return names + (event_bytes(piece) if isinstance(piece, Event) else RUN_BYTES)
 
 
-def _names_of(event: Event) -> list[str | bytes]:
-    names: list[str | bytes] = [event.replica]
-    if event.obj:
-        names.append(event.obj)
-    names.extend(replica for replica, _ in event.kills if replica != event.replica)
+def _names_of(piece: Event | DotRange) -> dict[str | bytes, None]:
+    names: dict[str | bytes, None] = {piece[0]: None}
+    if isinstance(piece, Event):
+        if piece.obj:
+            names[piece.obj] = None
+        names.update((replica, None) for replica, _ in piece.kills)
     return names
