@@ -70,7 +70,7 @@ class ContextWiderThanTheDelta(Kernel):
 
     def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
         everything = tuple(self.context.missing_from(known))
-        for delta in super().deltas_since(known, max(1, max_bytes - 200)):
+        for delta in super().deltas_since(known, max_bytes):
             yield replace(delta, runs=everything)
 
 
