@@ -64,7 +64,7 @@ class Crdt:
                 if event.payload is not None and event.obj != self._object:
                     kind = KIND_OF_TAG.get(event.obj[:1], "unknown object")
                     raise InvalidValue(
-                        f"the delta carries {kind} {event.obj[1:].decode()!r}, not a standalone "
+                        f"the delta carries {kind} {event.obj[1:].decode(errors='replace')!r}, not a standalone "
                         f"{KIND_OF_TAG[self.tag]}; merge it into a Replica"
                     )
         self._store.merge(delta)

@@ -207,7 +207,7 @@ def _parse_dot(replica: int, seq: int, replicas: list[str]) -> Dot:
 def _parse_range(row: tuple[int, ...], replicas: list[str]) -> DotRange:
     replica, start, count = row
     name, first = _parse_dot(replica, start, replicas)
-    if not 0 < count <= MAX_SEQ:
+    if not 0 < count <= MAX_SEQ + 1 - first:
         raise ValueError("a range is out of range")
     return name, first, first + count
 
@@ -265,7 +265,7 @@ def _parse_context(columns: Any, replicas: list[str]) -> Context:
     for replica, column in zip(replicas, columns, strict=True):
         end = 1
         for gap, count in _rows(column, 2):
-            if gap < 0 or count <= 0 or end + gap + count > MAX_SEQ:
+            if gap < 0 or count <= 0 or end + gap + count > MAX_SEQ + 1:
                 raise ValueError("a context range is out of range")
             context.add_range(replica, end + gap, end + gap + count)
             end += gap + count

@@ -339,7 +339,7 @@ class Kernel:
 def entry_hash(event: Event) -> int:
     """64 bits that stand for the dot, place and payload of an entry."""
     replica, seq, obj, key, payload, _ = event
-    text = b"%b %d %d %d " % (replica.encode(), seq, len(obj), len(key))
+    text = b"%d %d %d %b %d " % (len(obj), len(key), len(replica), replica.encode(), seq)
     return int.from_bytes(blake2b(b"".join((text, obj, key, payload or b"")), digest_size=8).digest(), "big")
 
 

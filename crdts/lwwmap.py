@@ -5,6 +5,7 @@ from typing import Any
 
 from .base import Crdt
 from .delta import NOTHING, Delta
+from .errors import CrdtError
 from .limits import MAX_KEY_BYTES
 from .registers import stamped_value, winner, write_stamped
 from .schema import LWWMAP, name_to_bytes
@@ -42,7 +43,10 @@ class LWWMap(Crdt):
         return stamped_value(winner(held))
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.encode("utf-8", "replace") in self._store.kernel.keys(self._object)
+        try:
+            return _key(key) in self._store.kernel.keys(self._object)  # type: ignore[arg-type]  # no str, no key
+        except CrdtError:
+            return False
 
     def __len__(self) -> int:
         return len(self._store.kernel.keys(self._object))

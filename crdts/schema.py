@@ -123,3 +123,5 @@ CHECKS: Final[dict[bytes, Callable[[bytes, bytes], None]]] = {
 }
 STAMPED: Final = (REGISTER, LWWMAP)
 """Types whose payloads begin with a stamp."""
+KEYLESS: Final = (REGISTER, MVREGISTER)
+"""Types that are one place."""

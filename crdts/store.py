@@ -99,5 +99,5 @@ class Store:
 
 def _change(obj: bytes, key: bytes, writer: str, seq: int) -> Change:
     tag = obj[:1]
-    place = decode_element(key) if tag == schema.ORSET else key.decode() or None
+    place = decode_element(key) if tag == schema.ORSET else None if tag in schema.KEYLESS else key.decode()
     return Change(KIND_OF_TAG[tag], obj[1:].decode(), place, writer, seq)
