@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .errors import InvalidValue
+from .errors import InvalidValue, UnsupportedType
 
 COUNTER_BITS: Final = 12
 MAX_STAMP: Final = (1 << 64) - 1
@@ -18,9 +18,9 @@ DEFAULT_MAX_DRIFT: Final = 60.0
 
 
 def stamp_at(seconds: float) -> int:
-    """The first stamp of the instant ``seconds`` after the Unix epoch; raises `InvalidValue` outside 1970 to 2112."""
+    """The first stamp of the instant ``seconds`` after the Unix epoch, 1970 to 2112; raises `UnsupportedType` or `InvalidValue`."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise InvalidValue(f"a timestamp is a number of seconds since 1970, not {type(seconds).__name__}")
+        raise UnsupportedType(f"a timestamp is a number of seconds since 1970, not {type(seconds).__name__}")
     if not 0 <= seconds < (1 << 52) / 1_000_000:
         raise InvalidValue("a timestamp is in seconds since 1970, between 0 and 4.5e9; divide milliseconds by 1,000")
     return int(seconds * 1_000_000) << COUNTER_BITS

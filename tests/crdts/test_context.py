@@ -1,0 +1,118 @@
+"""A context is a set of dots; a plain Python set is the model."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crdts import Context
+
+from .strategies import CONTEXTS, RANGES, dots
+
+
+def test_a_new_context_is_empty() -> None:
+    context = Context()
+    assert not context
+    assert len(context) == 0
+    assert list(context.ranges()) == []
+    assert ("a", 1) not in context
+
+
+def test_prefixes_are_the_dots_from_one_on() -> None:
+    context = Context({"a": 3, "b": 0})
+    assert dots(context) == {("a", 1), ("a", 2), ("a", 3)}
+    assert context.replicas() == ["a"]
+
+
+def test_a_gap_keeps_a_dot_in_the_cloud_until_it_is_filled() -> None:
+    context = Context({"a": 2})
+    assert context.add("a", 4)
+    assert (context.prefix("a"), context.last("a"), context.cloud_size()) == (2, 4, 1)
+    assert context.add("a", 3)
+    assert (context.prefix("a"), context.last("a"), context.cloud_size()) == (4, 4, 0)
+
+
+def test_the_prefix_is_zero_as_long_as_the_first_dot_is_missing() -> None:
+    context = Context.of([("a", 2, 9)])
+    assert context.prefix("a") == 0
+    assert context.last("a") == 8
+    assert context.cloud_size() == 1
+
+
+def test_a_dot_is_new_once() -> None:
+    context = Context()
+    assert [context.add("a", seq) for seq in (5, 5, 1, 6, 1, 6)] == [True, False, True, True, False, False]
+
+
+def test_a_million_dots_in_a_row_are_one_range() -> None:
+    context = Context()
+    for seq in range(1, 1_000_001):
+        context.add("a", seq)
+    assert list(context.ranges()) == [("a", 1, 1_000_001)]
+    assert len(context) == 1_000_000
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    context = Context({"a": 1})
+    twin = context.copy()
+    twin.add("a", 2)
+    twin.add("b", 1)
+    assert dots(context) == {("a", 1)}
+
+
+def test_a_context_is_equal_by_content_and_cannot_be_a_key() -> None:
+    assert Context({"a": 2}) == Context.of([("a", 2, 3), ("a", 1, 2)])
+    assert Context({"a": 2}) != {"a": 2}
+    with pytest.raises(TypeError):
+        hash(Context())
+
+
+def test_a_context_prints_its_ranges() -> None:
+    assert repr(Context.of([("b", 1, 2), ("a", 1, 4), ("a", 6, 8)])) == "Context(a:1-3, a:6-7, b:1-1)"
+
+
+@given(st.lists(st.one_of(RANGES, st.tuples(st.sampled_from("abc"), st.integers(1, 30))), max_size=40))
+def test_adding_dots_and_ranges_is_adding_to_a_set(steps: list[tuple[str, int] | tuple[str, int, int]]) -> None:
+    context, model = Context(), set()
+    for step in steps:
+        if len(step) == 2:
+            assert context.add(*step) == (step not in model)
+            model.add(step)
+        else:
+            replica, start, stop = step
+            context.add_range(replica, start, stop)
+            model |= {(replica, seq) for seq in range(start, stop)}
+        assert dots(context) == model
+    ranges = list(context.ranges())
+    assert ranges == sorted(ranges)
+    assert all(a[0] != b[0] or a[2] < b[1] for a, b in pairwise(ranges)), "ranges touch"
+    assert len(context) == len(model)
+    assert bool(context) == bool(model)
+    for replica in "abc":
+        seqs = {seq for name, seq in model if name == replica}
+        assert context.last(replica) == max(seqs, default=0)
+        assert context.prefix(replica) == min(set(range(1, 60)) - seqs) - 1
+        assert all(context.contains(replica, seq) == (seq in seqs) for seq in range(1, 60))
+
+
+@given(CONTEXTS, CONTEXTS)
+def test_two_contexts_relate_as_their_sets_do(one: Context, other: Context) -> None:
+    missing = one.missing_from(other)
+    assert dots(Context.of(missing)) == dots(one) - dots(other)
+    assert missing == list(Context.of(missing).ranges()), "neither sorted nor maximal"
+    assert one.covers(other) == (dots(one) >= dots(other))
+    assert (one == other) == (dots(one) == dots(other))
+    union = one.copy()
+    union.update(other)
+    assert dots(union) == dots(one) | dots(other)
+
+
+@given(CONTEXTS, st.sampled_from("abcd"), st.sampled_from(["", "a", "b", "c", "d"]))
+def test_a_page_of_replica_ids_and_the_rest_make_the_whole(context: Context, first: str, stop: str) -> None:
+    page, rest = context.within(first, stop), context.outside(first, stop)
+    assert dots(page) == {dot for dot in dots(context) if first <= dot[0] and (not stop or dot[0] < stop)}
+    assert dots(rest) == dots(context) - dots(page)
+    page.add_range("a", 1, 99)
+    rest.add_range("b", 1, 99)
+    assert len(context) < 99, "a page shares its ranges with the whole"
