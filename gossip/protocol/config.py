@@ -1,8 +1,12 @@
 """Every setting of a node, with its trade-off, and presets for usual networks."""
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 from .errors import ConfigError
+from .wire import MAX_HOPS
+
+MAX_CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +64,18 @@ class Config:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-                raise ConfigError(f"{field.name} must be a number above 0, not {value!r}")
+            kinds = (int,) if field.type is int else (int, float)
+            if type(value) not in kinds or not 0 < value < float("inf"):
+                kind = "whole number" if field.type is int else "number"
+                raise ConfigError(f"{field.name} must be a {kind} above 0, not {value!r}")
+        if self.hops > MAX_HOPS:
+            raise ConfigError(f"hops must be {MAX_HOPS} at most, not {self.hops}")
         if not 600 <= self.datagram_bytes <= 65_000:
             raise ConfigError(f"datagram_bytes must be between 600 and 65,000, not {self.datagram_bytes}")
-        if self.max_frame_bytes < self.stream_chunk_bytes + 4096 or self.max_frame_bytes < (1 << 20) + 65_536:
-            raise ConfigError("max_frame_bytes must hold the largest value (1 MiB + 64 KiB) and one chunk + 4 KiB")
+        if self.stream_chunk_bytes > MAX_CHUNK_BYTES:
+            raise ConfigError(f"stream_chunk_bytes must be {MAX_CHUNK_BYTES:,} at most, or peers may refuse them")
+        if self.max_frame_bytes < MAX_CHUNK_BYTES + 65_536:
+            raise ConfigError("max_frame_bytes must hold the largest value, 1 MiB + 64 KiB")
 
     @classmethod
     def lan(cls) -> "Config":
