@@ -53,6 +53,15 @@ class Node:
     def join(self, seeds: list[Address]) -> None:
         self._do(self.engine.set_seeds(self._queue.now, seeds))
 
+    @property
+    def up(self) -> bool:
+        return self._up
+
+    def leave(self) -> None:
+        """Take leave of the others, and stop."""
+        self._do(self.engine.leave())
+        self.stop()
+
     def stop(self) -> None:
         """Vanish without a word."""
         self._up = False
@@ -167,6 +176,19 @@ class Cluster:
         node.join([self.nodes[0].address])
         return node
 
+    def restart(self, index: int) -> Node:
+        """Boot a stopped node anew: the same node at the same address, one life later and with an empty memory."""
+        old = self.nodes[index]
+        if old.up:
+            raise ValueError(f"{old.engine.identity.name} is running; stop it first")
+        node = self.nodes[index] = Node(self, index, old.engine.identity.epoch + 1)
+        node.join([other.address for other in self.running() if other is not node][:1])
+        return node
+
+    def running(self) -> list[Node]:
+        """The nodes that have not stopped."""
+        return [node for node in self.nodes if node.up]
+
     def run(self, seconds: float) -> None:
         """Let virtual time pass."""
         self.queue.run_until(self.queue.now + seconds)
@@ -182,12 +204,16 @@ class Cluster:
         """Change how the network treats what is sent from now on."""
         self.network.link = replace(self.network.link, **changes)  # type: ignore[arg-type]
 
+    def trace(self) -> str:
+        """A hash of everything that was sent so far, and when."""
+        return self.network.trace()
+
     def converged(self) -> bool:
-        """Whether all nodes have processed the same events and hold the same content."""
-        first = self.nodes[0].replica
+        """Whether all running nodes have processed the same events and hold the same content."""
+        first, *others = self.running()
         return all(
-            node.replica.context == first.context and node.replica.fingerprint == first.fingerprint
-            for node in self.nodes[1:]
+            node.replica.context == first.replica.context and node.replica.fingerprint == first.replica.fingerprint
+            for node in others
         )
 
     def run_until_converged(self, timeout: float = 30.0) -> float:
@@ -195,7 +221,7 @@ class Cluster:
         start = self.queue.now
         while not self.converged():
             if self.queue.now - start >= timeout:
-                sizes = {n.engine.identity.name: len(n.replica.context) for n in self.nodes}
+                sizes = {n.engine.identity.name: len(n.replica.context) for n in self.running()}
                 raise TimeoutError(f"not equal after {timeout} virtual seconds; events processed: {sizes}")
             self.run(STEP)
         return self.queue.now - start

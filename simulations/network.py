@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Protocol
 
 from gossip.protocol import Address
@@ -61,8 +62,17 @@ class Network:
         self._hosts: dict[Address, Host] = {}
         self._side: dict[Address, int] = {}
         self._pipes: dict[tuple[Address, int], _Pipe] = {}
+        self._trace = blake2b(digest_size=16)
         self.datagrams = 0
         self.largest_datagram = 0
+
+    def trace(self) -> str:
+        """A hash of everything that was sent so far, and when: equal for equal runs."""
+        return self._trace.hexdigest()
+
+    def _record(self, source: Address, target: object, data: bytes) -> None:
+        self._trace.update(b"%b %d " % (f"{self._queue.now!r} {source} {target}".encode(), len(data)))
+        self._trace.update(data)
 
     def attach(self, host: Host) -> None:
         self._hosts[host.address] = host
@@ -90,6 +100,7 @@ class Network:
         return self._side.get(a, 0) == self._side.get(b, 0)
 
     def send(self, source: Address, target: Address, data: bytes) -> None:
+        self._record(source, target, data)
         self.datagrams += 1
         self.largest_datagram = max(self.largest_datagram, len(data))
         for _ in range(2 if self._rng.random() < self.link.duplication else 1):
@@ -107,25 +118,27 @@ class Network:
     # ---- streams
 
     def open_stream(self, host: Host, conn: int, target: Address) -> None:
-        self._later(lambda: self._connect(host, conn, target))
+        near = self._pipes[host.address, conn] = _Pipe(host, conn)
+        self._later(lambda: self._connect(near, target))
 
-    def _connect(self, host: Host, conn: int, target: Address) -> None:
+    def _connect(self, near: _Pipe, target: Address) -> None:
+        if not near.open:
+            return  # given up in the meantime
         other = self._hosts.get(target)
-        if other is None or not self._joined(host.address, target) or host.address not in self._hosts:
-            host.on_stream_closed(conn)
+        if other is None or not self._joined(near.host.address, target):
+            self._end(near)
             return
-        theirs = other.accept()
-        near, far = _Pipe(host, conn), _Pipe(other, theirs)
+        far = _Pipe(other, other.accept())
         near.twin, far.twin = far, near
-        self._pipes[host.address, conn] = near
-        self._pipes[target, theirs] = far
-        other.on_stream_open(theirs, host.address)
-        host.on_stream_open(conn, target)
+        self._pipes[target, far.conn] = far
+        other.on_stream_open(far.conn, near.host.address)
+        near.host.on_stream_open(near.conn, target)
 
     def write(self, address: Address, conn: int, data: bytes) -> None:
         pipe = self._pipes.get((address, conn))
         if pipe is None or pipe.twin is None or not pipe.open:
             return
+        self._record(address, conn, data)
         far = pipe.twin
         far.free_at = max(far.free_at, self._queue.now + self._rng.uniform(*self.link.latency))
         self._queue.at(far.free_at, lambda: self._arrive(pipe, far, data))
@@ -139,10 +152,12 @@ class Network:
     def close(self, address: Address, conn: int) -> None:
         """Close one end; the other hears of it after what was written before."""
         pipe = self._pipes.pop((address, conn), None)
-        if pipe is None or pipe.twin is None:
+        if pipe is None:
             return
         pipe.open = False
         far = pipe.twin
+        if far is None:
+            return
         far.free_at = max(far.free_at, self._queue.now)
         self._queue.at(far.free_at, lambda: self._end(far))
 
