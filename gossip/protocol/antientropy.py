@@ -11,17 +11,19 @@ from typing import Final
 from crdts import Context, LogTrimmed, encode_context
 
 from . import notices
-from .members import Members, Peer
+from .members import STRANGE_ROUNDS, Members, Peer
 from .output import Output
 from .push import payload_budget
 from .sampling import sample_targets
 from .streams import Streams
 from .wire import HASH_BYTES, ContextPage, Digest, Message, Offer, Push, Same
 
-STRANGE_ROUNDS: Final = 3
-"""Rounds of equal events and unequal content until the states are exchanged."""
+STRANGE_ROUNDS_MAX: Final = 1024
+"""The rounds double with every exchange that did not help, up to this."""
 OFFERS: Final = 3
 """Streams offered to a member in a row before we open one ourselves."""
+OFFER_INTERVAL: Final = 0.1
+"""Seconds between two offers to a member at least: the pages of one context are one reason."""
 HASHES_KEPT: Final = 64
 RANGE_BYTES: Final = 24
 """Upper bound of one range of a context, encoded, its replica id apart."""
@@ -73,11 +75,9 @@ class AntiEntropy:
 
     def _ask_the_late(self, now: float) -> None:
         self._next_ask = now + self._out.config.ack_interval
-        late = [peer for peer in self._members.alive() if peer.acked < self._awaited]
-        for peer in late:
-            self._send_digest(peer)
-        if not late:
-            self._next_ask = float("inf")
+        for peer in self._members.alive():
+            if peer.acked < self._awaited:
+                self._send_digest(peer)
 
     def compare_with(self, peer: Peer) -> None:
         """Send a digest out of turn."""
@@ -117,16 +117,23 @@ class AntiEntropy:
     def _on_digest(self, now: float, peer: Peer, digest: Digest) -> None:
         mark = self._hash()
         if digest.context_hash != mark:
-            self._send_pages(peer)
+            self._send_context(now, peer, self._out.kernel.context)
             return
+        peer.offers = 0
         self._acked(peer, self._own_seq())
         self._out.send_data(peer.address, [Same(mark)])
-        if digest.fingerprint == self._out.kernel.fingerprint or self._out.kernel.prekilled:
+        if digest.fingerprint == self._out.kernel.fingerprint:
+            peer.strange_rounds, peer.strange_limit = 0, STRANGE_ROUNDS
+        elif self._out.kernel.prekilled:
             peer.strange_rounds = 0
-            return
+        else:
+            self._on_strange_content(now, peer)
+
+    def _on_strange_content(self, now: float, peer: Peer) -> None:
         peer.strange_rounds += 1
-        if peer.strange_rounds >= STRANGE_ROUNDS:
+        if peer.strange_rounds >= peer.strange_limit:
             peer.strange_rounds = 0
+            peer.strange_limit = min(2 * peer.strange_limit, STRANGE_ROUNDS_MAX)
             self._out.counts["fingerprint_mismatches"] += 1
             self._out.notify(notices.FINGERPRINT_MISMATCHED, member=peer.name)
             self._streams.open(now, peer, whole=True)
@@ -136,17 +143,31 @@ class AntiEntropy:
             peer.acked = seq
             self._out.notify(notices.MEMBER_PROGRESSED, member=peer.name, seq=seq)
 
-    def _send_pages(self, peer: Peer) -> None:
-        pages = context_pages(self._out.kernel.context, payload_budget(self._out))
+    def _send_context(
+        self, now: float, peer: Peer, context: Context, first: str = "", stop: str = "", *, answer: bool = True
+    ) -> None:
+        """Send what we have of the replicas from ``first`` to ``stop``, or offer a stream if that is too much."""
+        pages = context_pages(context, payload_budget(self._out), first, stop, answer=answer)
         if len(pages) > self._out.config.max_context_pages:
-            self._out.send_data(peer.address, [Offer()])
+            self._offer(now, peer)
             return
         datagrams = [self._out.sealed([page]) for page in pages]
         if max(map(len, datagrams)) > self._out.config.datagram_bytes:  # one replica's dots in very many pieces
-            self._out.send_data(peer.address, [Offer()])
+            self._offer(now, peer)
             return
         for datagram in datagrams:
             self._out.send_sealed([peer.address], datagram)
+
+    def _offer(self, now: float, peer: Peer) -> None:
+        """Offer a stream. The other opens it, one at a time: if we did, a newcomer would get all from everybody."""
+        if now < peer.next_offer:
+            return
+        peer.next_offer = now + OFFER_INTERVAL
+        peer.offers += 1
+        if peer.offers <= OFFERS:
+            self._out.send_data(peer.address, [Offer()])
+        else:  # it may not be able to reach us
+            self._streams.open(now, peer)
 
     def _on_page(self, now: float, peer: Peer, page: ContextPage) -> None:
         mine = self._out.kernel.context
@@ -155,17 +176,14 @@ class AntiEntropy:
             self._acked(peer, page.context.prefix(me))
         part = mine.within(page.first, page.stop)
         if page.answer and page.context.missing_from(part):
-            self._out.send_data(peer.address, [ContextPage(page.first, page.stop, part, answer=False)])
+            self._send_context(now, peer, part, page.first, page.stop, answer=False)
         if part.missing_from(page.context):
             known = mine.outside(page.first, page.stop)  # the page says nothing of these: leave them out
             known.update(page.context)
             self._bring_up_to_date(now, peer, known)
 
     def _bring_up_to_date(self, now: float, peer: Peer, known: Context) -> None:
-        """Send what ``known`` lacks if it fits a few datagrams; else offer a stream.
-
-        The member that lacks opens it, one at a time: if we did, a newcomer would get everything from everybody.
-        """
+        """Send what ``known`` lacks if it fits a few datagrams; else offer a stream."""
         if self._streams.is_open(peer):
             return
         datagrams: list[bytes] = []
@@ -173,11 +191,7 @@ class AntiEntropy:
         if not self._out.kernel.prefers_state(known):
             datagrams, complete = self._catch_up_datagrams(known)
         if not complete:
-            peer.offers += 1
-            if peer.offers <= OFFERS:
-                self._out.send_data(peer.address, [Offer()])
-            else:  # it may not be able to reach us
-                self._streams.open(now, peer)
+            self._offer(now, peer)
         # Any prefix is valid, so a member that streams do not reach still gets ahead, a few datagrams a round.
         if complete or (peer.offers > OFFERS and peer.streams_failed):
             for datagram in datagrams:
@@ -199,9 +213,11 @@ class AntiEntropy:
         return datagrams, True
 
 
-def context_pages(context: Context, max_bytes: int) -> list[ContextPage]:
-    """``context`` cut by replica id into pages that together cover every id there can be, at most one datagram each."""
-    firsts = [""]
+def context_pages(
+    context: Context, max_bytes: int, first: str = "", stop: str = "", *, answer: bool = True
+) -> list[ContextPage]:
+    """``context`` cut by replica id into pages of one datagram that cover every id there can be in the bounds."""
+    firsts = [first]
     size = 0
     current = ""
     for replica, _, _ in context.ranges():
@@ -211,5 +227,5 @@ def context_pages(context: Context, max_bytes: int) -> list[ContextPage]:
             size = 0
         current = replica
         size += cost
-    stops = [*firsts[1:], ""]
-    return [ContextPage(f, s, context.within(f, s), answer=True) for f, s in zip(firsts, stops, strict=True)]
+    stops = [*firsts[1:], stop]
+    return [ContextPage(f, s, context.within(f, s), answer) for f, s in zip(firsts, stops, strict=True)]

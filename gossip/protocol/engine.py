@@ -63,9 +63,10 @@ class Engine:
         peer = self._members.proven(sender, source)
         if peer is not None:
             self._members.heard(now, peer)
+        self._members.datagram_arrived(len(datagram))
         unproven_question = False
         for message in messages:
-            if self._members.handle(now, sender, source, message, len(datagram)):
+            if self._members.handle(now, sender, source, message):
                 continue
             if isinstance(message, Push):
                 self._on_push(now, sender, peer, message)
@@ -73,7 +74,7 @@ class Engine:
                 self._antientropy.handle(now, peer, message)
             unproven_question = peer is None
         if unproven_question:
-            self._members.challenge(source, len(datagram))
+            self._members.challenge(source)
         self._compare_where_needed(now)
         return self._out.drain()
 
@@ -116,9 +117,14 @@ class Engine:
         self._antientropy.await_acks(now, seq)
         return self._out.drain()
 
-    def leave(self, now: float) -> list[Effect]:
-        """Save what is unsaved, push what is fresh, and tell every member that we go on purpose."""
+    def flush(self, now: float) -> list[Effect]:
+        """Hand every write so far to the disk now; `durable` tells when it is there."""
         self._pusher.flush(now)
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    def leave(self) -> list[Effect]:
+        """Tell every member that we go on purpose."""
         self._members.say_goodbye()
         return self._out.drain()
 
@@ -145,6 +151,11 @@ class Engine:
     def identity(self) -> Identity:
         return self._out.identity
 
+    @property
+    def durable(self) -> bool:
+        """Whether the disk has everything so far."""
+        return self._out.durable
+
     def members(self, now: float) -> list[Member]:
         """Every other member ever met, in the order they were met."""
         return self._members.snapshot(now)
@@ -162,18 +173,11 @@ class Engine:
     def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""
         kernel = self._out.kernel
-        refused = self._out.replica.store.clock.refused
         known_runs = bool(push.delta.runs) and not kernel.context.covers(push.delta.context_claimed())
-        new = self._out.replica.store.merge(push.delta)
-        self._out.counts["events_new"] += len(new)
-        self._out.counts["events_known"] += len(push.delta.events) - len(new)
+        new = self._out.merge(push.delta, sender)
         if new or known_runs:
             self._pusher.received(now, new, push, peer, sender)
             self._out.notify(notices.DATA_RECEIVED)
-        refused = self._out.replica.store.clock.refused - refused
-        if refused:
-            self._out.counts["stamps_refused"] += refused
-            self._out.notify(notices.STAMP_REFUSED, sender=sender.hex(), count=refused)
 
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""

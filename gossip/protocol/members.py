@@ -12,13 +12,28 @@ from typing import Final
 from . import notices
 from .identity import Address
 from .output import Output
-from .wire import COOKIE_BYTES, HELLO_BYTES, Challenge, Hello, Known, Leave, Message, Proof, Welcome
+from .seal import OVERHEAD_BYTES
+from .wire import (
+    COOKIE_BYTES,
+    ENVELOPE_BYTES,
+    HELLO_BYTES,
+    KNOWN_BYTES,
+    Challenge,
+    Hello,
+    Known,
+    Leave,
+    Message,
+    Proof,
+    Welcome,
+)
 
 ALIVE: Final = "alive"
 FAILED: Final = "failed"
 LEFT: Final = "left"
 
 CANDIDATE_TRIES: Final = 6
+STRANGE_ROUNDS: Final = 3
+"""Rounds of equal events and unequal content until the states are exchanged."""
 MEMBERS_TOLD: Final = 24
 """Members named to a newcomer in one datagram."""
 
@@ -56,8 +71,12 @@ class Peer:
     """Streams to it that failed, since one last succeeded."""
     offers: int = 0
     """Streams offered to it in a row that it did not open."""
+    next_offer: float = 0.0
+    """When we may offer it a stream again."""
     strange_rounds: int = 0
     """Digests in a row that named our events and another content."""
+    strange_limit: int = STRANGE_ROUNDS
+    """How many of them are too many."""
 
 
 @dataclass(slots=True)
@@ -76,9 +95,9 @@ class Members:
         self._secret = output.rng.randbytes(32)
         self._seeds: dict[Address, _Attempt] = {}
         self._candidates: dict[Address, _Attempt] = {}
-        self._ourselves: dict[Address, None] = {}
         self._greeted: dict[tuple[bytes, Address], tuple[str, int]] = {}
         self._round: list[bytes] = []
+        self._allowance = 0
         self.to_compare: list[Peer] = []
         """Members met, met again or back since this was last emptied: their data may differ from ours."""
 
@@ -106,8 +125,7 @@ class Members:
 
     def set_seeds(self, now: float, addresses: list[Address]) -> None:
         """Where to look for the cluster. Called again whenever names are resolved again."""
-        kept = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
-        self._seeds = {a: attempt for a, attempt in kept.items() if a not in self._ourselves}
+        self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
 
     def deadline(self) -> float:
         """When `tick` has somebody to greet."""
@@ -149,46 +167,56 @@ class Members:
         text = f"{address[0]} {address[1]}".encode()
         return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
 
-    def handle(self, now: float, sender: bytes, source: Address, message: Message, size: int) -> bool:
+    def datagram_arrived(self, size: int) -> None:
+        """Until the next one, answers to an address that may be forged take ``size`` bytes in all at most."""
+        self._allowance = size
+
+    def handle(self, now: float, sender: bytes, source: Address, message: Message) -> bool:
         """Take a message about membership; return False if it is about something else."""
         match message:
             case Hello():
-                self._on_hello(now, sender, source, message, size)
+                self._on_hello(now, sender, source, message)
             case Welcome():
                 if message.echo == self._cookie(source):
                     self._admit(now, sender, source, message.name, message.epoch)
                     self._out.send(source, [Proof(message.cookie)])
             case Challenge():
-                self._reply(source, [Proof(message.cookie)], size)
+                self._reply(source, [Proof(message.cookie)])
             case Proof():
                 if message.echo == self._cookie(source):
                     self._on_proof(now, sender, source)
             case Known():
-                self._on_known(now, message)
+                if self.proven(sender, source):
+                    self._on_known(now, message)
             case Leave():
                 self._on_leave(now, sender, source, message.epoch)
             case _:
                 return False
         return True
 
-    def challenge(self, source: Address, size: int) -> None:
+    def challenge(self, source: Address) -> None:
         """Ask an address for proof, if that takes no more bytes than it sent."""
-        self._reply(source, [Challenge(self._cookie(source))], size)
+        self._reply(source, [Challenge(self._cookie(source))])
 
-    def _reply(self, source: Address, messages: list[Message], size: int) -> None:
+    def _reply(self, source: Address, messages: list[Message]) -> None:
         """Answer an address that may be forged: never with more than it sent, or it could be used against others."""
-        if len(self._out.sealed(messages)) <= size:
+        size = len(self._out.sealed(messages))
+        if size <= self._allowance:
+            self._allowance -= size
             self._out.send(source, messages)
 
     def recognise_self(self, source: Address) -> None:
-        """A seed or candidate turned out to be this very node."""
-        self._ourselves[source] = None
-        self._seeds.pop(source, None)
-        self._candidates.pop(source, None)
+        """Our own words came back from ``source``: greeting it is of little use.
 
-    def _on_hello(self, now: float, sender: bytes, source: Address, hello: Hello, size: int) -> None:
+        Of some, though: whoever forges the source of our own datagrams must not talk us out of a seed.
+        """
+        self._candidates.pop(source, None)
+        if source in self._seeds:
+            self._seeds[source].delay = self._out.config.seed_retry_max
+
+    def _on_hello(self, now: float, sender: bytes, source: Address, hello: Hello) -> None:
         me = self._out.identity
-        self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))], size)
+        self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))])
         peer = self.proven(sender, source)
         if peer is not None:
             self._admit(now, sender, source, hello.name, hello.epoch)
@@ -219,20 +247,24 @@ class Members:
             return
         if epoch < peer.epoch or (epoch == peer.epoch and peer.state == LEFT):
             return  # word of an earlier life, overtaken on its way
-        if peer.address != address:
+        moved, restarted = peer.address != address, epoch > peer.epoch
+        if moved:
             peer.address = address
             self._out.notify(notices.MEMBER_MOVED, **_fields(peer))
-        if epoch > peer.epoch:
+        if restarted:
             peer.epoch, peer.name, peer.acked, peer.strange_rounds = epoch, name, 0, 0
             self._out.notify(notices.MEMBER_RESTARTED, **_fields(peer))
             self.to_compare.append(peer)
         self._revive(now, peer)
+        if moved or restarted:  # the others look for it where it was, and it may have forgotten them
+            self._introduce(peer)
 
     def _introduce(self, newcomer: Peer) -> None:
         """Name the others to a newcomer, and the newcomer to some of the others."""
         others = [peer for peer in self.alive() if peer is not newcomer]
-        if len(others) > MEMBERS_TOLD:
-            others = self._out.rng.sample(others, MEMBERS_TOLD)
+        told = min(MEMBERS_TOLD, (self._out.config.datagram_bytes - OVERHEAD_BYTES - ENVELOPE_BYTES) // KNOWN_BYTES)
+        if len(others) > told:
+            others = self._out.rng.sample(others, told)
         if others:
             self._out.send(newcomer.address, [Known(tuple((p.node_id, p.address) for p in others))])
         for peer in others:
@@ -251,9 +283,7 @@ class Members:
             peer = self._peers.get(node_id)
             if node_id == self._out.identity.node_id or (peer is not None and peer.state == ALIVE):
                 continue
-            if address in self._ourselves or address in self._candidates:
-                continue
-            if len(self._candidates) < self._out.config.max_candidates:
+            if address not in self._candidates and len(self._candidates) < self._out.config.max_candidates:
                 self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
 
     def _on_leave(self, now: float, sender: bytes, source: Address, epoch: int) -> None:
@@ -278,7 +308,12 @@ class Members:
             self.to_compare.append(peer)
 
     def next_to_ask(self, now: float) -> list[Peer]:
-        """Whose turn it is to get a digest: the next of a shuffled round, and now and then a failed one."""
+        """Whose turn it is to get a digest: the next of a shuffled round, and now and then a failed one.
+
+        Besides them those that have been silent for more than one digest: many that die at once must not keep us
+        from the living.
+        """
+        silent = [peer for peer in self.alive() if peer.unanswered > 1][: self._out.config.fanout]
         asked: list[Peer] = []
         while len(asked) == 0 and (self._round or self._new_round()):
             peer = self._peers[self._round.pop()]
@@ -287,6 +322,7 @@ class Members:
         failed = [peer for peer in self._peers.values() if peer.state == FAILED]
         if failed and self._out.rng.random() < len(failed) / (len(self.alive()) + 1):
             asked.append(self._out.rng.choice(failed))
+        asked += [peer for peer in silent if peer not in asked]
         for peer in asked:
             self._count_question(now, peer)
         return asked
@@ -301,8 +337,6 @@ class Members:
         if peer.state == ALIVE and peer.unanswered > self._out.config.probe_misses:
             peer.state, peer.since = FAILED, now
             self._out.notify(notices.MEMBER_FAILED, **_fields(peer))
-        elif peer.unanswered > 1:
-            self._round.append(peer.node_id)  # ask a silent one again at the next turn
 
     def say_goodbye(self) -> None:
         """Tell every member that we leave on purpose."""

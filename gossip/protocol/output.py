@@ -80,6 +80,21 @@ class Output:
         """``messages`` as the bytes of one datagram."""
         return self.seal.seal(encode_datagram(self.identity.node_id, messages), self.rng)
 
+    # ---- to the replica
+
+    def merge(self, delta: Delta, sender: bytes) -> list[Event]:
+        """Join what ``sender`` sent, and count it; return the events that were new."""
+        clock = self.replica.store.clock
+        refused = clock.refused
+        new = self.replica.store.merge(delta)
+        if not delta.is_state:
+            self.counts["events_new"] += len(new)
+            self.counts["events_known"] += len(delta.events) - len(new)
+        if clock.refused > refused:
+            self.counts["stamps_refused"] += clock.refused - refused
+            self.notify(notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused - refused)
+        return new
+
     # ---- to the disk
 
     def unsaved(self, events: Iterable[Event]) -> None:
@@ -103,6 +118,11 @@ class Output:
         self._durable = max(self._durable, token)
         while self._held and self._held[0][0] <= self._durable:
             self._release(self._held.popleft()[1])
+
+    @property
+    def durable(self) -> bool:
+        """Whether the disk has everything that was applied."""
+        return self._durable == self._token and not self._unsaved and not self._unsaved_states
 
     def is_durable(self, token: int) -> bool:
         return token <= self._durable

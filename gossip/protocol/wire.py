@@ -22,6 +22,8 @@ COOKIE_BYTES: Final = 8
 HASH_BYTES: Final = 8
 ENVELOPE_BYTES: Final = 24
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
+KNOWN_BYTES: Final = 32
+"""Upper bound of one member in a `Known`."""
 MAX_MESSAGES: Final = 64
 MAX_ROWS: Final = 64
 MAX_HOPS: Final = 255
