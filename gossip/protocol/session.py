@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from crdts import Context, DecodeError, Delta, Event, LogTrimmed
+from crdts.codec import event_bytes
 from crdts.delta import state_delta
 from crdts.kernel import Kernel
 
@@ -48,6 +49,7 @@ class Session:
         self._buffer = bytearray()
         self._outgoing: Iterator[Frame] | None = None
         self._greeted = False
+        self._asked = False
         self._state: list[Event] = []
         self._state_bytes = 0
         self.whole = whole
@@ -148,6 +150,9 @@ class Session:
                 self.peer = frame
                 self.whole = self.whole or frame.whole
             case WholeContext():
+                if self._asked:
+                    raise MalformedMessage("a stream carries one context each way")
+                self._asked = True
                 self._outgoing = self._catch_up(self._outgoing or self._opening(), frame.context)
             case StatePart():
                 self._keep(frame.delta)
@@ -161,7 +166,7 @@ class Session:
         return frame
 
     def _keep(self, part: Delta) -> None:
-        self._state_bytes += sum(len(e.key) + len(e.payload or b"") for e in part.events)
+        self._state_bytes += sum(map(event_bytes, part.events))
         if self._state_bytes > self._config.max_state_bytes:
             raise Oversized(f"a state of more than {self._config.max_state_bytes} bytes")
         self._state.extend(part.events)

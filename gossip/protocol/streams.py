@@ -28,6 +28,11 @@ class _Stream:
     news: bool = False
     """It brought something new."""
 
+    def moved(self, now: float) -> None:
+        """Bytes went either way; a stranger gets no more time for them until it has introduced itself."""
+        if self.member is not None:
+            self.progress = now
+
 
 class Streams:
     """Opens, feeds and closes sessions."""
@@ -37,7 +42,7 @@ class Streams:
         self._members = members
         self._pusher = pusher
         self._streams: dict[int, _Stream] = {}
-        self._last_conn = 0
+        self._opened = self._accepted = 0
         self.has_news = False
         """A stream brought something new since this was last reset: other members should be told."""
         self.finished_with: list[Peer] = []
@@ -47,17 +52,28 @@ class Streams:
         return any(stream.member == peer.node_id for stream in self._streams.values())
 
     def next_conn(self) -> int:
-        """A number for a new stream, of this node only."""
-        self._last_conn += 1
-        return self._last_conn
+        """A number for a stream that was accepted: odd, as those that we open are even."""
+        self._accepted += 1
+        return 2 * self._accepted - 1
 
     def open(self, now: float, peer: Peer, *, whole: bool = False) -> None:
         """Start a catch-up with a member, unless one is under way or too many streams are open."""
-        if self.is_open(peer) or len(self._streams) >= self._out.config.max_streams:
+        if self.is_open(peer) or not self._has_room():
             return
-        conn = self.next_conn()
+        self._opened += 1
+        conn = 2 * self._opened
         self._streams[conn] = self._new(now, peer.address, peer.node_id, whole=whole)
         self._out.emit(OpenStream(conn, peer.address))
+
+    def _has_room(self) -> bool:
+        """Whether one more stream may be open. Strangers that have not introduced themselves make way for it."""
+        if len(self._streams) < self._out.config.max_streams:
+            return True
+        for conn, stream in self._streams.items():
+            if stream.member is None:
+                self._fail(conn, stream)
+                return True
+        return False
 
     def pull(self, now: float, peer: Peer) -> None:
         """Take up a member's offer, unless another is being taken up: everybody offers much the same."""
@@ -75,11 +91,12 @@ class Streams:
         """The driver connected a stream we asked for, or accepted one."""
         stream = self._streams.get(conn)
         if stream is None:
-            if len(self._streams) >= self._out.config.max_streams:
+            given_up = conn % 2 == 0  # ours, and it took too long to connect
+            if given_up or not self._has_room():
                 self._out.emit(Close(conn))
                 return
             stream = self._streams[conn] = self._new(now, address, None)
-        stream.progress = now
+        stream.moved(now)
         self._out.counts["streams_opened"] += 1
         self._produce(conn, stream)
 
@@ -87,7 +104,7 @@ class Streams:
         """Everything written so far is with the system: produce the next piece."""
         stream = self._streams.get(conn)
         if stream is not None:
-            stream.progress = now
+            stream.moved(now)
             stream.writing = False
             self._produce(conn, stream)
 
@@ -105,7 +122,7 @@ class Streams:
         stream = self._streams.get(conn)
         if stream is None:
             return
-        stream.progress = now
+        stream.moved(now)
         self._out.counts["stream_bytes_received"] += len(data)
         try:
             for frame in stream.session.receive(data):
@@ -124,15 +141,12 @@ class Streams:
                 self._on_introduction(conn, stream, frame)
             case Chunk(delta):
                 before = len(self._out.kernel.context)
-                new = self._out.replica.store.merge(delta)
-                self._out.counts["events_new"] += len(new)
-                self._out.counts["events_known"] += len(delta.events) - len(new)
-                self._pusher.absorbed(now, new)
+                self._pusher.absorbed(now, self._out.merge(delta, stream.member or b""))
                 if len(self._out.kernel.context) > before:
                     stream.news = True
                     self._out.notify(notices.DATA_RECEIVED)
             case StateEnd(state):
-                self._out.replica.store.merge(state)
+                self._out.merge(state, stream.member or b"")
                 self._out.counts["states_joined"] += 1
                 self._out.unsaved_state(state)
                 stream.news = True
@@ -161,6 +175,7 @@ class Streams:
             peer = self._members.find(stream.member or b"")
             if peer is not None:
                 peer.streams_failed = peer.offers = 0
+                peer.next_offer = 0.0
                 self.finished_with.append(peer)
             self.has_news = self.has_news or stream.news
             self._out.notify(notices.STREAM_FINISHED, member=peer.name if peer else None)
