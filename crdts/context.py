@@ -121,10 +121,16 @@ class Context:
         """Whether every dot of ``other`` is in self."""
         return not other.missing_from(self)
 
-    def within(self, first: str, last: str) -> "Context":
-        """The part whose replica ids lie between ``first`` and ``last``, both included."""
+    def within(self, first: str, stop: str) -> "Context":
+        """The part whose replica ids are at least ``first`` and below ``stop``; an empty ``stop`` means no end."""
         part = Context()
-        part._bounds = {r: bounds[:] for r, bounds in self._bounds.items() if first <= r <= last}
+        part._bounds = {r: b[:] for r, b in self._bounds.items() if first <= r and (not stop or r < stop)}
+        return part
+
+    def outside(self, first: str, stop: str) -> "Context":
+        """The other part: what `within` leaves out."""
+        part = Context()
+        part._bounds = {r: b[:] for r, b in self._bounds.items() if r < first or (stop and r >= stop)}
         return part
 
     def cloud_size(self) -> int:

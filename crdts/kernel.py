@@ -27,6 +27,9 @@ Kills: TypeAlias = tuple[Dot, ...]
 DEFAULT_LOG_LIMIT: Final = 65_536
 """Kills remembered for peers that lag behind, in dots; about 200 bytes each."""
 
+STATE_PREFERENCE: Final = 1.25
+"""A state is sent in place of events if those would be this many times its entries."""
+
 _MASK: Final = (1 << 64) - 1
 _UNBOUNDED: Final = 1 << 62
 
@@ -209,7 +212,10 @@ class Kernel:
         return events_delta(events, runs) if events or runs else NOTHING
 
     def prefers_state(self, known: Context) -> bool:
-        """Whether the log no longer reaches back to ``known``, or sending events would take more pieces than live."""
+        """Whether the log no longer reaches back to ``known``, or events would be a good deal more than what is alive.
+
+        Not as soon as they are more: events can be applied as they come and resumed, a state is all or nothing.
+        """
         missing = self.context.missing_from(known)
         if not self._reaches(missing):
             return True
@@ -221,7 +227,7 @@ class Kernel:
             log = self.log.get(replica, {})
             live = self.live.get(replica, {})
             pieces += len({*_seqs_within(live, start, stop), *_seqs_within(log, start, stop)})
-        return pieces > entries + len(missing)
+        return pieces > entries * STATE_PREFERENCE + len(missing)
 
     def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
         """What ``known`` lacks as events, in pieces of at most ``max_bytes`` encoded, live entries first.

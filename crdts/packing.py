@@ -28,12 +28,18 @@ class Packer:
 
     def add(self, piece: Event | DotRange) -> Delta | None:
         """Take an event or a run of dead dots; return the full delta that had to make room for it, if any."""
-        full = self.make_room(piece)
-        self._size += self._bytes_of(piece)
-        self._names.update(_names_of(piece))
+        full = None
+        size = self._bytes_of(piece)
+        if self._size + size > self._max_bytes:
+            full = self.flush()
+            size = self._bytes_of(piece)  # its names are new again
+        self._size += size
         if isinstance(piece, Event):
+            if not self._has_names(piece):
+                self._names.update(dict.fromkeys(_names_of(piece)))
             self._events.append(piece)
         else:
+            self._names[piece[0]] = None
             self._runs.append(piece)
         return full
 
@@ -46,14 +52,20 @@ class Packer:
         return delta
 
     def _bytes_of(self, piece: Event | DotRange) -> int:
-        names = sum(name_bytes(name) for name in _names_of(piece) if name not in self._names)
-        return names + (event_bytes(piece) if isinstance(piece, Event) else RUN_BYTES)
+        if isinstance(piece, Event):
+            names = 0
+            if not self._has_names(piece):
+                names = sum(name_bytes(name) for name in _names_of(piece) if name not in self._names)
+            return names + event_bytes(piece)
+        return RUN_BYTES + (0 if piece[0] in self._names else name_bytes(piece[0]))
+
+    def _has_names(self, event: Event) -> bool:
+        """Whether the delta names the replica and object of ``event`` already; the usual case, made cheap."""
+        names = self._names
+        return not event.kills and event.replica in names and event.obj in names
 
 
-def _names_of(piece: Event | DotRange) -> dict[str | bytes, None]:
-    names: dict[str | bytes, None] = {piece[0]: None}
-    if isinstance(piece, Event):
-        if piece.obj:
-            names[piece.obj] = None
-        names.update((replica, None) for replica, _ in piece.kills)
-    return names
+def _names_of(event: Event) -> list[str | bytes]:
+    """The ids that ``event`` needs in a delta's tables, each once."""
+    names: list[str | bytes] = [event.replica, *sorted({replica for replica, _ in event.kills} - {event.replica})]
+    return [*names, event.obj] if event.obj else names

@@ -1,0 +1,38 @@
+"""Peer-to-peer nodes that share state without a server. See README.md in this package."""
+
+from .faults import TransportFaults
+from .node import Node, open_node
+from .protocol import Address, Config, Member, Statistics, new_key
+from .protocol.errors import (
+    ConfigError,
+    DataDirInUse,
+    GossipError,
+    KeyFormatError,
+    LocalError,
+    NotRunning,
+    RemoteError,
+    SyncTimeout,
+)
+from .version import Version
+from .watch import Watch
+
+__all__ = [
+    "Address",
+    "Config",
+    "ConfigError",
+    "DataDirInUse",
+    "GossipError",
+    "KeyFormatError",
+    "LocalError",
+    "Member",
+    "Node",
+    "NotRunning",
+    "RemoteError",
+    "Statistics",
+    "SyncTimeout",
+    "TransportFaults",
+    "Version",
+    "Watch",
+    "new_key",
+    "open_node",
+]

@@ -16,7 +16,7 @@ from .output import Output
 from .push import payload_budget
 from .sampling import sample_targets
 from .streams import Streams
-from .wire import HASH_BYTES, ContextPage, Digest, Message, Offer, Push, Same
+from .wire import HASH_BYTES, Busy, ContextPage, Digest, Message, Offer, Push, Same
 
 STRANGE_ROUNDS_MAX: Final = 1024
 """The rounds double with every exchange that did not help, up to this."""
@@ -110,7 +110,10 @@ class AntiEntropy:
             case ContextPage():
                 self._on_page(now, peer, message)
             case Offer():
-                self._streams.pull(now, peer)
+                if not self._streams.pull(now, peer):
+                    self._out.send(peer.address, [Busy()])
+            case Busy():
+                peer.offers = 0
             case _:
                 pass
 

@@ -75,10 +75,12 @@ class Streams:
                 return True
         return False
 
-    def pull(self, now: float, peer: Peer) -> None:
-        """Take up a member's offer, unless another is being taken up: everybody offers much the same."""
-        if not any(stream.opened_by_us for stream in self._streams.values()):
-            self.open(now, peer)
+    def pull(self, now: float, peer: Peer) -> bool:
+        """Take up a member's offer; False if another is being taken up: everybody offers much the same."""
+        if any(stream.opened_by_us for stream in self._streams.values()):
+            return False
+        self.open(now, peer)
+        return True
 
     def _new(self, now: float, address: Address, member: bytes | None, *, whole: bool = False) -> _Stream:
         out = self._out

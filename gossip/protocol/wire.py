@@ -117,6 +117,11 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """I am taking up another member's offer; I know of yours."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """I am going, on purpose."""
 
@@ -167,7 +172,9 @@ class Done:
     """You now have everything I had when I received your context."""
 
 
-Message: TypeAlias = Hello | Welcome | Challenge | Proof | Known | Push | Digest | Same | ContextPage | Leave | Offer
+Message: TypeAlias = (
+    Hello | Welcome | Challenge | Proof | Known | Push | Digest | Same | ContextPage | Leave | Offer | Busy
+)
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done
 
 
@@ -227,6 +234,8 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [10, message.epoch]
         case Offer():
             return [11]
+        case Busy():
+            return [12]
         case Introduce():
             return [1, message.node_id, message.name, message.epoch, message.whole]
         case WholeContext():
@@ -357,6 +366,7 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     9: (4, _page),
     10: (1, lambda epoch: Leave(_number(epoch, MAX_COUNT, 1))),
     11: (0, Offer),
+    12: (0, Busy),
 }
 """By type: how many fields, and what builds the message from them."""
 

@@ -1,0 +1,295 @@
+"""The thin Trio layer around the engine: sockets and time in, effects out. It knows nothing of the protocol.
+
+One UDP socket is waited on once and then drained without awaiting, and sends go straight to the socket: awaiting every
+datagram costs several times as much. One TCP listener shares its port.
+"""
+
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+
+from crdts import Event
+
+from .faults import TransportFaults
+from .log import DATAGRAM_REFUSED, log_notice
+from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Send, Write
+
+DRAIN_DATAGRAMS: Final = 64
+"""Datagrams taken in one go, before other tasks get their turn."""
+UNSENT_DATAGRAMS: Final = 4096
+"""Datagrams that wait for a full socket buffer at most; the oldest are dropped, and found missing by digests."""
+READ_BYTES: Final = 64 * 1024
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds to connect a stream."""
+LINGER_TIMEOUT: Final = 5.0
+"""Seconds for the other side to close a stream that we have finished."""
+BUFFER_BYTES: Final = 4 << 20
+"""Socket buffers asked for; the system may give less."""
+PORT_TRIES: Final = 32
+
+
+class Sockets:
+    """A bound UDP socket and TCP listener on one port."""
+
+    def __init__(self, udp: socket.socket, listener: trio.SocketListener) -> None:
+        self.udp = udp
+        self.listener = listener
+        self.address = Address(*udp.getsockname()[:2])
+        self.family = udp.family
+
+    @classmethod
+    def bind(cls, host: str, port: int) -> "Sockets":
+        """Bind to an IP address; port 0 takes any that is free for both. Raises OSError."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        for tries in range(PORT_TRIES):
+            udp = socket.socket(family, socket.SOCK_DGRAM)
+            tcp = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                    udp.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+                udp.setblocking(False)
+                udp.bind((host, port))
+                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tcp.bind((host, udp.getsockname()[1]))
+                tcp.listen(64)
+                return cls(udp, trio.SocketListener(trio.socket.from_stdlib_socket(tcp)))
+            except OSError:
+                udp.close()
+                tcp.close()
+                if port or tries == PORT_TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+
+class _Link:
+    """What is to be written to one stream."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.pending: deque[bytes] = deque()  # the engine waits for `stream_writable`: one piece, and a close
+        self.closing = False
+        self.wake = trio.Event()
+        self.scope = trio.CancelScope()
+
+
+class Driver:
+    """Runs one engine on real sockets and real time."""
+
+    def __init__(self, engine: Engine, sockets: Sockets, faults: TransportFaults, log: Any) -> None:
+        self._engine = engine
+        self._udp = sockets.udp
+        self._listener = sockets.listener
+        self._faults = faults
+        self._log = log
+        self._links: dict[int, _Link] = {}
+        self._nursery: trio.Nursery | None = None
+        self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
+        self._unsent_wake = trio.Event()
+        self._sleeping_until = float("-inf")
+        self._wake = trio.Event()
+        self._changed = trio.Event()
+        self._refusal_logged = False
+        self._handlers: dict[type[Effect], Callable[[Any], None]] = {
+            Send: self._do_send,
+            Write: self._do_write,
+            OpenStream: self._do_open,
+            Close: self._do_close,
+            Persist: self._do_persist,
+            Notify: self._do_notify,
+        }
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._receive_loop)
+                nursery.start_soon(self._send_loop)
+                nursery.start_soon(self._tick_loop)
+                nursery.start_soon(trio.serve_listeners, self._accept, [self._listener])
+                task_status.started()
+        finally:
+            self._nursery = None
+            self._udp.close()
+
+    @property
+    def running(self) -> bool:
+        return self._nursery is not None
+
+    # ---- what the node asks for
+
+    def wrote(self, events: tuple[Event, ...]) -> None:
+        """The replica made local mutations."""
+        self._engine.wrote(trio.current_time(), events)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def do(self, effects: Iterable[Effect]) -> None:
+        """Carry out effects, in order. Never blocks."""
+        for effect in effects:
+            self._handlers[type(effect)](effect)
+        if self._engine.deadline() < self._sleeping_until:
+            self._wake.set()
+
+    def _do_write(self, effect: Write) -> None:
+        if link := self._links.get(effect.conn):
+            link.pending.append(effect.data)
+            link.wake.set()
+
+    def _do_open(self, effect: OpenStream) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._connect, effect.conn, effect.address)
+
+    def _do_close(self, effect: Close) -> None:
+        if link := self._links.get(effect.conn):
+            link.closing = True
+            link.wake.set()
+
+    def _do_persist(self, effect: Persist) -> None:
+        """In memory only: what is applied is as durable as it gets."""
+        self.do(self._engine.persisted(trio.current_time(), effect.token))
+        self._signal()
+
+    def _do_notify(self, effect: Notify) -> None:
+        log_notice(self._log, effect)
+        self._signal()
+
+    async def changed(self) -> None:
+        """Wait until the engine reports something: data, progress of a member, a member come or gone."""
+        await self._changed.wait()
+
+    def _signal(self) -> None:
+        if self._changed.statistics().tasks_waiting:
+            self._changed.set()
+            self._changed = trio.Event()
+
+    # ---- time
+
+    async def _tick_loop(self) -> None:
+        while True:
+            self._wake = trio.Event()
+            self._sleeping_until = self._engine.deadline()
+            with trio.move_on_at(self._sleeping_until):
+                await self._wake.wait()
+            self._sleeping_until = float("-inf")
+            now = trio.current_time()
+            if now >= self._engine.deadline():
+                self.do(self._engine.tick(now))
+
+    # ---- datagrams
+
+    async def _receive_loop(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._udp)
+            for _ in range(DRAIN_DATAGRAMS):
+                try:
+                    data, source = self._udp.recvfrom(65_535)
+                except BlockingIOError:
+                    break
+                except OSError:  # an ICMP error of an earlier send, on systems that report it here
+                    continue
+                address = Address(*source[:2])
+                if not self._faults.separates(address):
+                    self.do(self._engine.receive(trio.current_time(), address, data))
+
+    def _do_send(self, effect: Send) -> None:
+        address, data = effect.address, effect.data
+        if self._faults.drops(address):
+            return
+        if self._unsent:
+            self._unsent.append((data, address))
+            return
+        try:
+            self._udp.sendto(data, address)
+        except BlockingIOError:
+            self._unsent.append((data, address))
+            self._unsent_wake.set()
+        except OSError as error:
+            self._on_refused(address, error)
+
+    async def _send_loop(self) -> None:
+        """Sends what did not fit the socket's buffer."""
+        while True:
+            await self._unsent_wake.wait()
+            self._unsent_wake = trio.Event()
+            while self._unsent:
+                await trio.lowlevel.wait_writable(self._udp)
+                while self._unsent:
+                    data, address = self._unsent[0]
+                    try:
+                        self._udp.sendto(data, address)
+                    except BlockingIOError:
+                        break
+                    except OSError as error:
+                        self._on_refused(address, error)
+                    self._unsent.popleft()
+
+    def _on_refused(self, address: Address, error: OSError) -> None:
+        """No route, a full queue, a firewall: as good as lost on the way. Digests find what is missing."""
+        if not self._refusal_logged:
+            self._refusal_logged = True
+            self._log.warning(DATAGRAM_REFUSED, address=str(address), error=str(error))
+
+    # ---- streams
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        try:
+            address = Address(*stream.socket.getpeername()[:2])
+        except OSError:
+            return
+        await self._serve_stream(self._engine.next_conn(), stream, address)
+
+    async def _connect(self, conn: int, address: Address) -> None:
+        stream = None
+        if not self._faults.separates(address):
+            with trio.move_on_after(CONNECT_TIMEOUT):
+                with suppress(OSError):
+                    stream = await trio.open_tcp_stream(address.host, address.port)
+        if stream is None:
+            self.do(self._engine.stream_closed(trio.current_time(), conn))
+        else:
+            await self._serve_stream(conn, stream, address)
+
+    async def _serve_stream(self, conn: int, stream: trio.SocketStream, address: Address) -> None:
+        link = self._links[conn] = _Link(address)
+        try:
+            async with stream, trio.open_nursery() as nursery:
+                nursery.start_soon(self._write_loop, conn, link, stream)
+                self.do(self._engine.stream_opened(trio.current_time(), conn, address))
+                await self._read_loop(conn, link, stream)
+                nursery.cancel_scope.cancel()
+        finally:
+            del self._links[conn]
+            self.do(self._engine.stream_closed(trio.current_time(), conn))
+
+    async def _read_loop(self, conn: int, link: _Link, stream: trio.SocketStream) -> None:
+        with link.scope:
+            while True:
+                try:
+                    data = await stream.receive_some(READ_BYTES)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+                if not data or self._faults.separates(link.address):
+                    return
+                if not link.closing:
+                    self.do(self._engine.stream_received(trio.current_time(), conn, data))
+
+    async def _write_loop(self, conn: int, link: _Link, stream: trio.SocketStream) -> None:
+        try:
+            while True:
+                while link.pending:
+                    await stream.send_all(link.pending.popleft())
+                    if not link.closing:
+                        self.do(self._engine.stream_writable(trio.current_time(), conn))
+                if link.closing:
+                    await stream.send_eof()
+                    link.scope.deadline = trio.current_time() + LINGER_TIMEOUT
+                    return
+                await link.wake.wait()
+                link.wake = trio.Event()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            link.scope.cancel()

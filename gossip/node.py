@@ -1,0 +1,269 @@
+"""A running node, for use inside a Trio program."""
+
+import os
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, Final, Literal
+
+import trio
+
+from crdts import GCounter, LWWMap, LWWRegister, MVRegister, ORSet, PNCounter, Replica
+
+from .addresses import is_loopback, resolve, split_address
+from .datadir import DataDir
+from .driver import Driver, Sockets
+from .faults import TransportFaults
+from .log import NODE_STARTED, NODE_STOPPED, NODE_UNSEALED, WRITES_UNSHARED, logger_for
+from .protocol import Address, Config, Engine, Identity, Member, Statistics, parse_key, seal_for
+from .protocol.errors import ConfigError, NotRunning, SyncTimeout
+from .version import Version
+from .watch import Watch
+
+SHUTDOWN_GRACE: Final = 3.0
+"""Seconds that a node waits at its end until some member has its last writes."""
+
+
+class Node:
+    """A member of a cluster. Made by `open_node`.
+
+    Reads and writes through the accessors are local, immediate and synchronous; what is written travels on its own.
+    """
+
+    def __init__(self, replica: Replica, engine: Engine, driver: Driver, address: Address, *, has_seeds: bool) -> None:
+        self._replica = replica
+        self._engine = engine
+        self._driver = driver
+        self._address = address
+        self._has_seeds = has_seeds
+        self._awaited: list[int] = []
+
+    # ---- data
+
+    @property
+    def replica(self) -> Replica:
+        """All objects at once: iterate them, compare fingerprints."""
+        return self._replica
+
+    def orset(self, name: str) -> ORSet:
+        """The add-wins set of that name."""
+        return self._replica.orset(name)
+
+    def gcounter(self, name: str) -> GCounter:
+        """The grow-only counter of that name."""
+        return self._replica.gcounter(name)
+
+    def counter(self, name: str) -> PNCounter:
+        """The up-and-down counter of that name."""
+        return self._replica.counter(name)
+
+    def register(self, name: str) -> LWWRegister:
+        """The last-writer-wins register of that name."""
+        return self._replica.register(name)
+
+    def mvregister(self, name: str) -> MVRegister:
+        """The multi-value register of that name."""
+        return self._replica.mvregister(name)
+
+    def lwwmap(self, name: str) -> LWWMap:
+        """The last-writer-wins map of that name."""
+        return self._replica.lwwmap(name)
+
+    def watch(self, name: str | None = None) -> Watch:
+        """The changes of objects called ``name``, or of all, local and received; iterate it with ``async for``."""
+        return Watch(self._replica, name)
+
+    # ---- the cluster
+
+    @property
+    def name(self) -> str:
+        return self._engine.identity.name
+
+    @property
+    def id(self) -> str:
+        """The node's id, as text; it stays when the address changes."""
+        return self._engine.identity.node_id.hex()
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; prints as host:port."""
+        return self._address
+
+    def members(self) -> list[Member]:
+        """Every other member ever met, in the order they were met."""
+        return self._engine.members(trio.current_time())
+
+    def statistics(self) -> Statistics:
+        """What this node has done so far, in numbers."""
+        return self._engine.statistics()
+
+    # ---- waiting
+
+    async def flush(self) -> None:
+        """Wait until every write so far is as durable as this node promises (in memory only: at once)."""
+        self._check_running()
+        self._driver.do(self._engine.flush(trio.current_time()))
+        while not self._engine.durable:
+            await self._driver.changed()
+        await trio.lowlevel.checkpoint()
+
+    async def synced(self, to: int | Literal["all"] = "all", timeout: float = 5.0) -> int:
+        """Wait until all writes made here so far have reached ``to`` live members, or all of them.
+
+        Returns how many members have them. Raises `SyncTimeout`, which names who lags, after ``timeout`` seconds. A
+        node that was told whom to join waits for at least one member; a node that was not may have nobody to wait for.
+        """
+        self._check_running()
+        seq = self._replica.store.kernel.context.last(self._replica.replica_id)
+        self._awaited.append(seq)
+        self._driver.do(self._engine.await_acks(trio.current_time(), max(self._awaited)))
+        try:
+            with trio.move_on_after(timeout):
+                await self._until_acked(seq, to)
+            await trio.lowlevel.checkpoint_if_cancelled()
+        finally:
+            self._awaited.remove(seq)
+            self._driver.do(self._engine.await_acks(trio.current_time(), max(self._awaited, default=0)))
+        if self._has_reached(seq, to):
+            return len(self._engine.acked_by(seq)[0])
+        have, late = self._engine.acked_by(seq)
+        lagging = f"waiting for {', '.join(sorted(late))}" if late else "no further live member"
+        raise SyncTimeout(f"{len(have)} of {to} members have all writes of {self.name} after {timeout} s; {lagging}")
+
+    async def _until_acked(self, seq: int, to: int | Literal["all"]) -> None:
+        while not self._has_reached(seq, to):
+            await self._driver.changed()
+
+    def _has_reached(self, seq: int, to: int | Literal["all"]) -> bool:
+        have, late = self._engine.acked_by(seq)
+        return len(have) >= (max(int(self._has_seeds), len(have) + len(late)) if to == "all" else to)
+
+    def version(self) -> Version:
+        """A causal token: everything this node has seen so far, its own writes included."""
+        return Version(self._replica.context)
+
+    async def wait_for(self, version: Version | str) -> None:
+        """Wait until this node has seen all that ``version``, of any node, stands for."""
+        wanted = Version.parse(version) if isinstance(version, str) else version
+        self._check_running()
+        while not self._replica.store.kernel.context.covers(wanted.context):
+            await self._driver.changed()
+        await trio.lowlevel.checkpoint()
+
+    def _check_running(self) -> None:
+        if not self._driver.running:
+            raise NotRunning(f"node {self.name} is closed; use it inside its `async with` block")
+
+    # ---- the end
+
+    async def _shut_down(self, log: Any) -> None:
+        """See to it that somebody else has our writes, then say goodbye."""
+        self._driver.do(self._engine.flush(trio.current_time()))
+        alive = [member for member in self.members() if member.state == "alive"]
+        if alive:
+            try:
+                await self.synced(to=1, timeout=SHUTDOWN_GRACE)
+            except SyncTimeout:
+                log.warning(WRITES_UNSHARED, members=[member.name for member in alive])
+        self._driver.do(self._engine.leave())
+
+
+@asynccontextmanager
+async def open_node(
+    name: str,
+    *,
+    bind: str = "127.0.0.1:0",
+    join: Sequence[str | Address] = (),
+    key: str | bytes | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: Config | None = None,
+    faults: TransportFaults | None = None,
+    log: Any = None,
+) -> AsyncIterator[Node]:
+    """Run a node for the length of a block.
+
+    ``bind`` is HOST:PORT, port 0 for any free one. ``join`` names nodes of the cluster: they are tried until they
+    answer, for ever, and names are resolved again on each round. ``key`` is the cluster key (`new_key`); without one
+    nothing is sealed and only loopback addresses are accepted. ``data_dir`` keeps the node's identity; the data
+    itself lives in memory. ``log`` is a structlog logger to use instead of the library's own.
+
+    At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
+    Raises `ConfigError`, `KeyFormatError`, `DataDirInUse`, or OSError if it cannot bind.
+    """
+    host, port = split_address(bind)
+    seeds = [seed if isinstance(seed, Address) else Address(*split_address(seed)) for seed in join]
+    secret = parse_key(key) if key is not None else None
+    if secret is None and not is_loopback(host):
+        raise ConfigError(
+            f"without a cluster key a node binds to loopback only, not to {host}; make a key with `gossip keygen`"
+        )
+    config = config or Config.lan()
+    rng = random.SystemRandom()
+    log = log if log is not None else logger_for(name)
+    with ExitStack() as stack:
+        if data_dir is not None:
+            identity = stack.enter_context(DataDir(data_dir)).next_identity(name, rng)
+        else:
+            identity = Identity.fresh(name, rng)
+        sockets = await _bind(host, port)
+        replica = Replica(identity.replica_id)
+        engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
+        driver = Driver(engine, sockets, faults or TransportFaults(), log)
+        replica.on_write(driver.wrote)
+        node = Node(replica, engine, driver, sockets.address, has_seeds=bool(seeds))
+        failure: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            # Shielded: when the block is cancelled (Ctrl-C), the node must still be there to hand on its last writes.
+            serving = trio.CancelScope(shield=True)
+            await nursery.start(_serve, driver, engine, seeds, sockets, config, serving)
+            log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None)
+            if secret is None:
+                log.info(NODE_UNSEALED, bound_to=str(node.address))
+            try:
+                yield node
+            except (Exception, KeyboardInterrupt) as error:
+                failure = error  # raised again outside the nursery, which would wrap it in a group
+            finally:
+                with trio.CancelScope(shield=True):
+                    if driver.running:
+                        await node._shut_down(log)
+                serving.cancel()
+                log.info(NODE_STOPPED)
+        if failure is not None:
+            raise failure
+
+
+async def _bind(host: str, port: int) -> Sockets:
+    try:
+        found = await trio.socket.getaddrinfo(host, port)
+    except OSError as error:
+        raise ConfigError(f"cannot bind to {host}: {error.strerror or error}") from None
+    return Sockets.bind(str(found[0][4][0]), port)
+
+
+async def _serve(
+    driver: Driver,
+    engine: Engine,
+    seeds: list[Address],
+    sockets: Sockets,
+    config: Config,
+    scope: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    with scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(driver.run)
+            if seeds:
+                nursery.start_soon(_find_seeds, driver, engine, seeds, sockets, config)
+            task_status.started()
+
+
+async def _find_seeds(driver: Driver, engine: Engine, seeds: list[Address], sockets: Sockets, config: Config) -> None:
+    """Resolve the seeds now and then: a name may get other addresses, or some at last."""
+    while True:
+        found: list[Address] = []
+        for host, port in seeds:
+            found.extend(await resolve(host, port, sockets.family))
+        driver.do(engine.set_seeds(trio.current_time(), list(dict.fromkeys(found))))
+        await trio.sleep(config.seed_retry_max if found else config.seed_retry)
