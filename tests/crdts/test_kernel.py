@@ -1,0 +1,245 @@
+"""The kernel on textbook cases; test_convergence.py does the rest."""
+
+import pytest
+
+from crdts import Context, Delta, Event, LogTrimmed, decode, encode
+from crdts.delta import events_delta
+from crdts.kernel import Kernel, entry_hash
+from crdts.limits import MAX_KILLS_PER_EVENT
+
+OBJ, KEY = b"sx", b"\x01"
+
+
+def write(kernel: Kernel, payload: bytes | None = b"") -> Event:
+    """Replace whatever is at the one place used here."""
+    (event,) = kernel.write(OBJ, KEY, payload, kernel.at(OBJ, KEY))
+    return event
+
+
+def dots_at(kernel: Kernel) -> list[tuple[str, int]]:
+    return sorted(event.dot for event in kernel.at(OBJ, KEY))
+
+
+def test_every_mutation_takes_the_next_dot_removals_too() -> None:
+    kernel = Kernel("a")
+    assert [write(kernel).dot, write(kernel, None).dot, write(kernel).dot] == [("a", 1), ("a", 2), ("a", 3)]
+    assert kernel.context == Context({"a": 3})
+
+
+def test_an_event_that_arrives_again_changes_nothing_even_when_its_entry_is_dead() -> None:
+    writer, reader = Kernel("a"), Kernel("b")
+    added, removed = write(writer), write(writer, None)
+    assert [reader.apply(event) for event in (added, removed, added, removed)] == [True, True, False, False]
+    assert dots_at(reader) == []
+
+
+def test_a_killed_dot_is_remembered_until_it_arrives_and_is_not_processed_before() -> None:
+    writer, reader = Kernel("a"), Kernel("b")
+    added, removed = write(writer), write(writer, None)
+    reader.apply(removed)
+    assert reader.context == Context.of([("a", 2, 3)])
+    assert reader.prekilled == {"a": {1: None}}
+    assert reader.apply(added)
+    assert dots_at(reader) == []
+    assert reader.prekilled == {}
+    assert reader.context == Context({"a": 2})
+
+
+def test_a_run_of_dead_dots_uses_up_their_pre_kills_and_leaves_live_entries_alone() -> None:
+    kernel = Kernel("b")
+    kernel.apply(Event("a", 5, OBJ, KEY, b"", (("a", 2), ("a", 9))))
+    assert kernel.apply_run(("a", 1, 6))
+    assert not kernel.apply_run(("a", 1, 6))
+    assert kernel.prekilled == {"a": {9: None}}
+    assert dots_at(kernel) == [("a", 5)]
+
+
+def test_concurrent_entries_of_one_place_live_side_by_side() -> None:
+    one, other = Kernel("a"), Kernel("b")
+    event, concurrent = write(one), write(other)
+    one.apply(concurrent)
+    other.apply(event)
+    assert dots_at(one) == dots_at(other) == [("a", 1), ("b", 1)]
+    assert one.fingerprint == other.fingerprint
+
+
+def test_the_fingerprint_returns_to_zero_when_all_is_removed() -> None:
+    kernel = Kernel("a")
+    write(kernel)
+    assert kernel.fingerprint != 0
+    write(kernel, None)
+    assert kernel.fingerprint == 0
+    assert kernel.live == kernel.objects == {}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Event("a", 2, b"sx", b"k", b"p", ()),
+        Event("b", 1, b"sx", b"k", b"p", ()),
+        Event("a", 1, b"sxk", b"", b"p", ()),
+        Event("a", 1, b"s", b"xk", b"p", ()),
+        Event("a", 1, b"sx", b"kp", b"", ()),
+        Event("a", 1, b"sx", b"k", b"q", ()),
+    ],
+)
+def test_the_hash_of_an_entry_tells_apart_its_dot_place_and_payload(other: Event) -> None:
+    assert entry_hash(other) != entry_hash(Event("a", 1, b"sx", b"k", b"p", ()))
+
+
+def test_a_replica_id_with_a_space_cannot_pass_its_entry_off_as_another() -> None:
+    assert entry_hash(Event("a", 1, b"4 ", b"key", b"x---", ())) != entry_hash(
+        Event("a 1", 2, b"key", b"x---", b"", ())
+    )
+
+
+def test_a_delta_holds_only_what_is_missing() -> None:
+    kernel = Kernel("a")
+    write(kernel)
+    known = kernel.context.copy()
+    second = write(kernel)
+    assert kernel.delta_since(known) == events_delta([second])
+    assert kernel.delta_since(kernel.context) == Delta()
+
+
+def test_dead_dots_travel_as_runs_and_killers_with_their_kills() -> None:
+    kernel = Kernel("a")
+    (first,) = kernel.write(OBJ, b"\x02", b"", ())
+    for _ in range(5):
+        write(kernel)
+        write(kernel, None)
+    kernel.write(OBJ, b"\x02", None, (first,))
+    (delta,) = kernel.deltas_since(Context(), 10_000)
+    assert delta.runs == (("a", 1, 3), *(("a", seq, seq + 1) for seq in (4, 6, 8, 10)))
+    assert [event.kills for event in delta.events] == [(("a", seq),) for seq in (2, 4, 6, 8, 10, 1)]
+
+
+def test_live_entries_come_first() -> None:
+    kernel = Kernel("a")
+    for i in range(9):
+        (event,) = kernel.write(OBJ, bytes([i]), b"", ())
+        if i % 2:
+            kernel.write(OBJ, bytes([i]), None, (event,))
+    pieces = [piece for delta in kernel.deltas_since(Context(), 1) for piece in (*delta.events, *delta.runs)]
+    alive = [isinstance(piece, Event) and piece.payload is not None for piece in pieces]
+    assert alive == [True] * 5 + [False] * 8
+
+
+def test_a_trimmed_log_raises_the_floor_and_asks_for_a_state() -> None:
+    kernel = Kernel("a", log_limit=10)
+    for _ in range(12):
+        write(kernel)
+    assert kernel.log_size <= 10
+    assert not kernel.log_reaches(Context())
+    with pytest.raises(LogTrimmed, match="kill log of a"):
+        list(kernel.deltas_since(Context(), 1000))
+    assert kernel.delta_since(Context()).is_state
+    recent = Context({"a": 11})
+    assert kernel.log_reaches(recent)
+    assert not kernel.delta_since(recent).is_state
+
+
+def test_a_log_trimmed_between_two_pieces_ends_the_delta() -> None:
+    kernel = Kernel("a")
+    for i in range(4):
+        kernel.write(OBJ, bytes([i]), b"", ())
+    write(kernel)
+    write(kernel)
+    pieces = kernel.deltas_since(Context(), 1)
+    next(pieces)
+    kernel.trim_log(0)
+    with pytest.raises(LogTrimmed):
+        list(pieces)
+
+
+def test_a_log_limit_of_nothing_keeps_nothing() -> None:
+    kernel = Kernel("a", log_limit=0)
+    for _ in range(3):
+        write(kernel)
+    assert (kernel.log, kernel.log_size, kernel.floor) == ({}, 0, {"a": 3})
+
+
+@pytest.mark.parametrize("budget", range(150, 400, 10))
+def test_no_piece_calls_a_dot_alive_and_dead_when_it_dies_between_two_pieces(budget: int) -> None:
+    kernel = Kernel("a")
+    for i in range(4):
+        (first,) = kernel.write(OBJ, bytes([i]), b"", ())
+        kernel.write(OBJ, bytes([i]), b"", (first,))  # an entry with kills
+    for delta in kernel.deltas_since(Context(), budget):
+        assert decode(encode(delta)) == delta
+        dead = Context.of(delta.runs)
+        assert not any(event.dot in dead for event in delta.events)
+        sent = {event.key for event in delta.events}
+        for key, held in list(kernel.keys(OBJ).items()):
+            if key not in sent:
+                kernel.write(OBJ, key, None, held)
+
+
+def test_a_removal_of_more_entries_than_one_event_may_kill_takes_several_events() -> None:
+    kernel = Kernel("z")
+    for i in range(MAX_KILLS_PER_EVENT + 5):
+        kernel.apply(Event("a", i + 1, OBJ, KEY, b"", ()))
+    events = kernel.write(OBJ, KEY, b"", kernel.at(OBJ, KEY))
+    assert [(event.seq, len(event.kills)) for event in events] == [(1, MAX_KILLS_PER_EVENT), (2, 5)]
+    assert [event.payload for event in events] == [None, b""]
+    assert dots_at(kernel) == [("z", 2)]
+    assert decode(encode(events_delta(events))) == events_delta(events)
+
+
+def test_a_state_drops_what_its_sender_has_seen_removed_and_nothing_else() -> None:
+    one, other = Kernel("a"), Kernel("b")
+    write(one)
+    other.merge(one.delta_since(Context()))
+    (unseen,) = one.write(OBJ, b"\x02", b"", ())
+    write(other, None)
+    one.join(other.state())
+    assert dots_at(one) == []
+    assert one.at(OBJ, b"\x02") == (unseen,)
+
+
+def test_an_old_state_brings_nothing_back() -> None:
+    kernel = Kernel("a")
+    write(kernel)
+    old = kernel.state()
+    write(kernel, None)
+    kernel.join(old)
+    assert dots_at(kernel) == []
+
+
+def test_a_state_is_a_snapshot() -> None:
+    kernel = Kernel("a")
+    write(kernel)
+    state = kernel.state()
+    before = encode(state)
+    write(kernel)
+    kernel.apply(Event("b", 1, OBJ, KEY, b"", (("c", 9),)))
+    assert encode(state) == before
+
+
+def test_a_newcomer_gets_a_state_when_most_of_the_past_is_dead() -> None:
+    kernel = Kernel("a")
+    for _ in range(100):
+        write(kernel)
+    assert kernel.delta_since(Context()).is_state
+    assert not kernel.delta_since(Context({"a": 99})).is_state
+
+
+def test_what_a_state_brought_cannot_be_passed_on_as_events() -> None:
+    one, other = Kernel("a"), Kernel("b")
+    for _ in range(3):
+        write(one)
+    other.join(one.state())
+    assert other.floor == {"a": 3}
+    assert not other.log_reaches(Context())
+    assert other.log_reaches(Context({"a": 3}))
+
+
+def test_join_takes_states_only() -> None:
+    with pytest.raises(TypeError):
+        Kernel("a").join(Delta())
+
+
+def test_an_event_under_our_own_id_from_elsewhere_is_never_written_over() -> None:
+    kernel = Kernel("a")
+    kernel.apply(Event("a", 7, OBJ, KEY, b"", ()))
+    assert write(kernel).dot == ("a", 8)
