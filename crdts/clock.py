@@ -18,7 +18,7 @@ DEFAULT_MAX_DRIFT: Final = 60.0
 
 
 def stamp_at(seconds: float) -> int:
-    """The first stamp of the instant ``seconds`` after the Unix epoch, 1970 to 2112; raises `UnsupportedType` or `InvalidValue`."""
+    """The first stamp of that instant, 1970 to 2112, as Unix time; raises `UnsupportedType` or `InvalidValue`."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise UnsupportedType(f"a timestamp is a number of seconds since 1970, not {type(seconds).__name__}")
     if not 0 <= seconds < (1 << 52) / 1_000_000:

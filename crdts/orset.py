@@ -35,6 +35,12 @@ class Elements(AbstractSet[Any]):
     def __len__(self) -> int:
         return len(self._keys)
 
+    def __le__(self, other: AbstractSet[Any]) -> bool:
+        # The inherited one, which == uses too, would ask a Python set for our elements, and to it 1 is True.
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return sum(element in self for element in other) == len(self)
+
     def __repr__(self) -> str:
         return "{" + ", ".join(repr(element) for element in self) + "}" if self._keys else "Elements()"
 
