@@ -63,6 +63,8 @@ class Network:
         self._side: dict[Address, int] = {}
         self._pipes: dict[tuple[Address, int], _Pipe] = {}
         self._trace = blake2b(digest_size=16)
+        self.taps: list[Callable[[Address, Address, bytes], None]] = []
+        """Called with source, target and content of every datagram when it is sent, lost or not."""
         self.datagrams = 0
         self.largest_datagram = 0
 
@@ -101,6 +103,8 @@ class Network:
 
     def send(self, source: Address, target: Address, data: bytes) -> None:
         self._record(source, target, data)
+        for tap in self.taps:
+            tap(source, target, data)
         self.datagrams += 1
         self.largest_datagram = max(self.largest_datagram, len(data))
         for _ in range(2 if self._rng.random() < self.link.duplication else 1):

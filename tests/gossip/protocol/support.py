@@ -1,0 +1,223 @@
+"""Engines under test: `Rig` drives one by hand, `Puppet` is a key holder that says whatever a test wants."""
+
+import random
+from collections.abc import Iterable
+from typing import TypeVar
+
+from crdts import Event, Replica
+from crdts.kernel import Kernel
+from gossip.protocol import Address, Config, Effect, Engine, Identity, Notify, Persist, Send, Write, seal_for
+from gossip.protocol.seal import GREETING_BYTES, SALT_BYTES, FrameSeal
+from gossip.protocol.session import LENGTH_BYTES
+from gossip.protocol.wire import (
+    Challenge,
+    Frame,
+    Hello,
+    Message,
+    Proof,
+    Welcome,
+    decode_datagram,
+    decode_frame,
+    encode_datagram,
+    encode_frame,
+)
+
+M = TypeVar("M")
+
+KEY = b"the cluster key of these tests.."
+OTHER_KEY = b"the key of some other cluster..."
+ME = Address("10.1.0.1", 4747)
+
+
+class Rig:
+    """One engine, its replica and a clock that moves when told to. The disk is instant unless it is slow."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        name: str = "me",
+        epoch: int = 1,
+        config: Config | None = None,
+        key: bytes | None = KEY,
+        log_limit: int = 65_536,
+        slow_disk: bool = False,
+    ) -> None:
+        rng = random.Random(seed)
+        self.now = 0.0
+        self.identity = Identity(random.Random(f"{seed} {name}").randbytes(8), name, epoch)
+        self.replica = Replica(self.identity.replica_id, log_limit=log_limit)
+        self.engine = Engine(self.identity, config or Config.lan(), rng, self.replica, seal_for(key), self.now)
+        self.replica.on_write(self._wrote)
+        self.slow_disk = slow_disk
+
+    def _wrote(self, events: tuple[Event, ...]) -> None:
+        self.engine.wrote(self.now, events)
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.replica.store.kernel
+
+    def done(self, effects: Iterable[Effect]) -> list[Effect]:
+        """The effects, and those that follow from an instant disk."""
+        found: list[Effect] = []
+        for effect in effects:
+            found.append(effect)
+            if isinstance(effect, Persist) and not self.slow_disk:
+                found += self.done(self.engine.persisted(self.now, effect.token))
+        return found
+
+    def receive(self, source: Address, datagram: bytes) -> list[Effect]:
+        return self.done(self.engine.receive(self.now, source, datagram))
+
+    def tick(self) -> list[Effect]:
+        """Let time pass until the engine wants to be called, and call it."""
+        self.now = max(self.now, self.engine.deadline())
+        return self.done(self.engine.tick(self.now))
+
+    def pass_time(self, seconds: float) -> list[Effect]:
+        """Let time pass, with every tick the engine wants."""
+        end = self.now + seconds
+        effects: list[Effect] = []
+        while self.engine.deadline() <= end:
+            effects += self.tick()
+        self.now = end
+        return effects
+
+    def seed(self, *addresses: Address) -> list[Effect]:
+        return self.done(self.engine.set_seeds(self.now, list(addresses)))
+
+    def states(self) -> dict[str, str]:
+        """Member states by name."""
+        return {member.name: member.state for member in self.engine.members(self.now)}
+
+
+class Puppet:
+    """A node without an engine."""
+
+    def __init__(
+        self, name: str = "puppet", *, host: str = "10.2.0.1", epoch: int = 1, key: bytes | None = KEY, node: str = ""
+    ) -> None:
+        self.node_id = random.Random(f"puppet {node or name}").randbytes(8)
+        self.name, self.epoch = name, epoch
+        self.address = Address(host, 4747)
+        self.rng = random.Random(f"puppet {name} {host} {epoch}")
+        self.seal = seal_for(key)
+        self.cookie = self.rng.randbytes(8)
+
+    def says(self, *messages: Message) -> bytes:
+        """One datagram."""
+        return self.seals(encode_datagram(self.node_id, list(messages)))
+
+    def seals(self, content: bytes) -> bytes:
+        return self.seal.seal(content, self.rng)
+
+    def hello(self, size: int = 256) -> bytes:
+        short = len(self.says(Hello(self.name, self.epoch, self.cookie)))
+        return self.says(Hello(self.name, self.epoch, self.cookie, bytes(max(0, size - short - 1))))
+
+    def opens(self, datagram: bytes) -> list[Message]:
+        return decode_datagram(self.seal.open(datagram))[1]
+
+    def hears(self, effects: Iterable[Effect]) -> list[Message]:
+        """Everything in the datagrams among ``effects`` that go to its address."""
+        return [m for e in effects if isinstance(e, Send) and e.address == self.address for m in self.opens(e.data)]
+
+    def meets(self, rig: Rig) -> list[Message]:
+        """Become a member in good order; return what it was told on that occasion."""
+        told = self.hears(rig.receive(self.address, self.hello()))
+        welcome = only(Welcome, told)
+        assert welcome.echo == self.cookie
+        return self.hears(rig.receive(self.address, self.says(Proof(welcome.cookie))))
+
+    def answers(self, rig: Rig, messages: Iterable[Message]) -> list[Effect]:
+        """Prove its address to every challenge among ``messages``."""
+        found: list[Effect] = []
+        for message in messages:
+            if isinstance(message, Challenge):
+                found += rig.receive(self.address, self.says(Proof(message.cookie)))
+        return found
+
+
+class HandStream:
+    """One end of a stream, by hand; the other end is an engine."""
+
+    def __init__(self, puppet: Puppet, *, opens: bool = True) -> None:
+        self._seal = puppet.seal
+        self._salt = puppet.rng.randbytes(SALT_BYTES)
+        self._opens = opens
+        self._buffer = b""
+        self.frames: FrameSeal | None = None
+        self.heard: list[Frame] = []
+
+    def greeting(self) -> bytes:
+        return self._seal.greeting(self._salt)
+
+    def take(self, data: bytes) -> list[Frame]:
+        """What ``data`` completes."""
+        self._buffer += data
+        if self.frames is None:
+            assert len(self._buffer) >= GREETING_BYTES
+            greeting, self._buffer = self._buffer[:GREETING_BYTES], self._buffer[GREETING_BYTES:]
+            self.frames = self._seal.frames(greeting, self._salt, opened_by_us=self._opens)
+        found = []
+        while len(self._buffer) >= LENGTH_BYTES:
+            end = LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+            if len(self._buffer) < end:
+                break
+            sealed, self._buffer = self._buffer[LENGTH_BYTES:end], self._buffer[end:]
+            frame = decode_frame(self.frames.open(sealed))
+            assert frame is not None
+            found.append(frame)
+        self.heard += found
+        return found
+
+    def writes(self, *frames: Frame) -> bytes:
+        return b"".join(self.seals(encode_frame(frame)) for frame in frames)
+
+    def seals(self, content: bytes) -> bytes:
+        assert self.frames is not None
+        sealed = self.frames.seal(content)
+        return len(sealed).to_bytes(LENGTH_BYTES, "big") + sealed
+
+
+def connect(rig: Rig, puppet: Puppet) -> tuple[int, HandStream]:
+    """A stream from the puppet, accepted and greeted."""
+    conn = rig.engine.next_conn()
+    stream = HandStream(puppet)
+    pump(rig, conn, stream, rig.done(rig.engine.stream_opened(rig.now, conn, puppet.address)))
+    pump(rig, conn, stream, rig.done(rig.engine.stream_received(rig.now, conn, stream.greeting())))
+    return conn, stream
+
+
+def say(rig: Rig, conn: int, stream: HandStream, *frames: Frame) -> list[Effect]:
+    """Send frames to the engine; return all that follows, with everything it wants to write taken."""
+    return pump(rig, conn, stream, rig.done(rig.engine.stream_received(rig.now, conn, stream.writes(*frames))))
+
+
+def pump(rig: Rig, conn: int, stream: HandStream, effects: list[Effect]) -> list[Effect]:
+    """Take what the engine writes, and tell it that there is room for more, until it has no more."""
+    found, pending = list(effects), list(effects)
+    while pending:
+        effect = pending.pop(0)
+        if isinstance(effect, Write) and effect.conn == conn:
+            stream.take(effect.data)
+            more = rig.done(rig.engine.stream_writable(rig.now, conn))
+            found += more
+            pending += more
+    return found
+
+
+def only(kind: type[M], messages: Iterable[object]) -> M:
+    """The one message of that type."""
+    found = [message for message in messages if isinstance(message, kind)]
+    assert len(found) == 1, f"one {kind.__name__} expected, not {len(found)}"
+    return found[0]
+
+
+def notices(effects: Iterable[Effect]) -> list[str]:
+    return [effect.event for effect in effects if isinstance(effect, Notify)]
+
+
+def of_type(kind: type[M], items: Iterable[object]) -> list[M]:
+    return [item for item in items if isinstance(item, kind)]

@@ -1,0 +1,220 @@
+"""Messages survive the trip, and nothing that is not one gets through."""
+
+import ipaddress
+from typing import Any
+
+import cbor2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crdts import Context, Delta, Replica, encode, encode_context
+from crdts.delta import events_delta, state_delta
+from gossip.protocol import Address
+from gossip.protocol.errors import MalformedMessage
+from gossip.protocol.wire import (
+    ENVELOPE_BYTES,
+    HELLO_BYTES,
+    KNOWN_BYTES,
+    MAX_COUNT,
+    MAX_HOPS,
+    MAX_MESSAGES,
+    Challenge,
+    Chunk,
+    ContextPage,
+    Digest,
+    Done,
+    Frame,
+    Hello,
+    Introduce,
+    Known,
+    Leave,
+    Message,
+    Offer,
+    Proof,
+    Push,
+    Same,
+    StateEnd,
+    StatePart,
+    Welcome,
+    WholeContext,
+    decode_datagram,
+    decode_frame,
+    encode_datagram,
+    encode_frame,
+)
+
+from .support import Puppet
+
+NODE = b"nodeid.."
+COOKIE = b"cookie.."
+DELTA = Replica("a").orset("s").add("x")
+STATE = Replica("b").merge(DELTA).store.kernel.state()
+CONTEXT = Context({"a": 3, "b": 1})
+
+MESSAGES: list[Message] = [
+    Hello("n", 1, COOKIE, b"\0" * 9),
+    Welcome("n", MAX_COUNT, COOKIE, COOKIE),
+    Challenge(COOKIE),
+    Proof(COOKIE),
+    Known(((NODE, Address("10.0.0.1", 1)), (NODE, Address("fe80::1", 65_535)))),
+    Push(DELTA, 6, 0),
+    Digest(COOKIE, (1 << 64) - 1),
+    Same(COOKIE),
+    ContextPage("a", "", CONTEXT, True),
+    Leave(3),
+    Offer(),
+]
+FRAMES: list[Frame] = [
+    Introduce(NODE, "n", 1, False),
+    WholeContext(CONTEXT),
+    Chunk(DELTA),
+    StatePart(events_delta(STATE.events)),
+    StateEnd(state_delta((), CONTEXT, [("c", 7)])),
+    Done(),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
+    assert decode_datagram(encode_datagram(NODE, [message])) == (NODE, [message])
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda f: type(f).__name__)
+def test_a_frame_arrives_as_it_was_sent(frame: Frame) -> None:
+    assert decode_frame(encode_frame(frame)) == frame
+
+
+def test_a_datagram_keeps_the_order_of_its_messages() -> None:
+    assert decode_datagram(encode_datagram(NODE, MESSAGES))[1] == MESSAGES
+
+
+def test_unknown_types_and_further_fields_are_ignored_so_that_later_versions_can_add_some() -> None:
+    datagram = cbor2.dumps([NODE, [99, "news"], [8, COOKIE, "more"], [11, {"a": [1]}]])
+    assert decode_datagram(datagram) == (NODE, [Same(COOKIE), Offer()])
+    assert decode_frame(cbor2.dumps([99, "news"])) is None
+    assert decode_frame(cbor2.dumps([6, "more"])) == Done()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x80",
+        cbor2.dumps([]),
+        cbor2.dumps([NODE]),
+        cbor2.dumps({"a": 1}),
+        cbor2.dumps([NODE, [8, COOKIE]]) + b"\0",
+        cbor2.dumps([b"short", [8, COOKIE]]),
+        cbor2.dumps(["nodeid..", [8, COOKIE]]),
+        cbor2.dumps([NODE, *[[11]] * (MAX_MESSAGES + 1)]),
+        cbor2.dumps([NODE, 8]),
+        cbor2.dumps([NODE, []]),
+        cbor2.dumps([NODE, ["8", COOKIE]]),
+        cbor2.dumps([NODE, [True, "n", 1, COOKIE, b""]]),
+        cbor2.dumps([NODE, [1 << 70, COOKIE]]),
+        cbor2.dumps([NODE, [8, [[[[[[[[1]]]]]]]]]]),
+        cbor2.dumps([NODE, [8, cbor2.CBORTag(1, 0)]]),
+        b"\x82" + cbor2.dumps(NODE) + b"\x9f\x0b\xff",  # indefinite length
+        b"\x82" + cbor2.dumps(NODE) + b"\x81\x18\x0b",  # 11, not in its shortest form
+    ],
+)
+def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_datagram(content)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [1, "", 1, COOKIE, b""],
+        [1, "n" * 65, 1, COOKIE, b""],
+        [1, "red\x1b[31m", 1, COOKIE, b""],
+        [1, b"n", 1, COOKIE, b""],
+        [1, "n", 0, COOKIE, b""],
+        [1, "n", True, COOKIE, b""],
+        [1, "n", 1.0, COOKIE, b""],
+        [1, "n", MAX_COUNT + 1, COOKIE, b""],
+        [1, "n", 1, b"seven..", b""],
+        [1, "n", 1, COOKIE, "text"],
+        [1, "n", 1, COOKIE],
+        [2, "n", 1, COOKIE, None],
+        [2, "n", -1, COOKIE, COOKIE],
+        [3, b""],
+        [4, "cookie.."],
+        [5, {}],
+        [5, [[NODE, b"\x0a\0\0\1", 0]]],
+        [5, [[NODE, b"\x0a\0\0\1", 65_536]]],
+        [5, [[NODE, b"\x0a\0\0", 1]]],
+        [5, [[NODE, "10.0.0.1", 1]]],
+        [5, [[NODE, b"\x0a\0\0\1"]]],
+        [5, [[b"", b"\x0a\0\0\1", 1]]],
+        [5, [[NODE, b"\x0a\0\0\1", 1]] * 65],
+        [6, encode(DELTA)[:-1], 1, 0],
+        [6, encode(DELTA) + b"\0", 1, 0],
+        [6, encode(DELTA), MAX_HOPS + 1, 0],
+        [6, encode(DELTA), 1, -1],
+        [6, encode(STATE), 1, 0],
+        [6, [1, 2], 1, 0],
+        [7, COOKIE, 1 << 64],
+        [7, COOKIE, -1],
+        [7, COOKIE + COOKIE, 0],
+        [8, None],
+        [9, "b", "", encode_context(CONTEXT), True],
+        [9, "", "b", encode_context(CONTEXT), True],
+        [9, "", "", encode_context(CONTEXT), 1],
+        [9, b"", "", encode_context(CONTEXT), True],
+        [9, "", "", encode(DELTA), True],
+        [10, 0],
+        [10, "1"],
+    ],
+)
+def test_a_message_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_datagram(cbor2.dumps([NODE, row]))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [1, NODE, "n", 1],
+        [1, NODE, "n", 1, 0],
+        [1, NODE, "n", 0, False],
+        [2, encode(DELTA)],
+        [2, None],
+        [3, encode(STATE)],
+        [4, encode(STATE)],
+        [4, encode(Delta((), (("a", 1, 3),)))],
+        [4, encode(Replica("k").merge(DELTA).orset("s").add("x"))],  # an entry that kills
+        [5, encode(DELTA)],
+        [5, encode(STATE)],  # entries belong into parts
+        [5, None],
+    ],
+)
+def test_a_frame_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_frame(cbor2.dumps(row))
+
+
+def test_one_bad_message_spoils_the_whole_datagram() -> None:
+    with pytest.raises(MalformedMessage):
+        decode_datagram(cbor2.dumps([NODE, [8, COOKIE], [10, 0]]))
+
+
+@given(st.text(min_size=1, max_size=64), st.integers(1, MAX_COUNT))
+def test_the_answer_to_a_hello_is_never_longer_than_the_hello(name: str, epoch: int) -> None:
+    name = "".join(c for c in name if c.isprintable()).encode("utf-8", "ignore")[:64].decode("utf-8", "ignore") or "n"
+    sealed = Puppet().says(Welcome(name, epoch, COOKIE, COOKIE))
+    assert len(sealed) <= HELLO_BYTES
+
+
+@given(st.binary(max_size=2000), st.integers(0, MAX_HOPS), st.integers(0, MAX_COUNT))
+def test_the_envelope_is_as_large_as_it_claims_at_most(payload: bytes, hops: int, reach: int) -> None:
+    assert len(cbor2.dumps([NODE, [6, payload, hops, reach]])) - len(payload) <= ENVELOPE_BYTES + 16
+
+
+@given(st.lists(st.tuples(st.ip_addresses(), st.integers(1, 65_535)), max_size=24))
+def test_a_member_takes_as_many_bytes_as_is_claimed_at_most(places: list[tuple[ipaddress.IPv4Address, int]]) -> None:
+    known = Known(tuple((NODE, Address(str(host), port)) for host, port in places))
+    assert len(encode_datagram(NODE, [known])) <= ENVELOPE_BYTES + KNOWN_BYTES * len(places)
+    assert decode_datagram(encode_datagram(NODE, [known])) == (NODE, [known])
