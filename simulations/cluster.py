@@ -32,14 +32,16 @@ STEP: Final = 0.01
 class Node:
     """One simulated node: an engine, its replica, and a driver that carries out effects on the virtual network."""
 
-    def __init__(self, cluster: "Cluster", index: int, epoch: int = 1) -> None:
+    def __init__(self, cluster: "Cluster", index: int, *, epoch: int = 1, like: int | None = None) -> None:
+        """``index`` gives it its address and, unless it is to be ``like`` another one, its identity."""
         self._cluster = cluster
         self._queue = cluster.queue
         self._network = cluster.network
         self.address = Address(f"10.0.{index // 250}.{index % 250 + 1}", 4747)
-        rng = random.Random(f"{cluster.seed} node {index} epoch {epoch}")
-        node_id = random.Random(f"{cluster.seed} node {index}").randbytes(8)
-        identity = Identity(node_id, f"n{index}", epoch)
+        who = index if like is None else like
+        rng = random.Random(f"{cluster.seed} node {who} epoch {epoch}")
+        node_id = random.Random(f"{cluster.seed} node {who}").randbytes(8)
+        identity = Identity(node_id, f"n{who}", epoch)
         clock = HybridClock(lambda: WALL_CLOCK + self._queue.now)
         self.replica = Replica(identity.replica_id, clock=clock, log_limit=cluster.log_limit)
         self.engine = Engine(identity, cluster.config, rng, self.replica, seal_for(cluster.key), self._queue.now)
@@ -181,7 +183,7 @@ class Cluster:
         old = self.nodes[index]
         if old.up:
             raise ValueError(f"{old.engine.identity.name} is running; stop it first")
-        node = self.nodes[index] = Node(self, index, old.engine.identity.epoch + 1)
+        node = self.nodes[index] = Node(self, index, epoch=old.engine.identity.epoch + 1)
         node.join([other.address for other in self.running() if other is not node][:1])
         return node
 
