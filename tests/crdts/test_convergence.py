@@ -23,7 +23,7 @@ def test_every_replica_is_the_model_of_what_it_received(size: int, log_limit: in
 
 
 @pytest.mark.soak
-@settings(max_examples=100_000, derandomize=False)
+@settings(max_examples=20_000, derandomize=False)
 @given(**WORLDS)
 def test_every_replica_is_the_model_in_the_long_run(size: int, log_limit: int, schedule: list[Step]) -> None:
     World(Kernel, size, log_limit=log_limit).run(schedule)

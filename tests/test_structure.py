@@ -1,0 +1,175 @@
+"""Who may import whom, what is public, and what nothing may depend on: the order of a set."""
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"crdts", "gossip", "simulations"}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full name of everything a module imports, wherever in it, as ``package.module.name``."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            inside = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (inside, node.module) if part)
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def attributes(path: Path) -> Iterator[str]:
+    """Every ``module.name`` that is spelled out, such as ``random.choice``."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+PURE = [*modules("crdts"), *modules("gossip/protocol")]
+"""Modules that do no I/O, read no clock, and do the same at every run."""
+
+
+@pytest.mark.parametrize("path", modules("crdts"), ids=name_of)
+def test_crdts_imports_nothing_of_ours_and_one_library(path: Path) -> None:
+    assert roots(path) - sys.stdlib_module_names <= {"crdts", "cbor2"}
+
+
+@pytest.mark.parametrize("path", modules("gossip/protocol"), ids=name_of)
+def test_the_protocol_imports_crdts_and_two_libraries(path: Path) -> None:
+    assert roots(path) - sys.stdlib_module_names <= {"crdts", "gossip", "cbor2", "cryptography"}
+    of_gossip = {name for name in imports(path) if name.startswith("gossip.")}
+    assert {name for name in of_gossip if not name.startswith("gossip.protocol")} == set()
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_the_pure_parts_touch_neither_network_nor_files_nor_threads(path: Path) -> None:
+    outside = {
+        "asyncio",
+        "io",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "select",
+        "selectors",
+        "signal",
+        "socket",
+        "sqlite3",
+    }
+    assert not roots(path) & (outside | {"ssl", "subprocess", "tempfile", "threading", "trio"})
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_only_the_edge_of_the_api_reads_the_system_clock(path: Path) -> None:
+    if name_of(path) in {"crdts/clock.py", "crdts/store.py"}:
+        assert {name for name in attributes(path) if name.startswith("time.")} == {"time.time"}
+    else:
+        assert not roots(path) & {"time", "datetime"}
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_chance_is_an_argument(path: Path) -> None:
+    assert not roots(path) & {"secrets", "uuid"}
+    drawn = {name for name in (*imports(path), *attributes(path)) if name.startswith("random.")}
+    # A cluster key is drawn by the system unless a caller brings a generator: keys must not be repeatable by default.
+    assert drawn <= {"random.Random"} | ({"random.SystemRandom"} if path.name == "seal.py" else set())
+    made = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not {"Random", "random.Random"} & set(map(ast.unparse, made)), "a generator made here has a seed of its own"
+
+
+@pytest.mark.parametrize("path", modules("gossip"), ids=name_of)
+def test_gossip_does_not_know_the_simulations(path: Path) -> None:
+    assert "simulations" not in roots(path)
+
+
+@pytest.mark.parametrize("path", modules("simulations"), ids=name_of)
+def test_simulations_run_on_virtual_time_and_on_no_network(path: Path) -> None:
+    assert not roots(path) & {"trio", "asyncio", "socket", "threading"}
+
+
+@pytest.mark.parametrize("path", [path for package in sorted(OURS) for path in modules(package)], ids=name_of)
+def test_no_package_imports_its_tests(path: Path) -> None:
+    assert not roots(path) & {"tests", "pytest", "hypothesis"}
+
+
+# ---- public names
+
+PUBLIC = {
+    "crdts": [
+        *("Change", "Context", "CrdtError", "DecodeError", "Delta", "Dot", "Event", "GCounter", "HybridClock"),
+        *("InvalidValue", "LWWMap", "LWWRegister", "LocalError", "LogTrimmed", "MVRegister", "ORSet", "PNCounter"),
+        *("RemoteError", "Replica", "UnsupportedType", "Value", "decode", "decode_context", "encode", "encode_context"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("package", "names"), PUBLIC.items(), ids=PUBLIC.keys())
+def test_the_public_names_are_these(package: str, names: list[str]) -> None:
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == sorted(names)
+    submodules = {path.stem for path in modules(package)} | {path.name for path in (ROOT / package).iterdir()}
+    importable = {name for name in vars(module) if not name.startswith("_")} - submodules
+    assert importable == set(names)
+
+
+# ---- the order of a set
+
+
+def set_iterations(tree: ast.AST) -> Iterator[int]:
+    """Lines where a loop or a comprehension that keeps an order goes over a set that is made right there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.AsyncFor):
+            sources = [node.iter]
+        elif isinstance(node, ast.ListComp | ast.GeneratorExp | ast.DictComp):
+            sources = [generator.iter for generator in node.generators]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"list", "tuple", "iter", "enumerate", "next"}:
+            sources = node.args
+        else:
+            continue
+        yield from (node.lineno for source in sources if is_set(source))
+
+
+def is_set(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):
+        return is_set(node.left) or is_set(node.right)
+    call = isinstance(node, ast.Call) and ast.unparse(node.func) in {"set", "frozenset"}
+    return call or isinstance(node, ast.Set | ast.SetComp)
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_nothing_depends_on_the_order_of_a_set(path: Path) -> None:
+    assert list(set_iterations(ast.parse(path.read_text()))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("for x in {1, 2}: pass", True),
+        ("for x in set(y): pass", True),
+        ("[x for x in {y for y in z}]", True),
+        ("list(set(a) - b)", True),
+        ("for x in sorted({1, 2}): pass", False),
+        ("for x in [1, 2]: pass", False),
+        ("{x for x in set(y)}", False),
+        ("sorted(x for x in y)", False),
+    ],
+)
+def test_the_search_for_set_iterations_finds_them(code: str, found: bool) -> None:
+    assert bool(list(set_iterations(ast.parse(code)))) == found
