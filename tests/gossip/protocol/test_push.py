@@ -1,0 +1,212 @@
+"""News goes out at once, in datagrams that fit, and stops by itself."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crdts import Replica
+from crdts.delta import events_delta
+from gossip.protocol import Address, Config, Send, seal_for
+from gossip.protocol.wire import ContextPage, Digest, Hello, Message, Push, decode_datagram
+from simulations import Cluster, Link
+
+from .support import Puppet, Rig, of_type
+
+
+def crowd(rig: Rig, count: int) -> list[Puppet]:
+    """So many members."""
+    puppets = [Puppet(f"p{i}", host=f"10.2.0.{i + 1}") for i in range(count)]
+    for puppet in puppets:
+        puppet.meets(rig)
+    return puppets
+
+
+def pushes(puppets: list[Puppet], effects: list[Send]) -> dict[str, list[Push]]:
+    """What was pushed, by who got it."""
+    return {p.name: found for p in puppets if (found := of_type(Push, p.hears(effects)))}
+
+
+def news(*elements: str, writer: str = "w") -> Push:
+    replica = Replica(writer)
+    events = [event for element in elements for event in replica.orset("s").add(element).events]
+    return Push(events_delta(events), 3, 0)
+
+
+def test_a_write_after_a_quiet_moment_is_sent_at_once() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    rig.pass_time(0.5)
+    rig.replica.orset("s").add(1)
+    assert rig.engine.deadline() == rig.now
+    (push,) = of_type(Push, puppet.hears(rig.tick()))
+    assert [event.seq for event in push.delta.events] == [1]
+
+
+def test_writes_in_quick_succession_travel_together_and_in_few_datagrams() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    rig.replica.orset("s").add("first")
+    rig.tick()
+    started = rig.now
+    for i in range(100):
+        rig.replica.orset("s").add(i)
+    found = of_type(Push, puppet.hears(rig.tick()))
+    assert rig.now == started + Config().push_interval
+    assert sum(len(push.delta.events) for push in found) == 100
+    assert len(found) < 10
+
+
+def test_in_a_cluster_no_larger_than_the_fanout_everybody_hears_from_the_writer_and_nobody_passes_it_on() -> None:
+    cluster = Cluster(5, seed=1)
+    cluster.run(3.0)
+    pushed = tapped(cluster, Push)
+    cluster[2].replica.orset("s").add(1)
+    cluster.run(0.1)
+    assert cluster.converged()
+    assert +pushed == {cluster[2].address: 4}
+
+
+def test_in_a_larger_cluster_news_reaches_all_within_a_few_hops_and_at_a_bounded_cost() -> None:
+    cluster = Cluster(30, seed=1)
+    cluster.run(3.0)
+    pushed = tapped(cluster, Push)
+    cluster[2].replica.orset("s").add(1)
+    cluster.run(0.05)
+    reached = sum(len(node.replica.orset("s")) for node in cluster.nodes)
+    assert reached >= 28
+    assert sum(pushed.values()) <= 30 * Config().fanout
+    assert max(pushed.values()) <= Config().fanout
+
+
+def test_nobody_gets_news_back_from_whom_it_sent_it_to() -> None:
+    rig = Rig()
+    puppets = crowd(rig, 4)
+    effects = rig.receive(puppets[0].address, puppets[0].says(news("x")))
+    effects += rig.pass_time(0.1)
+    assert set(pushes(puppets, effects)) == {"p1", "p2", "p3"}
+
+
+def test_every_pass_costs_a_hop_and_the_last_one_is_not_passed_on() -> None:
+    rig = Rig()
+    puppets = crowd(rig, 2)
+    for hops, passed_on in ((3, [2]), (2, [1]), (1, []), (0, [])):
+        push = Push(news(f"{hops}", writer=f"w{hops}").delta, hops, 0)
+        effects = rig.receive(puppets[0].address, puppets[0].says(push)) + rig.pass_time(0.1)
+        assert [p.hops for p in pushes(puppets, effects).get("p1", [])] == passed_on
+
+
+def test_what_is_known_already_is_not_passed_on() -> None:
+    rig = Rig()
+    puppets = crowd(rig, 3)
+    rig.receive(puppets[0].address, puppets[0].says(news("x")))
+    rig.pass_time(0.1)
+    effects = rig.receive(puppets[1].address, puppets[1].says(news("x"))) + rig.pass_time(0.1)
+    assert pushes(puppets, effects) == {}
+    assert rig.engine.statistics().events_known == 1
+    effects = rig.receive(puppets[1].address, puppets[1].says(news("x", "y"))) + rig.pass_time(0.1)
+    assert [e.seq for p in pushes(puppets, effects)["p0"] for e in p.delta.events] == [2]
+
+
+def test_news_that_its_writer_sent_to_everyone_is_passed_on_only_where_more_members_are_known() -> None:
+    for reach, passed_on in ((4, False), (3, True)):
+        rig = Rig()
+        puppets = crowd(rig, 3)
+        push = Push(news("x").delta, 3, reach)
+        effects = rig.receive(puppets[0].address, puppets[0].says(push)) + rig.pass_time(0.1)
+        assert bool(pushes(puppets, effects)) is passed_on
+
+
+def test_events_of_a_key_holder_that_is_no_member_are_taken_and_passed_on() -> None:
+    rig, stranger = Rig(), Puppet("stranger", host="10.9.0.1")
+    puppets = crowd(rig, 2)
+    effects = rig.receive(stranger.address, stranger.says(news("x"))) + rig.pass_time(0.1)
+    assert set(pushes(puppets, effects)) == {"p0", "p1"}
+
+
+@pytest.mark.parametrize(
+    ("config", "value"),
+    [(Config(push_buffer_bytes=5000), "short"), (Config(), "x" * 2000)],
+    ids=["a burst larger than the buffer", "an event larger than a datagram"],
+)
+def test_what_a_push_cannot_carry_is_told_by_digest_at_once(config: Config, value: str) -> None:
+    rig, puppet = Rig(config=config), Puppet()
+    puppet.meets(rig)
+    rig.pass_time(0.25)
+    for i in range(200):
+        rig.replica.lwwmap("m").set(f"{i}", value)
+    told = puppet.hears(rig.pass_time(0.02))
+    assert of_type(Push, told) == []
+    assert len(of_type(Digest, told)) in (1, 2)
+
+
+def test_with_nobody_there_a_write_is_kept_and_nothing_is_sent() -> None:
+    rig = Rig()
+    rig.replica.orset("s").add(1)
+    assert of_type(Send, rig.pass_time(10.0)) == []
+    assert rig.engine.deadline() < rig.now + 2
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=80)
+
+
+@given(
+    datagram_bytes=st.sampled_from([600, 601, 1200, 1472, 9000, 65_000]),
+    writes=st.lists(
+        st.tuples(NAMES, NAMES, st.one_of(st.binary(max_size=1500), st.integers(0, 1 << 60)), st.integers(1, 4)),
+        min_size=1,
+        max_size=25,
+    ),
+)
+def test_no_datagram_outgrows_its_bound_whatever_is_written(
+    datagram_bytes: int, writes: list[tuple[str, str, bytes | int, int]]
+) -> None:
+    rig, puppet = Rig(config=Config(datagram_bytes=datagram_bytes)), Puppet()
+    puppet.meets(rig)
+    effects = []
+    for i, (name, key, value, copies) in enumerate(writes):
+        name = name.encode()[:255].decode("utf-8", "ignore")
+        for j in range(copies):  # concurrent writers: entries with many kills, of replicas with long ids
+            writer = Replica(f"{i} {j} ".ljust(64, "w"))
+            rig.replica.merge(writer.lwwmap(name).set(key, value))
+        rig.replica.lwwmap(name).set(key, value)
+        if i % 5 == 4:
+            effects += rig.tick()
+    effects += rig.pass_time(1.1)  # with a digest, and what follows from it
+    effects += rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))
+    effects += rig.receive(puppet.address, puppet.says(ContextPage("", "", Replica("x").context, True)))
+    sizes = [len(effect.data) for effect in of_type(Send, effects)]
+    assert max(sizes) <= datagram_bytes
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.3])
+def test_twenty_nodes_writing_at_random_all_hear_of_everything(loss: float) -> None:
+    cluster = Cluster(20, seed=5, link=Link(loss=loss))
+    cluster.run(3.0)
+    rng = random.Random(5)
+    for i in range(150):
+        rng.choice(cluster.nodes).replica.orset("s").add(i)
+        cluster.run(0.005)
+    cluster.run_until_converged(timeout=60)
+    assert set(cluster[0].replica.orset("s")) == set(range(150))
+
+
+def tapped(cluster: Cluster, kind: type[Message]) -> Counter[Address]:
+    """Counts datagrams with a message of that type from now on, by sender."""
+    seal, found = seal_for(cluster.key), Counter[Address]()
+
+    def tap(source: Address, target: Address, data: bytes) -> None:
+        found[source] += any(isinstance(message, kind) for message in decode_datagram(seal.open(data))[1])
+
+    cluster.network.taps.append(tap)
+    return found
+
+
+def test_a_greeting_is_no_news() -> None:
+    cluster = Cluster(3, seed=1)
+    hellos, pushed = tapped(cluster, Hello), tapped(cluster, Push)
+    cluster.run(5.0)
+    assert sum(hellos.values()) > 0
+    assert sum(pushed.values()) == 0
