@@ -18,9 +18,6 @@ from .protocol.identity import NODE_ID_BYTES
 
 IDENTITY_FILE: Final = "identity.json"
 LOCK_FILE: Final = "lock"
-SOCKET_FILE: Final = "control.sock"
-SOCKET_PATH_BYTES: Final = 100
-"""Longest path of a Unix socket that every system takes."""
 
 
 class DataDir:
@@ -44,11 +41,6 @@ class DataDir:
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
-
-    @property
-    def socket_path(self) -> Path:
-        """Where the control socket is; raises `ConfigError` if the path is too long for one."""
-        return control_socket(self.path)
 
     def next_identity(self, name: str, rng: random.Random) -> Identity:
         """Who this process is: the stored node under its next epoch, or a new one. Durable when this returns."""
@@ -74,14 +66,6 @@ class DataDir:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def control_socket(path: str | os.PathLike[str]) -> Path:
-    """The control socket of the node whose data directory is ``path``; raises `ConfigError` if it is too long."""
-    socket = Path(path).absolute() / SOCKET_FILE
-    if len(os.fsencode(socket)) > SOCKET_PATH_BYTES:
-        raise ConfigError(f"the path {socket} is too long for a Unix socket; choose a data directory nearer the root")
-    return socket
 
 
 def _write_durably(file: Path, content: dict[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 import os
 import random
+import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any, Final, Literal
 
 import trio
@@ -11,6 +12,7 @@ import trio
 from crdts import GCounter, LWWMap, LWWRegister, MVRegister, ORSet, PNCounter, Replica
 
 from .addresses import is_loopback, resolve, split_address
+from .control import serve_control
 from .datadir import DataDir
 from .driver import Driver, Sockets
 from .faults import TransportFaults
@@ -30,12 +32,28 @@ class Node:
     Reads and writes through the accessors are local, immediate and synchronous; what is written travels on its own.
     """
 
-    def __init__(self, replica: Replica, engine: Engine, driver: Driver, address: Address, *, has_seeds: bool) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        engine: Engine,
+        driver: Driver,
+        sockets: Sockets,
+        log: Any,
+        *,
+        sealed: bool,
+        has_seeds: bool,
+    ) -> None:
         self._replica = replica
         self._engine = engine
         self._driver = driver
-        self._address = address
+        self._log = log
+        self._address = sockets.address
         self._has_seeds = has_seeds
+        self.sealed = sealed
+        """Whether everything it sends is encrypted under a cluster key."""
+        self.stop_requested = trio.Event()
+        """Set when `gossip leave` told this node to leave and stop: end the block then."""
+        self._left = False
         self._awaited: list[int] = []
 
     # ---- data
@@ -156,16 +174,25 @@ class Node:
 
     # ---- the end
 
-    async def _shut_down(self, log: Any) -> None:
-        """See to it that somebody else has our writes, then say goodbye."""
+    async def leave(self) -> int:
+        """See to it that somebody else has our writes, then say goodbye; returns how many members have them all.
+
+        Waits `SHUTDOWN_GRACE` seconds at most. The end of the block does this too; afterwards the node can still be
+        read, but other members no longer count on it.
+        """
+        if self._left:
+            return 0
+        self._left = True
         self._driver.do(self._engine.flush(trio.current_time()))
-        alive = [member for member in self.members() if member.state == "alive"]
-        if alive:
-            try:
+        seq = self._replica.store.kernel.context.last(self._replica.replica_id)
+        if seq and any(member.state == "alive" for member in self.members()):
+            with suppress(SyncTimeout):
                 await self.synced(to=1, timeout=SHUTDOWN_GRACE)
-            except SyncTimeout:
-                log.warning(WRITES_UNSHARED, members=[member.name for member in alive])
+        have, late = self._engine.acked_by(seq)
+        if late and not have:
+            self._log.warning(WRITES_UNSHARED, members=late)
         self._driver.do(self._engine.leave())
+        return len(have)
 
 
 @asynccontextmanager
@@ -188,7 +215,7 @@ async def open_node(
     itself lives in memory. ``log`` is a structlog logger to use instead of the library's own.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
-    Raises `ConfigError`, `KeyFormatError`, `DataDirInUse`, or OSError if it cannot bind.
+    Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
     """
     host, port = split_address(bind)
     seeds = [seed if isinstance(seed, Address) else Address(*split_address(seed)) for seed in join]
@@ -201,24 +228,33 @@ async def open_node(
     rng = random.SystemRandom()
     log = log if log is not None else logger_for(name)
     with ExitStack() as stack:
-        if data_dir is not None:
-            identity = stack.enter_context(DataDir(data_dir)).next_identity(name, rng)
-        else:
-            identity = Identity.fresh(name, rng)
+        directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
+        identity = directory.next_identity(name, rng) if directory else Identity.fresh(name, rng)
         sockets = await _bind(host, port)
         replica = Replica(identity.replica_id)
         engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
         driver = Driver(engine, sockets, faults or TransportFaults(), log)
         replica.on_write(driver.wrote)
-        node = Node(replica, engine, driver, sockets.address, has_seeds=bool(seeds))
+        node = Node(replica, engine, driver, sockets, log, sealed=secret is not None, has_seeds=bool(seeds))
+        # Shielded: when the block is cancelled (Ctrl-C), the node must still be there to hand on its last writes.
+        serving = trio.CancelScope(shield=True)
+
+        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+            with serving:
+                async with trio.open_nursery() as services:
+                    await services.start(driver.run)
+                    if seeds:
+                        services.start_soon(_find_seeds, driver, engine, seeds, sockets.family, config)
+                    if directory is not None:
+                        await services.start(serve_control, node, directory.path)
+                    task_status.started()
+
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
-            # Shielded: when the block is cancelled (Ctrl-C), the node must still be there to hand on its last writes.
-            serving = trio.CancelScope(shield=True)
-            await nursery.start(_serve, driver, engine, seeds, sockets, config, serving)
+            await nursery.start(serve)
             log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None)
             if secret is None:
-                log.info(NODE_UNSEALED, bound_to=str(node.address))
+                log.warning(NODE_UNSEALED, bound_to=str(node.address))
             try:
                 yield node
             except (Exception, KeyboardInterrupt) as error:
@@ -226,7 +262,7 @@ async def open_node(
             finally:
                 with trio.CancelScope(shield=True):
                     if driver.running:
-                        await node._shut_down(log)
+                        await node.leave()
                 serving.cancel()
                 log.info(NODE_STOPPED)
         if failure is not None:
@@ -236,34 +272,19 @@ async def open_node(
 async def _bind(host: str, port: int) -> Sockets:
     try:
         found = await trio.socket.getaddrinfo(host, port)
+        return Sockets.bind(str(found[0][4][0]), port)
     except OSError as error:
-        raise ConfigError(f"cannot bind to {host}: {error.strerror or error}") from None
-    return Sockets.bind(str(found[0][4][0]), port)
+        place = Address(host, port)
+        raise ConfigError(f"cannot listen on {place}: {error.strerror or error}; choose another with bind") from None
 
 
-async def _serve(
-    driver: Driver,
-    engine: Engine,
-    seeds: list[Address],
-    sockets: Sockets,
-    config: Config,
-    scope: trio.CancelScope,
-    *,
-    task_status: trio.TaskStatus[None],
+async def _find_seeds(
+    driver: Driver, engine: Engine, seeds: list[Address], family: socket.AddressFamily, config: Config
 ) -> None:
-    with scope:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(driver.run)
-            if seeds:
-                nursery.start_soon(_find_seeds, driver, engine, seeds, sockets, config)
-            task_status.started()
-
-
-async def _find_seeds(driver: Driver, engine: Engine, seeds: list[Address], sockets: Sockets, config: Config) -> None:
     """Resolve the seeds now and then: a name may get other addresses, or some at last."""
     while True:
         found: list[Address] = []
         for host, port in seeds:
-            found.extend(await resolve(host, port, sockets.family))
+            found.extend(await resolve(host, port, family))
         driver.do(engine.set_seeds(trio.current_time(), list(dict.fromkeys(found))))
         await trio.sleep(config.seed_retry_max if found else config.seed_retry)

@@ -1,0 +1,58 @@
+"""The command line: `gossip`. One module for each kind of verb; this one gathers them and words the errors."""
+
+import sys
+from importlib.metadata import entry_points
+
+import click
+
+from crdts import CrdtError
+from gossip.protocol.errors import GossipError
+
+from .data import counter, get, ls, map_, orset, register, watch
+from .misc import demo, keygen, version
+from .run import run
+from .talk import leave, members, status
+
+
+class _Gossip(click.Group):
+    """Finds further commands by the entry point group "gossip.commands": nothing here imports their packages."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        found = super().get_command(ctx, name)
+        if found is None:
+            for entry in entry_points(group="gossip.commands", name=name):
+                found = entry.load()
+        return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *entry_points(group="gossip.commands").names})
+
+
+@click.group(cls=_Gossip, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Share state between processes, peer to peer, without a server.
+
+    `gossip run` starts a node in the foreground; the other verbs talk to the node that runs on the same --data
+    directory.
+    """
+
+
+for _command in (run, members, status, leave, ls, get, orset, counter, register, map_, watch, keygen, version, demo):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 1 for a failure (one line on standard error), 2 for wrong usage."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone: nothing to tell it
+        sys.stderr.close()
+        sys.exit(1)
+    except (GossipError, CrdtError, OSError) as error:
+        click.echo(f"gossip: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,105 @@
+"""`gossip run`: one node in the foreground."""
+
+import os
+import signal
+import socket
+import stat
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import structlog
+import trio
+
+from gossip.addresses import split_address
+from gossip.node import open_node
+from gossip.protocol import Config
+from gossip.protocol.errors import ConfigError
+
+from .options import data_option
+
+DEFAULT_PORT: Final = 4747
+KEY_VARIABLE: Final = "GOSSIP_KEY"
+PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
+
+
+@click.command()
+@click.option("--name", default=socket.gethostname, help="The node's name for people.  [default: the host's name]")
+@data_option
+@click.option(
+    "--bind",
+    metavar="HOST:PORT",
+    help=f"Where to listen.  [default: port {DEFAULT_PORT} of all addresses, or of 127.0.0.1 without a key]",
+)
+@click.option("--join", multiple=True, metavar="HOST:PORT", help="A node of the cluster; may be given several times.")
+@click.option("--key-file", type=click.Path(path_type=Path), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="lan", show_default=True, help="Timing presets.")
+@click.option("--json-logs", is_flag=True, help="Log lines as JSON.")
+@click.option("--verbose", "-v", is_flag=True, help="Log more.")
+def run(
+    name: str,
+    data_dir: Path,
+    bind: str | None,
+    join: tuple[str, ...],
+    key_file: Path | None,
+    profile: str,
+    json_logs: bool,
+    verbose: bool,
+) -> None:
+    """Run a node until Ctrl-C, SIGTERM or `gossip leave`."""
+    for seed in join:
+        split_address(seed)
+    key = read_key(key_file)
+    bind = bind or (f"0.0.0.0:{DEFAULT_PORT}" if key else f"127.0.0.1:{DEFAULT_PORT}")
+    configure_logs(as_json=json_logs, verbose=verbose)
+    trio.run(_run, name, data_dir, bind, join, key, PROFILES[profile]())
+
+
+def read_key(key_file: Path | None) -> str | None:
+    """The cluster key's text, from the file or the environment; None if neither is given. Raises `ConfigError`."""
+    if key_file is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    try:
+        if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
+            click.echo(f"gossip: others can read {key_file}; mend it with `chmod 600 {key_file}`", err=True)
+        return key_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the key file {key_file}: {error}") from None
+
+
+def configure_logs(*, as_json: bool, verbose: bool) -> None:
+    """Log lines to standard error, coloured on a terminal only."""
+    renderer: Any
+    if as_json:
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+async def _run(name: str, data_dir: Path, bind: str, join: tuple[str, ...], key: str | None, config: Config) -> None:
+    log = structlog.get_logger().bind(node=name)
+    # Before the node is there, so that no signal finds the system's own handler in between.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with (
+            open_node(name, bind=bind, join=join, key=key, data_dir=data_dir, config=config, log=log) as node,
+            trio.open_nursery() as nursery,
+        ):
+            click.echo(f"{name} listens on {node.address}; join it with --join HOST:{node.address.port}")
+            nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
+            await node.stop_requested.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def _until_signal(signals: Any, scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()

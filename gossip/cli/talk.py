@@ -1,0 +1,50 @@
+"""Verbs about the node and its cluster."""
+
+from pathlib import Path
+
+import click
+
+from .client import ask
+from .options import verb_options
+from .show import console, count, duration, print_json, print_table
+
+
+@click.command()
+@verb_options
+def members(data_dir: Path, as_json: bool) -> None:
+    """List the other members that the node has met."""
+    found = ask(data_dir, "members")
+    if as_json:
+        print_json(found)
+    elif found:
+        rows = [(m["name"], m["state"], m["address"], duration(m["seconds"]), m["id"]) for m in found]
+        print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows)
+    else:
+        console().print("no other members yet; start another node with --join and this node's address")
+
+
+@click.command()
+@verb_options
+def status(data_dir: Path, as_json: bool) -> None:
+    """Show what the node is, holds and has done."""
+    found = ask(data_dir, "status")
+    if as_json:
+        print_json(found)
+        return
+    counts = found.pop("statistics")
+    found["members"] = ", ".join(f"{n} {state}" for state, n in found["members"].items()) or "none yet"
+    found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
+    rejected = counts.pop("rejected")
+    counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0
+    print_table(("", ""), [(key.replace("_", " "), value) for key, value in (found | counts).items()])
+
+
+@click.command()
+@verb_options
+def leave(data_dir: Path, as_json: bool) -> None:
+    """Hand over the node's last writes, say goodbye to the members, and stop it."""
+    holders = ask(data_dir, "leave")["holders"]
+    if as_json:
+        print_json({"left": True, "holders": holders})
+    else:
+        console().print(f"left; {count(holders, 'member')} had all its writes")

@@ -1,0 +1,251 @@
+"""The control socket: how the command line talks to a running node.
+
+A Unix socket in the node's data directory (mode 0600, in a directory of mode 0700). A request is one line of JSON,
+``{"verb": ..., "args": {...}}``; the answer is one line, ``{"result": ...}`` or ``{"error": text}``; `watch` answers
+with a line for every change until the caller hangs up.
+"""
+
+import base64
+import json
+import math
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from crdts import Change, CrdtError
+from crdts.base import Crdt
+from crdts.store import KIND_OF_TAG
+
+from .protocol.errors import ConfigError, GossipError
+
+if TYPE_CHECKING:
+    from .node import Node
+
+SOCKET_FILE: Final = "control.sock"
+SOCKET_PATH_BYTES: Final = 100
+"""Longest path of a Unix socket that every system takes."""
+MAX_REQUEST_BYTES: Final = 4 << 20
+READ_BYTES: Final = 64 * 1024
+
+
+@contextmanager
+def socket_path(directory: Path) -> Iterator[str]:
+    """A path of the control socket in ``directory`` that is short enough to bind or connect to.
+
+    Raises `ConfigError` if it is too long and the system has no shorter way to say it.
+    """
+    path = str(directory.absolute() / SOCKET_FILE)
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES:
+        yield path
+        return
+    if not Path("/proc/self/fd").is_dir():
+        raise ConfigError(f"{path} is too long for a Unix socket; choose a data directory nearer the root")
+    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{SOCKET_FILE}"
+    finally:
+        os.close(handle)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: bytes as {"base64": text}, sets as lists, odd floats as text."""
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return value
+    return [plain(item) for item in value]
+
+
+async def serve_control(
+    node: "Node", directory: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer requests until cancelled. The caller holds the lock of the directory."""
+    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with socket_path(directory) as path:
+        Path(path).unlink(missing_ok=True)  # left behind by a process that was killed
+        before = os.umask(0o177)
+        try:
+            await listener.bind(path)
+        finally:
+            os.umask(before)
+    listener.listen(16)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        try:
+            async with stream:
+                await _answer(node, stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the caller hung up
+
+    try:
+        task_status.started()
+        await trio.serve_listeners(answer, [trio.SocketListener(listener)])
+    finally:
+        (directory / SOCKET_FILE).unlink(missing_ok=True)
+
+
+async def _answer(node: "Node", stream: trio.SocketStream) -> None:
+    line = b""
+    while not line.endswith(b"\n"):
+        data = await stream.receive_some(READ_BYTES)
+        line += data
+        if not data or len(line) > MAX_REQUEST_BYTES:
+            return
+    try:
+        request = json.loads(line)
+        verb, args = request["verb"], request["args"]
+        if verb == "watch":
+            await _watch(node, stream, args["name"])
+            return
+        if verb not in _VERBS:
+            raise ConfigError(f"this node knows no {verb!r}; is the command line of another version?")
+        result = _VERBS[verb](node, args)
+        await node.flush()
+        if verb == "leave":
+            result = {"holders": await node.leave()}
+    except (GossipError, CrdtError) as error:
+        await _send(stream, {"error": str(error)})
+    except (ValueError, KeyError, TypeError) as error:
+        await _send(stream, {"error": f"not a request: {error!r}"})
+    else:
+        await _send(stream, {"result": plain(result)})
+        if verb == "leave":
+            node.stop_requested.set()
+
+
+async def _send(stream: trio.SocketStream, answer: dict[str, Any]) -> None:
+    await stream.send_all(json.dumps(answer).encode() + b"\n")
+
+
+async def _watch(node: "Node", stream: trio.SocketStream, name: str | None) -> None:
+    with node.watch(name) as changes:
+        async with trio.open_nursery() as nursery:
+
+            async def until_hang_up() -> None:
+                while await stream.receive_some(READ_BYTES):
+                    pass
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until_hang_up)
+            async for change in changes:
+                await _send(stream, {"result": plain(_describe(node, change))})
+
+
+def _describe(node: "Node", change: Change) -> dict[str, Any]:
+    """A change and what is there now."""
+    held = getattr(node.replica, change.kind)(change.name)
+    now: Any
+    match change.kind:
+        case "orset":
+            now = "present" if change.key in held else "absent"
+        case "lwwmap":
+            now = held.get(change.key)
+        case _:
+            now = held.value()
+    described = asdict(change) | {"writer": _writer_name(node, change.writer), "now": now}
+    if change.kind == "lwwmap":
+        described["deleted"] = change.key not in held
+    return described
+
+
+def _writer_name(node: "Node", replica_id: str) -> str:
+    """The name of the node behind a replica id, if it is known."""
+    node_id = replica_id.partition(".")[0]
+    names = {member.id: member.name for member in node.members()} | {node.id: node.name}
+    return names.get(node_id, replica_id)
+
+
+# ---- the verbs: what is asked of the node, and the answer as plain data
+
+
+def _members(node: "Node", _: dict[str, Any]) -> list[dict[str, Any]]:
+    return [asdict(member) | {"address": str(member.address)} for member in node.members()]
+
+
+def _status(node: "Node", _: dict[str, Any]) -> dict[str, Any]:
+    states = [member.state for member in node.members()]
+    kernel = node.replica.store.kernel
+    return {
+        "name": node.name,
+        "id": node.id,
+        "replica_id": node.replica.replica_id,
+        "address": str(node.address),
+        "pid": os.getpid(),
+        "sealed": node.sealed,
+        "members": {state: states.count(state) for state in dict.fromkeys(states)},
+        "objects": len(kernel.objects),
+        "entries": sum(len(entries) for entries in kernel.live.values()),
+        "fingerprint": f"{node.replica.fingerprint:016x}",
+        "version": str(node.version()),
+        "statistics": asdict(node.statistics()),
+    }
+
+
+def _ls(node: "Node", _: dict[str, Any]) -> list[dict[str, Any]]:
+    return [_summary(held) for held in node.replica.objects()]
+
+
+def _summary(held: Crdt) -> dict[str, Any]:
+    sized = hasattr(held, "__len__")
+    return {
+        "type": KIND_OF_TAG[held.tag],
+        "name": held.name,
+        "size": len(held) if sized else None,  # type: ignore[arg-type]  # sized says so
+        "value": None if sized else held.value(),
+    }
+
+
+def _get(node: "Node", args: dict[str, Any]) -> list[dict[str, Any]]:
+    name, kind = args["name"], args.get("type")
+    found = [held for held in node.replica.objects() if held.name == name and kind in (None, KIND_OF_TAG[held.tag])]
+    if not found:
+        what = "object" if kind is None else kind
+        raise ConfigError(f"there is no {what} {name!r}; `gossip ls` lists what there is")
+    return [{"type": KIND_OF_TAG[held.tag], "name": name, "value": held.value()} for held in found]
+
+
+def _change_set(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+    held = node.orset(args["name"])
+    changed = (held.add if args["op"] == "add" else held.remove)(args["value"])
+    return {"changed": bool(changed), "size": len(held)}
+
+
+def _change_counter(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+    held = node.counter(args["name"])
+    (held.increment if args["op"] == "inc" else held.decrement)(args["by"])
+    return {"value": held.value()}
+
+
+def _set_register(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+    held = node.register(args["name"])
+    held.set(args["value"])
+    return {"value": held.get()}
+
+
+def _change_map(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+    held = node.lwwmap(args["name"])
+    delta = held.set(args["key"], args["value"]) if args["op"] == "set" else held.delete(args["key"])
+    return {"changed": bool(delta), "size": len(held)}
+
+
+_VERBS: Final[dict[str, Callable[["Node", dict[str, Any]], Any]]] = {
+    "members": _members,
+    "status": _status,
+    "ls": _ls,
+    "get": _get,
+    "orset": _change_set,
+    "counter": _change_counter,
+    "register": _set_register,
+    "map": _change_map,
+    "leave": lambda _, __: None,
+}
