@@ -48,7 +48,6 @@ class Node:
         self._driver = driver
         self._log = log
         self._address = sockets.address
-        self._has_seeds = has_seeds
         self.sealed = sealed
         """Whether everything it sends is encrypted under a cluster key."""
         self.stop_requested = trio.Event()
@@ -128,8 +127,8 @@ class Node:
     async def synced(self, to: int | Literal["all"] = "all", timeout: float = 5.0) -> int:
         """Wait until all writes made here so far have reached ``to`` live members, or all of them.
 
-        Returns how many members have them. Raises `SyncTimeout`, which names who lags, after ``timeout`` seconds. A
-        node that was told whom to join waits for at least one member; a node that was not may have nobody to wait for.
+        Returns how many members have them. "All" are at least one: while a node is alone, its writes are nowhere else,
+        and saying otherwise would be no help. Raises `SyncTimeout`, which names who lags, after ``timeout`` seconds.
         """
         self._check_running()
         seq = self._replica.store.kernel.context.last(self._replica.replica_id)
@@ -145,7 +144,7 @@ class Node:
         if self._has_reached(seq, to):
             return len(self._engine.acked_by(seq)[0])
         have, late = self._engine.acked_by(seq)
-        lagging = f"waiting for {', '.join(sorted(late))}" if late else "no further live member"
+        lagging = f"waiting for {', '.join(sorted(late))}" if late else "no other live member is known yet"
         raise SyncTimeout(f"{len(have)} of {to} members have all writes of {self.name} after {timeout} s; {lagging}")
 
     async def _until_acked(self, seq: int, to: int | Literal["all"]) -> None:
@@ -154,7 +153,7 @@ class Node:
 
     def _has_reached(self, seq: int, to: int | Literal["all"]) -> bool:
         have, late = self._engine.acked_by(seq)
-        return len(have) >= (max(int(self._has_seeds), len(have) + len(late)) if to == "all" else to)
+        return len(have) >= (max(1, len(have) + len(late)) if to == "all" else to)
 
     def version(self) -> Version:
         """A causal token: everything this node has seen so far, its own writes included."""
@@ -235,7 +234,7 @@ async def open_node(
         engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
         driver = Driver(engine, sockets, faults or TransportFaults(), log)
         replica.on_write(driver.wrote)
-        node = Node(replica, engine, driver, sockets, log, sealed=secret is not None, has_seeds=bool(seeds))
+        node = Node(replica, engine, driver, sockets, log, sealed=secret is not None)
         # Shielded: when the block is cancelled (Ctrl-C), the node must still be there to hand on its last writes.
         serving = trio.CancelScope(shield=True)
 

@@ -1,0 +1,5 @@
+"""`python -m gossip` is the command line `gossip`."""
+
+from .cli import main
+
+main()
