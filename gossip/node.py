@@ -41,7 +41,6 @@ class Node:
         log: Any,
         *,
         sealed: bool,
-        has_seeds: bool,
     ) -> None:
         self._replica = replica
         self._engine = engine
