@@ -7,12 +7,16 @@ type here.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 import cbor2
 
 from .errors import InvalidValue, UnsupportedType
 from .limits import MAX_DEPTH, MAX_INT, MAX_KEY_BYTES, MAX_VALUE_BYTES, MIN_INT
+
+SHORT_BYTES: Final = 64
+"""Encoded values up to this length are worth remembering."""
 
 Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | tuple[Value, ...] | dict[str, Value] | None"
 
@@ -77,7 +81,13 @@ def check_canonical(data: bytes) -> None:
     head = data[0]
     if 0x60 <= head <= 0x77 and len(data) == head - 0x5F:  # short text, the usual key: no need to build anything
         data[1:].decode()
-        return
+    elif len(data) <= SHORT_BYTES:
+        _check_short(data)
+    else:
+        _check_fully(data)
+
+
+def _check_fully(data: bytes) -> None:
     try:
         value = strict_loads(data)
         again = encode_value(value)
@@ -85,6 +95,10 @@ def check_canonical(data: bytes) -> None:
         raise ValueError(str(error)) from None
     if again != data:
         raise ValueError("not in canonical form")
+
+
+_check_short = lru_cache(maxsize=4096)(_check_fully)
+"""Small values repeat a great deal (a status, an owner, a flag). What was accepted is remembered, refusals are not."""
 
 
 def strict_loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
