@@ -52,3 +52,11 @@ def test_datagrams_of_small_events_are_a_third_full_or_more() -> None:
     sizes = [len(encode(delta)) for delta in replica.store.kernel.deltas_since(Context(), 1200)]
     assert sum(sizes[:-1]) > 400 * len(sizes[:-1])
     assert max(sizes) <= 1200
+
+
+def test_an_id_takes_room_once_in_each_delta() -> None:
+    long = "x" * 64
+    pieces = [Event(long, seq, b"", b"", None, ((long, seq + 100), (long, seq + 200))) for seq in range(1, 11)]
+    size = 64 + 67 + 10 * 80 + 24  # columns, the id, events with two kills each, a run
+    assert [len(delta) for delta in packed([*pieces, (long, 900, 950)], size)] == [11]
+    assert [len(delta) for delta in packed([*pieces, (long, 900, 950)], size - 1)] == [10, 1]

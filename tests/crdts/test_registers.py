@@ -90,6 +90,14 @@ def test_the_clock_follows_what_it_reads() -> None:
     assert third.get() == "second"
 
 
+def test_the_clock_follows_what_a_state_brings() -> None:
+    a, behind = LWWRegister("a", clock=HybridClock(Wall(1000))), LWWRegister("b", clock=HybridClock(Wall(990)))
+    a.set("first")
+    behind.merge(a._store.kernel.state())
+    behind.set("second")
+    assert behind.timestamp == pytest.approx(1000)
+
+
 @pytest.mark.parametrize(("timestamp", "error"), [(-1, InvalidValue), (math.nan, InvalidValue), ("1", UnsupportedType)])
 def test_a_bad_time_is_refused_and_nothing_is_written(timestamp: Any, error: type[Exception]) -> None:
     a, _ = registers()
