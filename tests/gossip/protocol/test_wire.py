@@ -19,6 +19,7 @@ from gossip.protocol.wire import (
     MAX_COUNT,
     MAX_HOPS,
     MAX_MESSAGES,
+    Busy,
     Challenge,
     Chunk,
     ContextPage,
@@ -64,6 +65,7 @@ MESSAGES: list[Message] = [
     ContextPage("a", "", CONTEXT, True),
     Leave(3),
     Offer(),
+    Busy(),
 ]
 FRAMES: list[Frame] = [
     Introduce(NODE, "n", 1, False),

@@ -1,0 +1,334 @@
+"""No dot leaves before the disk has it: what leaves is opened and compared with what the disk has by then."""
+
+import random
+from collections import Counter, deque
+from hashlib import blake2b
+
+import pytest
+
+from crdts import Context, Delta, Event, Replica, encode_context
+from gossip.protocol import Close, Config, Effect, Notify, OpenStream, Persist, Send, Write
+from gossip.protocol.output import REJECT_LOG_INTERVAL
+from gossip.protocol.wire import (
+    HASH_BYTES,
+    Busy,
+    Challenge,
+    Chunk,
+    ContextPage,
+    Digest,
+    Done,
+    Frame,
+    Hello,
+    Introduce,
+    Known,
+    Message,
+    Offer,
+    Proof,
+    Push,
+    Same,
+    StateEnd,
+    StatePart,
+    Welcome,
+    WholeContext,
+)
+
+from .support import HandStream, Puppet, Rig, notices, of_type
+
+
+class Disk:
+    """What is durable, and what is on its way: a replica that only hears of what was persisted."""
+
+    def __init__(self) -> None:
+        self.content = Replica("disk")
+        self.pending: deque[Persist] = deque()
+        self.marks = [self._mark()]
+
+    def take(self, effect: Persist) -> None:
+        assert not self.pending or effect.token > self.pending[-1].token
+        self.pending.append(effect)
+
+    def write_one(self) -> int:
+        effect = self.pending.popleft()
+        kernel = self.content.store.kernel
+        for event in effect.events:
+            kernel.apply(event)
+        for state in effect.states:
+            kernel.join(state)
+        self.marks.append(self._mark())
+        return effect.token
+
+    def _mark(self) -> tuple[bytes, int]:
+        context = encode_context(self.content.context)
+        return blake2b(context, digest_size=HASH_BYTES).digest(), self.content.fingerprint
+
+
+class Watch:
+    """Judges everything that leaves an engine by what the disk has at that moment."""
+
+    def __init__(self, rig: Rig, puppet: Puppet) -> None:
+        self.rig, self.puppet, self.disk = rig, puppet, Disk()
+        self.streams: dict[int, HandStream] = {}
+        self.state: list[Event] = []
+        self.judged: Counter[str] = Counter()
+        self.opened: list[int] = []
+        self.room: list[int] = []
+
+    def see(self, effects: list[Effect]) -> list[Message]:
+        told: list[Message] = []
+        for effect in effects:
+            match effect:
+                case Persist():
+                    self.disk.take(effect)
+                case Send():
+                    for message in self.puppet.opens(effect.data):
+                        self._judge_message(message)
+                        told.append(message)
+                case Write():
+                    for frame in self.streams[effect.conn].take(effect.data):
+                        self._judge_frame(frame)
+                    self.room.append(effect.conn)
+                case OpenStream():
+                    self.opened.append(effect.conn)
+                    self.streams[effect.conn] = HandStream(self.puppet, opens=False)
+                case Close():
+                    self.streams.pop(effect.conn, None)
+                case Notify():
+                    pass
+        return told
+
+    def _count(self, what: object) -> None:
+        self.judged[type(what).__name__] += 1
+
+    def _judge_message(self, message: Message) -> None:
+        self._count(message)
+        match message:
+            case Push(delta):
+                self._judge_events(delta)
+            case Digest(context_hash, fingerprint):
+                assert (context_hash, fingerprint) in self.disk.marks
+            case Same(context_hash):
+                assert context_hash in [mark for mark, _ in self.disk.marks]
+            case ContextPage():
+                assert self.disk.content.context.covers(message.context)
+            case Offer() | Busy() | Hello() | Welcome() | Challenge() | Proof() | Known():
+                pass
+            case _:
+                raise AssertionError(f"not judged: {message}")
+
+    def _judge_frame(self, frame: Frame) -> None:
+        self._count(frame)
+        match frame:
+            case Chunk(delta):
+                self._judge_events(delta)
+            case WholeContext(context):
+                assert self.disk.content.context.covers(context)
+            case StatePart(delta):
+                self.state += delta.events
+            case StateEnd(delta):
+                assert delta.context is not None
+                assert self.disk.content.context.covers(delta.context)
+                told = {event.dot for event in self.state}
+                assert not [dot for dot in self._live() if dot in delta.context and dot not in told]
+                self.state = []
+            case Introduce() | Done():
+                pass
+
+    def _judge_events(self, delta: Delta) -> None:
+        context, live = self.disk.content.context, self._live()
+        assert context.covers(delta.context_claimed())
+        for event in delta.events:
+            assert event.payload is not None or event.dot not in live
+        assert not [dot for dot in live if dot in Context.of(delta.runs)], "a filler tells that an entry is gone"
+
+    def _live(self) -> set[tuple[str, int]]:
+        return {(replica, seq) for replica, seqs in self.disk.content.store.kernel.live.items() for seq in seqs}
+
+
+class Life:
+    """Random things that happen to one engine with a slow disk, in the company of one puppet."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        config = Config(stream_chunk_bytes=300, push_buffer_bytes=2_000, catchup_datagrams=2)
+        log_limit = self.rng.choice([10, 65_536])
+        self.rig = Rig(seed=seed, config=config, slow_disk=True, log_limit=log_limit)
+        self.puppet, self.theirs = Puppet(), Replica("theirs")
+        self.watch = Watch(self.rig, self.puppet)
+        self.tell(self.puppet.hello())
+        self.tell(self.puppet.says(Proof(self.cookie)))
+
+    def tell(self, datagram: bytes) -> None:
+        told = self.watch.see(self.rig.receive(self.puppet.address, datagram))
+        for welcome in of_type(Welcome, told):
+            self.cookie = welcome.cookie
+
+    def write(self) -> None:
+        rng, replica = self.rng, self.rig.replica
+        for _ in range(rng.choice([1, 1, 5, 40])):
+            element = rng.randrange(60)
+            if rng.random() < 0.6:
+                replica.orset("s").add(element)
+            elif rng.random() < 0.5:
+                replica.orset("s").remove(element)
+            else:
+                replica.lwwmap("m").set(str(element % 5), "x" * rng.choice([1, 1500]))
+
+    def speak(self) -> None:
+        rng = self.rng
+        known = Context({self.rig.replica.replica_id: rng.randrange(1, 200)})
+        kinds: list[Message] = [
+            Digest(rng.choice(self.watch.disk.marks)[0], 0),
+            Digest(self.watch.disk.marks[-1][0], 0),
+            Digest(bytes(8), 0),
+            ContextPage("", "", rng.choice([known, self.rig.replica.context]), True),
+            Push(self.theirs.orset("s").add(rng.randrange(60)), 2, 0),
+            Offer(),
+        ]
+        self.tell(self.puppet.says(rng.choice(kinds)))
+
+    def stream(self) -> None:
+        rig, watch, rng = self.rig, self.watch, self.rng
+        if watch.opened and rng.random() < 0.7:
+            conn = watch.opened.pop()
+        else:
+            conn = rig.engine.next_conn()
+            watch.streams[conn] = HandStream(self.puppet)
+        watch.see(rig.done(rig.engine.stream_opened(rig.now, conn, self.puppet.address)))
+        hand = watch.streams.get(conn)
+        if hand is None:
+            return
+        watch.see(rig.done(rig.engine.stream_received(rig.now, conn, hand.greeting())))
+        for _ in range(30):
+            self.settle()
+        if hand.frames is None or conn not in watch.streams:
+            return
+        frames: list[Frame] = [
+            Introduce(self.puppet.node_id, self.puppet.name, 1, rng.random() < 0.3),
+            WholeContext(Context({rig.replica.replica_id: rng.choice([0, 0, 30])})),
+            Chunk(self.theirs.orset("s").add(rng.randrange(60))),
+        ]
+        watch.see(rig.done(rig.engine.stream_received(rig.now, conn, hand.writes(*frames))))
+
+    def settle(self) -> None:
+        rig, watch, rng = self.rig, self.watch, self.rng
+        if watch.room and rng.random() < 0.8:
+            watch.see(rig.done(rig.engine.stream_writable(rig.now, watch.room.pop(0))))
+        if watch.disk.pending and rng.random() < 0.5:
+            watch.see(rig.engine.persisted(rig.now, watch.disk.write_one()))
+        if rng.random() < 0.3:
+            watch.see(rig.tick())
+
+
+def test_nothing_that_tells_of_a_dot_leaves_before_the_disk_has_it() -> None:
+    judged: Counter[str] = Counter()
+    for seed in range(20):
+        life = Life(seed)
+        for _ in range(250):
+            life.rng.choice([life.write, life.write, life.speak, life.speak, life.stream, life.settle])()
+            for _ in range(3):
+                life.settle()
+        judged += life.watch.judged
+    kinds = (Push, Digest, Same, ContextPage, Offer, Chunk, WholeContext, StatePart, StateEnd)
+    assert min(judged[kind.__name__] for kind in kinds) > 10, judged
+
+
+def test_the_watch_of_the_test_above_does_bark() -> None:
+    rig, puppet = Rig(slow_disk=True), Puppet()
+    watch = Watch(rig, puppet)
+    (welcome,) = of_type(Welcome, watch.see(rig.receive(puppet.address, puppet.hello())))
+    watch.see(rig.receive(puppet.address, puppet.says(Proof(welcome.cookie))))
+    rig.replica.orset("s").add(1)
+    with pytest.raises(AssertionError):
+        watch._judge_events(rig.replica.delta_since(Context()))
+    with pytest.raises(AssertionError):
+        watch._judge_frame(WholeContext(rig.replica.context))
+    with pytest.raises(AssertionError):
+        watch._judge_message(Same(b"unknown."))
+
+
+@pytest.mark.parametrize("what", ["a write", "a push received"])
+def test_before_the_disk_has_it_nothing_is_said_and_afterwards_everything(what: str) -> None:
+    rig, puppet, other = Rig(slow_disk=True), Puppet(), Puppet("other", host="10.2.0.2")
+    puppet.meets(rig)
+    other.meets(rig)
+    rig.pass_time(0.5)
+    if what == "a write":
+        rig.replica.orset("s").add(1)
+        effects: list[Effect] = []
+    else:
+        effects = rig.receive(puppet.address, puppet.says(Push(Replica("w").orset("s").add(1), 3, 0)))
+    effects += rig.pass_time(2.0)
+    effects += rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))
+    assert of_type(Send, effects) == []
+    token = of_type(Persist, effects)[-1].token
+    told = other.hears(rig.engine.persisted(rig.now, token))
+    assert of_type(Push, told)
+    assert of_type(Digest, told)
+
+
+def test_handshakes_do_not_wait_for_the_disk() -> None:
+    rig, puppet = Rig(slow_disk=True), Puppet()
+    rig.replica.orset("s").add(1)
+    rig.tick()
+    assert of_type(Welcome, puppet.hears(rig.receive(puppet.address, puppet.hello())))
+
+
+def test_what_waits_for_the_disk_is_bounded_and_what_is_dropped_is_counted() -> None:
+    rig, puppet = Rig(slow_disk=True, config=Config(max_held=10)), Puppet()
+    puppet.meets(rig)
+    rig.replica.orset("s").add(1)
+    effects = rig.tick()
+    for _ in range(100):
+        effects += rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))
+    token = of_type(Persist, effects)[-1].token
+    released = rig.engine.persisted(rig.now, token)
+    assert len(of_type(Send, released)) <= 10 + 1
+    assert rig.engine.statistics().held_dropped >= 90
+
+
+def test_tokens_grow_and_a_batch_holds_what_was_applied_in_order() -> None:
+    rig, puppet = Rig(slow_disk=True), Puppet()
+    for i in range(5):
+        rig.replica.orset("s").add(i)
+    (first,) = of_type(Persist, rig.tick())
+    assert [event.seq for event in first.events] == [1, 2, 3, 4, 5]
+    rig.receive(puppet.address, puppet.says(Push(Replica("w").orset("s").add(1), 3, 0)))
+    rig.replica.orset("s").add(6)
+    (second,) = of_type(Persist, rig.tick())
+    assert [event.replica for event in second.events] == ["w", rig.replica.replica_id]
+    assert second.token > first.token
+    assert not rig.engine.durable
+    rig.engine.persisted(rig.now, first.token)
+    assert not rig.engine.durable
+    rig.engine.persisted(rig.now, second.token)
+    assert rig.engine.durable
+
+
+def test_a_flush_hands_everything_to_the_disk_at_once() -> None:
+    rig = Rig(slow_disk=True)
+    rig.replica.orset("s").add(1)
+    assert not rig.engine.durable
+    (persist,) = of_type(Persist, rig.engine.flush(rig.now))
+    assert [event.seq for event in persist.events] == [1]
+    assert rig.engine.deadline() > rig.now or rig.engine.tick(rig.now) == []
+
+
+def test_refusals_are_counted_each_and_told_once_a_minute_for_each_reason() -> None:
+    rig, puppet = Rig(), Puppet()
+    told = []
+    for _ in range(121):
+        told += notices(rig.receive(puppet.address, b"rubbish" * 9))
+        told += notices(rig.receive(puppet.address, puppet.seals(b"rubbish")))
+        rig.now += 1.0
+    assert told == ["input.rejected"] * 2 * (1 + int(120 // REJECT_LOG_INTERVAL))
+    assert rig.engine.statistics().rejected == {"unknown_version": 121, "malformed": 121}
+
+
+def test_statistics_are_a_snapshot() -> None:
+    rig, puppet = Rig(), Puppet()
+    before = rig.engine.statistics()
+    rig.receive(puppet.address, puppet.hello())
+    assert before.datagrams_received == 0
+    after = rig.engine.statistics()
+    assert (after.datagrams_received, after.datagrams_sent) == (1, 1)
+    assert after.datagram_bytes_received == len(puppet.hello())
