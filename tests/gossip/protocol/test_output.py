@@ -8,7 +8,7 @@ import pytest
 
 from crdts import Context, Delta, Event, Replica, encode_context
 from gossip.protocol import Close, Config, Effect, Notify, OpenStream, Persist, Send, Write
-from gossip.protocol.output import REJECT_LOG_INTERVAL
+from gossip.protocol.output import RARELY
 from gossip.protocol.wire import (
     HASH_BYTES,
     Busy,
@@ -320,7 +320,7 @@ def test_refusals_are_counted_each_and_told_once_a_minute_for_each_reason() -> N
         told += notices(rig.receive(puppet.address, b"rubbish" * 9))
         told += notices(rig.receive(puppet.address, puppet.seals(b"rubbish")))
         rig.now += 1.0
-    assert told == ["input.rejected"] * 2 * (1 + int(120 // REJECT_LOG_INTERVAL))
+    assert told == ["input.rejected"] * 2 * (1 + int(120 // RARELY))
     assert rig.engine.statistics().rejected == {"unknown_version": 121, "malformed": 121}
 
 
