@@ -3,8 +3,8 @@
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, Literal
 
 import trio
@@ -131,23 +131,37 @@ class Node:
         """
         self._check_running()
         seq = self._replica.store.kernel.context.last(self._replica.replica_id)
-        self._awaited.append(seq)
-        self._driver.do(self._engine.await_acks(trio.current_time(), max(self._awaited)))
-        try:
+        with self._asking(seq):
             with trio.move_on_after(timeout):
                 await self._until_acked(seq, to)
             await trio.lowlevel.checkpoint_if_cancelled()
-        finally:
-            self._awaited.remove(seq)
-            self._driver.do(self._engine.await_acks(trio.current_time(), max(self._awaited, default=0)))
         if self._has_reached(seq, to):
             return len(self._engine.acked_by(seq)[0])
         have, late = self._engine.acked_by(seq)
         lagging = f"waiting for {', '.join(sorted(late))}" if late else "no other live member is known yet"
         raise SyncTimeout(f"{len(have)} of {to} members have all writes of {self.name} after {timeout} s; {lagging}")
 
+    @contextmanager
+    def _asking(self, seq: int) -> Iterator[None]:
+        """Ask members again and again whether they have our writes up to ``seq``, for the length of a block."""
+        self._awaited.append(seq)
+        self._driver.do(self._engine.await_acks(trio.current_time(), max(self._awaited)))
+        try:
+            yield
+        finally:
+            self._awaited.remove(seq)
+            self._driver.do(self._engine.await_acks(trio.current_time(), max(self._awaited, default=0)))
+
     async def _until_acked(self, seq: int, to: int | Literal["all"]) -> None:
         while not self._has_reached(seq, to):
+            await self._driver.changed()
+
+    async def _until_shared(self, seq: int) -> None:
+        """Wait until a live member has our writes, or there is none left: the others may be leaving as well."""
+        while True:
+            have, late = self._engine.acked_by(seq)
+            if have or not late:
+                return
             await self._driver.changed()
 
     def _has_reached(self, seq: int, to: int | Literal["all"]) -> bool:
@@ -183,9 +197,9 @@ class Node:
         self._left = True
         self._driver.do(self._engine.flush(trio.current_time()))
         seq = self._replica.store.kernel.context.last(self._replica.replica_id)
-        if seq and any(member.state == "alive" for member in self.members()):
-            with suppress(SyncTimeout):
-                await self.synced(to=1, timeout=SHUTDOWN_GRACE)
+        if seq:
+            with self._asking(seq), trio.move_on_after(SHUTDOWN_GRACE):
+                await self._until_shared(seq)
         have, late = self._engine.acked_by(seq)
         if late and not have:
             self._log.warning(WRITES_UNSHARED, members=late)
