@@ -18,7 +18,7 @@ from gossip.protocol.errors import LocalError
 from .jsonlines import JsonLines
 from .worker import KEY_VARIABLE
 
-ANSWER_TIMEOUT: Final = 15.0
+ANSWER_TIMEOUT: Final = 20.0
 """Seconds within which a worker must answer anything; the slowest, to notice that members are gone, takes three."""
 END_TIMEOUT: Final = 10.0
 """Seconds for all workers to end in good order."""

@@ -23,7 +23,7 @@ async def run(console: Console, *, as_json: bool, steps: Sequence[Step] | None) 
     """The exit code: 0 if every result is right, 1 if not, 128 + n if signal n ended it."""
     screen = Screen(Console(quiet=True) if as_json else console)
     received: list[int] = []
-    failure: DemoError | None = None
+    failure: Exception | None = None
     # Signals are caught before there is a process to leave behind.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         try:
@@ -31,7 +31,7 @@ async def run(console: Console, *, as_json: bool, steps: Sequence[Step] | None) 
                 nursery.start_soon(_cancel_on_signal, signals, received, nursery.cancel_scope)
                 figures = await _run(screen, steps)
                 nursery.cancel_scope.cancel()
-        except* DemoError as group:
+        except* (DemoError, OSError) as group:
             failure = _first(group)
     if received:
         click.echo("gossip: the demo was interrupted", err=True)
@@ -57,8 +57,8 @@ async def _run(screen: Screen, steps: Sequence[Step] | None) -> dict[str, Any]:
             replayed = await replay(workers, steps, tree, advance)
         screen.replayed(replayed, len(workers))
         screen.cutting(workers)
-        cut = await cut_and_write(workers)
-        healed = await heal(workers, cut.versions)
+        cut, versions = await cut_and_write(workers)
+        healed = await heal(workers, versions)
         screen.healed(cut, healed)
     seconds = trio.current_time() - start
     screen.ended(seconds)
@@ -76,10 +76,9 @@ async def _cancel_on_signal(signals: AsyncIterator[int], received: list[int], sc
         scope.cancel()
 
 
-def _first(group: BaseExceptionGroup[DemoError]) -> DemoError:
+def _first(group: ExceptionGroup[DemoError | OSError]) -> Exception:
     """One error of a group, which nurseries make of every error they let through."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, DemoError)
     return error

@@ -48,8 +48,6 @@ class CutFigures:
     right: View
     noticed_seconds: float
     """From the cut until every node saw the other side as failed."""
-    versions: list[str]
-    """What was written on either side, as causal tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,11 @@ class HealFigures:
     """From the healing until every node saw all others alive."""
 
 
-async def cut_and_write(workers: Sequence[Worker]) -> CutFigures:
-    """Cut the cluster in two and let every node write; raises `DemoError` if a side does not see its own writes."""
+async def cut_and_write(workers: Sequence[Worker]) -> tuple[CutFigures, list[str]]:
+    """Cut the cluster in two and let every node write; returns also what they wrote, as causal tokens.
+
+    Raises `DemoError` if a node sees anything else than the writes of its side.
+    """
     left, right = sides(workers)
     start = trio.current_time()
     await ask_all(left, "cut", addresses=[worker.address for worker in right])
@@ -75,7 +76,7 @@ async def cut_and_write(workers: Sequence[Worker]) -> CutFigures:
         nursery.start_soon(await_alive, right)
     noticed = trio.current_time() - start
     here, there = await _common_view(left, WORK[:LEFT_SIZE]), await _common_view(right, WORK[LEFT_SIZE:])
-    return CutFigures(here, there, noticed, versions)
+    return CutFigures(here, there, noticed), versions
 
 
 async def heal(workers: Sequence[Worker], versions: Sequence[str]) -> HealFigures:

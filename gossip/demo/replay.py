@@ -1,10 +1,11 @@
-"""First act: the history is replayed, every author on a node of its own choice, one step after the other.
+"""First act: the history is replayed, every author on the node assigned to it, one step after the other.
 
 A step waits for nothing but the version that the step before it produced, usually on another node. So all changes are
 causally ordered, as they were in the real repository, and the replicated map must end as exactly the real tree.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import trio
 
@@ -15,7 +16,7 @@ from .cluster import DemoError, Worker, ask_all
 from .figures import ReplayFigures, percentile, traffic, visible_after
 from .history import Step
 
-NS_PER_MS = 1e6
+NS_PER_MS: Final = 1e6
 
 
 async def replay(
@@ -27,20 +28,19 @@ async def replay(
     start = trio.current_time()
     version = None
     for step in steps:
-        worker = workers[step.author % len(workers)]
         edits = [(edit.path, edit.blob) for edit in step.edits]
-        version = (await worker.ask("step", after=version, edits=edits))["version"]
+        answer = await workers[step.author % len(workers)].ask("step", after=version, edits=edits)
+        version = answer["version"]
         advance(len(edits))
     if version is not None:
         await ask_all(workers, "wait", versions=[version])
     seconds = trio.current_time() - start
     datagrams, octets = traffic(before, await _statistics(workers))
     delays = await _check_and_time(workers, tree)
-    edits_made = [edit for step in steps for edit in step.edits]
     return ReplayFigures(
         steps=len(steps),
-        changes=len(edits_made),
-        deletes=sum(edit.blob is None for edit in edits_made),
+        changes=sum(len(step.edits) for step in steps),
+        deletes=sum(edit.blob is None for step in steps for edit in step.edits),
         authors=len({step.author for step in steps}),
         files=len(tree),
         seconds=seconds,

@@ -21,9 +21,11 @@ class Screen:
 
     def started(self, workers: Sequence[Worker], seconds: float) -> None:
         self._say(f"[bold]{len(workers)} nodes[/], one process each, started and found each other in {seconds:.1f} s")
-        self._say(
-            "  " + "  ".join(f"[cyan]{worker.name}[/] :{worker.address.rpartition(':')[2]}" for worker in workers)
-        )
+        table = Table.grid(padding=(0, 3))
+        table.add_row("  name", *[f"[cyan]{worker.name}[/]" for worker in workers])
+        table.add_row("  process", *[str(worker.process.pid) for worker in workers])
+        table.add_row("  port", *[worker.address.rpartition(":")[2] for worker in workers])
+        self._console.print(table)
 
     @contextmanager
     def replaying(self, steps: Sequence[Step]) -> Iterator[Callable[[int], None]]:
@@ -44,7 +46,7 @@ class Screen:
         for name, value, remark in _rows(figures, nodes):
             table.add_row(f"  {name}", f"[bold]{value}[/]", f"[dim]{remark}[/]")
         self._console.print(table)
-        self._right(f"all {nodes} nodes hold exactly the {figures.files} files of the real tree")
+        self._right(f"all {nodes} nodes hold exactly the {figures.files} files that this history ends with")
 
     def cutting(self, workers: Sequence[Worker]) -> None:
         left, right = (" ".join(worker.name for worker in side) for side in sides(workers))
@@ -61,7 +63,7 @@ class Screen:
         table.add_row("  members alive", *[" ".join(view.members) for view in views])
         table.add_row("  tasks (set)", *["\n".join(view.tasks) for view in views])
         table.add_row("  hours (counter)", *[str(view.hours) for view in views])
-        table.add_row("  note (last wins)", *[view.note for view in views])
+        table.add_row("  note (last write wins)", *[view.note for view in views])
         self._console.print(table)
         self._say(f"  each side saw the other fail after {cut.noticed_seconds:.1f} s")
         self._right(
