@@ -44,13 +44,15 @@ OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
 class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
-    __slots__ = ("_on_change", "_on_write", "clock", "kernel")
+    __slots__ = ("_on_change", "_on_write", "clock", "kernel", "on_listener_error")
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
         self.kernel = kernel if kernel is not None else Kernel(schema.check_replica_id(replica_id))
         self.clock = clock if clock is not None else HybridClock(time.time)
         self._on_change: list[OnChange] = []
         self._on_write: list[OnWrite] = []
+        self.on_listener_error: Callable[[Exception], None] | None = None
+        """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
 
     def write(self, obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> Delta:
         """Make one mutation, tell the subscribers, and return it as a delta."""
@@ -94,7 +96,12 @@ class Store:
         self.kernel.touched = {}
         changes = [_change(obj, key, *dot) for (obj, key), dot in touched.items() if obj[:1] in KIND_OF_TAG]
         for told in tuple(self._on_change):
-            told(changes)
+            try:
+                told(changes)
+            except Exception as error:
+                if self.on_listener_error is None:
+                    raise
+                self.on_listener_error(error)
 
 
 def _change(obj: bytes, key: bytes, writer: str, seq: int) -> Change:

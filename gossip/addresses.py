@@ -9,31 +9,31 @@ from .protocol import Address
 from .protocol.errors import ConfigError
 
 
-def split_address(text: str, *, default_port: int | None = None) -> tuple[str, int]:
+def split_address(text: str) -> tuple[str, int]:
     """Host and port of ``HOST:PORT`` or ``[IPV6]:PORT``; raises `ConfigError`. The host may be a name."""
-    host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
-        host, port = text, "" if default_port is None else str(default_port)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""  # a bare IPv6 address: nobody can tell where its port begins
+    if not host or not host.isprintable() or not _is_port(port):
         raise ConfigError(f"{text!r} is no address; write HOST:PORT, or [IPV6]:PORT")
     return host, int(port)
 
 
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535
+
+
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is a loopback address or the name of one."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    """Whether ``host``, an IP address, never leaves this machine."""
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
-async def resolve(host: str, port: int, family: socket.AddressFamily) -> list[Address]:
-    """Every address of ``host`` in that family; empty if the name does not resolve now."""
+async def resolve(host: str, port: int, family: socket.AddressFamily = socket.AddressFamily.AF_UNSPEC) -> list[Address]:
+    """Every address of ``host`` in that family, or in any; empty if the name does not resolve now."""
     try:
         found = await trio.socket.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
-    except OSError:
+    except (OSError, UnicodeError):  # UnicodeError: text that cannot be a host's name
         return []
     return list(dict.fromkeys(Address(str(entry[4][0]), int(entry[4][1])) for entry in found))

@@ -66,41 +66,53 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value]
 
 
-async def serve_control(
-    node: "Node", directory: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Answer requests until cancelled. The caller holds the lock of the directory."""
-    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with socket_path(directory) as path:
-        Path(path).unlink(missing_ok=True)  # left behind by a process that was killed
-        before = os.umask(0o177)
+@contextmanager
+def open_control(directory: Path) -> Iterator[trio.SocketListener]:
+    """Listen in ``directory``, whose lock the caller holds, for the length of the block. Raises `ConfigError`."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
         try:
-            await listener.bind(path)
-        finally:
-            os.umask(before)
-    listener.listen(16)
+            with socket_path(directory) as path:
+                Path(path).unlink(missing_ok=True)  # left behind by a process that was killed
+                listener.bind(path)
+                Path(path).chmod(0o600)  # before anybody can connect
+                listener.listen(16)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make a socket in {directory}: {error.strerror or error}; choose another data directory"
+            ) from None
+        yield trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+    finally:
+        listener.close()
+        (directory / SOCKET_FILE).unlink(missing_ok=True)
 
+
+async def serve_control(
+    node: "Node",
+    listener: trio.SocketListener,
+    answering: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer requests until ``answering`` is cancelled."""
+
+    @trio.lowlevel.enable_ki_protection
     async def answer(stream: trio.SocketStream) -> None:
         try:
             async with stream:
                 await _answer(node, stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the caller hung up
 
-    try:
+    with answering:
         task_status.started()
-        await trio.serve_listeners(answer, [trio.SocketListener(listener)])
-    finally:
-        (directory / SOCKET_FILE).unlink(missing_ok=True)
+        await trio.serve_listeners(answer, [listener])
 
 
 async def _answer(node: "Node", stream: trio.SocketStream) -> None:
-    line = b""
-    while not line.endswith(b"\n"):
-        data = await stream.receive_some(READ_BYTES)
-        line += data
-        if not data or len(line) > MAX_REQUEST_BYTES:
-            return
+    line = await _read_request(stream)
+    if line is None:
+        return
     try:
         request = json.loads(line)
         verb, args = request["verb"], request["args"]
@@ -115,12 +127,26 @@ async def _answer(node: "Node", stream: trio.SocketStream) -> None:
             result = {"holders": await node.leave()}
     except (GossipError, CrdtError) as error:
         await _send(stream, {"error": str(error)})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         await _send(stream, {"error": f"not a request: {error!r}"})
     else:
         await _send(stream, {"result": plain(result)})
         if verb == "leave":
             node.stop_requested.set()
+
+
+async def _read_request(stream: trio.SocketStream) -> bytes | None:
+    """The one line that a caller sends; None if it hung up or sent too much."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        data = await stream.receive_some(READ_BYTES)
+        line += data
+        if not data:
+            return None
+        if len(line) > MAX_REQUEST_BYTES:
+            await _send(stream, {"error": f"a request may take {MAX_REQUEST_BYTES >> 20} MiB, this one is larger"})
+            return None
+    return bytes(line)
 
 
 async def _send(stream: trio.SocketStream, answer: dict[str, Any]) -> None:

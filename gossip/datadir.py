@@ -18,6 +18,7 @@ from .protocol.identity import NODE_ID_BYTES
 
 IDENTITY_FILE: Final = "identity.json"
 LOCK_FILE: Final = "lock"
+MAX_EPOCH: Final = (1 << 62) - 2
 
 
 class DataDir:
@@ -25,7 +26,7 @@ class DataDir:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`."""
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -33,11 +34,16 @@ class DataDir:
             raise ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = os.read(self._lock, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._lock)
             raise DataDirInUse(
                 f"{self.path} is in use by process {owner}; stop it, or give this node another data directory"
+            ) from None
+        except OSError as error:
+            os.close(self._lock)
+            raise ConfigError(
+                f"cannot lock {self.path}: {error.strerror}; choose a directory on a local disk"
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
@@ -48,14 +54,19 @@ class DataDir:
         try:
             stored = json.loads(file.read_text())
             node_id, epoch = bytes.fromhex(stored["node_id"]), stored["epoch"]
-            if len(node_id) != NODE_ID_BYTES or type(epoch) is not int:
+            if len(node_id) != NODE_ID_BYTES or type(epoch) is not int or not 0 < epoch < MAX_EPOCH:
                 raise ValueError
         except FileNotFoundError:
             node_id, epoch = rng.randbytes(NODE_ID_BYTES), 0
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError as error:
+            raise ConfigError(f"cannot read {file}: {error.strerror}; let this user read it") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ConfigError(f"{file} is damaged; remove it to start as a new node") from None
         identity = Identity(node_id, name, epoch + 1)
-        _write_durably(file, {"node_id": node_id.hex(), "epoch": identity.epoch, "name": name})
+        try:
+            _write_durably(file, {"node_id": node_id.hex(), "epoch": identity.epoch, "name": name})
+        except OSError as error:
+            raise ConfigError(f"cannot write {file}: {error.strerror}; make room or choose another directory") from None
         return identity
 
     def close(self) -> None:

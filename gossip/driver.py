@@ -11,12 +11,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from crdts import Event
 
 from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
 from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Send, Write
+from .protocol.errors import NotRunning
 
 DRAIN_DATAGRAMS: Final = 64
 """Datagrams taken in one go, before other tasks get their turn."""
@@ -29,6 +31,8 @@ LINGER_TIMEOUT: Final = 5.0
 """Seconds for the other side to close a stream that we have finished."""
 BUFFER_BYTES: Final = 4 << 20
 """Socket buffers asked for; the system may give less."""
+LINGERING_STREAMS: Final = 32
+"""Streams that we have finished with and that wait for the other side at most; the oldest make way."""
 PORT_TRIES: Final = 32
 
 
@@ -64,6 +68,11 @@ class Sockets:
                     raise
         raise AssertionError("unreachable")
 
+    def close(self) -> None:
+        """Free the port."""
+        self.udp.close()
+        self.listener.socket.close()
+
 
 class _Link:
     """What is to be written to one stream."""
@@ -77,7 +86,10 @@ class _Link:
 
 
 class Driver:
-    """Runs one engine on real sockets and real time."""
+    """Runs one engine on real sockets and real time.
+
+    Its tasks are protected from Ctrl-C, which is for the program's own code: it must not stop an engine halfway.
+    """
 
     def __init__(self, engine: Engine, sockets: Sockets, faults: TransportFaults, log: Any) -> None:
         self._engine = engine
@@ -114,7 +126,7 @@ class Driver:
                 task_status.started()
         finally:
             self._nursery = None
-            self._udp.close()
+            self._signal()  # whoever waits for a change finds out that there will be none
 
     @property
     def running(self) -> bool:
@@ -124,6 +136,8 @@ class Driver:
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
+        if not self.running:
+            raise NotRunning(f"node {self._engine.identity.name} is closed: what is written now reaches nobody")
         self._engine.wrote(trio.current_time(), events)
         if not self._wake.is_set():
             self._wake.set()
@@ -147,7 +161,11 @@ class Driver:
     def _do_close(self, effect: Close) -> None:
         if link := self._links.get(effect.conn):
             link.closing = True
+            link.scope.deadline = trio.current_time() + LINGER_TIMEOUT
             link.wake.set()
+            lingering = [link for link in self._links.values() if link.closing and not link.scope.cancel_called]
+            if len(lingering) > LINGERING_STREAMS:
+                lingering[0].scope.cancel()
 
     def _do_persist(self, effect: Persist) -> None:
         """In memory only: what is applied is as durable as it gets."""
@@ -169,6 +187,7 @@ class Driver:
 
     # ---- time
 
+    @enable_ki_protection
     async def _tick_loop(self) -> None:
         while True:
             self._wake = trio.Event()
@@ -182,6 +201,7 @@ class Driver:
 
     # ---- datagrams
 
+    @enable_ki_protection
     async def _receive_loop(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._udp)
@@ -211,6 +231,7 @@ class Driver:
         except OSError as error:
             self._on_refused(address, error)
 
+    @enable_ki_protection
     async def _send_loop(self) -> None:
         """Sends what did not fit the socket's buffer."""
         while True:
@@ -236,6 +257,7 @@ class Driver:
 
     # ---- streams
 
+    @enable_ki_protection
     async def _accept(self, stream: trio.SocketStream) -> None:
         try:
             address = Address(*stream.socket.getpeername()[:2])
@@ -243,6 +265,7 @@ class Driver:
             return
         await self._serve_stream(self._engine.next_conn(), stream, address)
 
+    @enable_ki_protection
     async def _connect(self, conn: int, address: Address) -> None:
         stream = None
         if not self._faults.separates(address):
@@ -278,16 +301,19 @@ class Driver:
                 if not link.closing:
                     self.do(self._engine.stream_received(trio.current_time(), conn, data))
 
+    @enable_ki_protection
     async def _write_loop(self, conn: int, link: _Link, stream: trio.SocketStream) -> None:
         try:
             while True:
                 while link.pending:
+                    if self._faults.separates(link.address):
+                        link.scope.cancel()
+                        return
                     await stream.send_all(link.pending.popleft())
                     if not link.closing:
                         self.do(self._engine.stream_writable(trio.current_time(), conn))
                 if link.closing:
                     await stream.send_eof()
-                    link.scope.deadline = trio.current_time() + LINGER_TIMEOUT
                     return
                 await link.wake.wait()
                 link.wake = trio.Event()

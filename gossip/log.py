@@ -12,6 +12,9 @@ NODE_STOPPED: Final = "node.stopped"
 NODE_UNSEALED: Final = "node.unsealed"
 WRITES_UNSHARED: Final = "writes.unshared"
 DATAGRAM_REFUSED: Final = "datagram.refused"
+SEED_UNRESOLVED: Final = "seed.unresolved"
+LISTENER_FAILED: Final = "listener.failed"
+REQUEST_FAILED: Final = "request.failed"
 
 _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_JOINED: "info",

@@ -1,5 +1,6 @@
-"""Changes as an asynchronous iterator, for one task that wants to follow objects."""
+"""Changes as an asynchronous iterator."""
 
+import weakref
 from types import TracebackType
 from typing import Self
 
@@ -13,14 +14,22 @@ class Watch:
     """An asynchronous iterator of `Change`.
 
     A slow reader loses nothing and needs no unbounded queue: a place that changes again before it was read is reported
-    once, with its latest writer. Stops listening when it is closed, or when a ``with`` block around it ends.
+    once, with its latest writer. Several tasks may share one: each change goes to one of them. Stops listening when
+    it is closed, when a ``with`` block around it ends, or when nobody holds it any more; the iteration then ends.
     """
 
     def __init__(self, replica: Replica, name: str | None) -> None:
         self._name = name
         self._pending: dict[tuple[str, str, bytes], Change] = {}
         self._wake = trio.Event()
-        self._cancel = replica.on_change(self._on_change)
+        self._closed = False
+        method = weakref.WeakMethod(self._on_change, lambda _: cancel())
+
+        def listen(changes: list[Change]) -> None:
+            if on_change := method():
+                on_change(changes)
+
+        self._cancel = cancel = replica.on_change(listen)
 
     def _on_change(self, changes: list[Change]) -> None:
         for change in changes:
@@ -33,15 +42,19 @@ class Watch:
         return self
 
     async def __anext__(self) -> Change:
-        while not self._pending:
-            self._wake = trio.Event()
-            await self._wake.wait()
         await trio.lowlevel.checkpoint()
+        while not self._pending:
+            if self._closed:
+                raise StopAsyncIteration
+            self._wake = trio.Event() if self._wake.is_set() else self._wake
+            await self._wake.wait()
         return self._pending.pop(next(iter(self._pending)))
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening. Changes that were noted before can still be read."""
         self._cancel()
+        self._closed = True
+        self._wake.set()
 
     def __enter__(self) -> Self:
         return self
