@@ -1,5 +1,7 @@
 """The command line: `gossip`. One module for each kind of verb; this one gathers them and words the errors."""
 
+import io
+import os
 import sys
 from importlib.metadata import entry_points
 
@@ -42,17 +44,40 @@ for _command in (run, members, status, leave, ls, get, orset, counter, register,
 
 
 def main() -> None:
-    """Run the command line: exit code 0, 1 for a failure (one line on standard error), 2 for wrong usage."""
+    """Run the command line: exit code 0, 1 for a failure or 2 for wrong usage, told in one line on standard error."""
+    if sys.stdout is None:  # it was closed by whoever started us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # shared text may not fit the terminal's encoding
     try:
-        cli(standalone_mode=False)
-    except click.ClickException as error:
+        sys.exit(cli(standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _tell(_worded(error))
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone: nothing to tell it
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (GossipError, CrdtError, OSError) as error:
-        click.echo(f"gossip: {error}", err=True)
+    except OSError as error:
+        _tell(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
         sys.exit(1)
+    except (GossipError, CrdtError) as error:
+        _tell(str(error))
+        sys.exit(1)
+
+
+def _worded(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
+        message = f"{message.rstrip('.')}. Put -- before values that begin with a dash"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        message = f"{message.rstrip('.')}. See `{error.ctx.command_path} --help`."
+    return message
+
+
+def _tell(message: str) -> None:
+    click.echo(f"gossip: {message}", err=True)

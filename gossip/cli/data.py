@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -10,7 +10,10 @@ from crdts.replica import TYPES
 
 from .client import ask, follow
 from .options import parse_value, value_option, verb_options
-from .show import console, count, print_json, print_table, printable
+from .show import count, print_json, print_line, print_table, printable, shortened
+
+BRIEF_CHARACTERS: Final = 60
+"""Of a value in a list of objects; `get` prints all of it."""
 
 
 @click.command()
@@ -22,12 +25,20 @@ def ls(data_dir: Path, as_json: bool) -> None:
         print_json(found)
     elif found:
         rows = [
-            (o["type"], o["name"], o["value"] if o["size"] is None else count(o["size"], "entry", "entries"))
+            (
+                o["type"],
+                o["name"],
+                count(o["size"], "entry", "entries") if o["size"] is not None else _brief(o["value"]),
+            )
             for o in found
         ]
         print_table(("TYPE", "NAME", "CONTENT"), rows)
     else:
-        console().print("nothing shared yet")
+        print_line("nothing shared yet")
+
+
+def _brief(value: Any) -> str:
+    return shortened(printable(value), BRIEF_CHARACTERS)
 
 
 @click.command()
@@ -35,50 +46,59 @@ def ls(data_dir: Path, as_json: bool) -> None:
 @click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Only the object of this type.")
 @verb_options
 def get(name: str, kind: str | None, data_dir: Path, as_json: bool) -> None:
-    """Print the object NAME; all of them, if several types share the name."""
+    """Print the object NAME.
+
+    If several types share the name, all of them are printed.
+    """
     found = ask(data_dir, "get", name=name, type=kind)
     if as_json:
         print_json(found)
         return
     for held in found:
         if len(found) > 1:
-            console().print(f"{held['type']} {printable(name)}:", markup=False, style="bold")
-        _print_value(held["value"])
+            print_line(f"{held['type']} {printable(name)}:", style="bold")
+        _print_value(held["type"], held["value"])
 
 
-def _print_value(value: Any) -> None:
-    if isinstance(value, dict):
-        print_table(("KEY", "VALUE"), sorted(value.items()))
-    elif isinstance(value, list):
-        for element in sorted(value, key=lambda e: (type(e).__name__, str(e))):
-            console().print(printable(element), markup=False)
-    else:
-        console().print(printable(value), markup=False)
+def _print_value(kind: str, value: Any) -> None:
+    match kind:
+        case "lwwmap":
+            print_table(("KEY", "VALUE"), sorted(value.items()))
+        case "orset":
+            for element in sorted(value, key=lambda e: (type(e).__name__, str(e))):
+                print_line(printable(element))
+        case "mvregister":
+            for concurrent in value:
+                print_line(printable(concurrent))
+        case _:
+            print_line(printable(value))
 
 
 @click.command()
 @click.argument("name", required=False)
 @verb_options
 def watch(name: str | None, data_dir: Path, as_json: bool) -> None:
-    """Print every change as it happens, of all objects or of those called NAME; Ctrl-C ends it."""
+    """Print every change as it happens.
+
+    Of all objects, or of those called NAME; Ctrl-C ends it.
+    """
     for change in follow(data_dir, "watch", name=name):
         if as_json:
             print_json(change)
             continue
-        key = "" if change["kind"] in ("register", "mvregister", "counter", "gcounter") else f" {_key(change)}"
+        key = f" {printable(change['key'])}" if change["kind"] in ("orset", "lwwmap") else ""
         now = "deleted" if change.get("deleted") else printable(change["now"])
         clock = time.strftime("%H:%M:%S")
         line = f"{clock} {change['kind']} {printable(change['name'])}{key} = {now}  (by {printable(change['writer'])})"
-        console().print(line, markup=False, soft_wrap=True)
-
-
-def _key(change: dict[str, Any]) -> str:
-    return printable(change["key"])
+        print_line(line)
 
 
 @click.group()
 def orset() -> None:
-    """Change a set: additions win over removals that had not seen them."""
+    """Change a set.
+
+    Additions win over removals that had not seen them.
+    """
 
 
 @click.group()
@@ -100,7 +120,7 @@ def _report(answer: dict[str, Any], text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        console().print(text, markup=False)
+        print_line(text)
 
 
 @orset.command()

@@ -39,7 +39,10 @@ def _private(path: str, flags: int) -> int:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def version(as_json: bool) -> None:
-    """Print the version, and warn of other packages that use our import names."""
+    """Print the version.
+
+    Warns if another installed package uses one of our import names.
+    """
     from .show import print_json
 
     try:
@@ -68,7 +71,10 @@ def foreign_owners() -> dict[str, list[str]]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def demo(ctx: click.Context, as_json: bool) -> None:
-    """Replay a real project's history over five processes, cut them in two, and heal."""
+    """Replay a real project's history over five nodes.
+
+    Every node is a process of its own. Afterwards they are cut in two, and heal.
+    """
     import trio
 
     from gossip.demo import run_demo

@@ -40,6 +40,12 @@ def parse_value(text: str, *, parse: bool) -> Any:
     if not parse:
         return text
     try:
-        return json.loads(text)
-    except ValueError:
-        raise click.UsageError(f"VALUE is not JSON: {text!r}; leave out --parse to store it as text") from None
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        brief = text if len(text) <= 60 else text[:59] + "…"
+        raise click.UsageError(f"VALUE is not JSON: {brief!r}; leave out --parse to store it as text") from None
+
+
+def _refuse(constant: str) -> Any:
+    """NaN and the infinities, which Python reads and JSON does not have."""
+    raise ValueError(constant)

@@ -5,8 +5,10 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import click
 import structlog
@@ -14,7 +16,7 @@ import trio
 
 from gossip.addresses import split_address
 from gossip.node import open_node
-from gossip.protocol import Config
+from gossip.protocol import Address, Config
 from gossip.protocol.errors import ConfigError
 
 from .options import data_option
@@ -49,7 +51,7 @@ def run(
 ) -> None:
     """Run a node until Ctrl-C, SIGTERM or `gossip leave`."""
     for seed in join:
-        split_address(seed)
+        split_address(seed)  # before anything is read or made
     key = read_key(key_file)
     bind = bind or (f"0.0.0.0:{DEFAULT_PORT}" if key else f"127.0.0.1:{DEFAULT_PORT}")
     configure_logs(as_json=json_logs, verbose=verbose)
@@ -65,7 +67,8 @@ def read_key(key_file: Path | None) -> str | None:
             click.echo(f"gossip: others can read {key_file}; mend it with `chmod 600 {key_file}`", err=True)
         return key_file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the key file {key_file}: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"cannot read the key file {key_file}: {why}; `gossip keygen --out` makes one") from None
 
 
 def configure_logs(*, as_json: bool, verbose: bool) -> None:
@@ -74,16 +77,37 @@ def configure_logs(*, as_json: bool, verbose: bool) -> None:
     if as_json:
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=20)
+        # Plain tracebacks: rich ones show local variables, and one of them may be the key.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+            pad_event_to=20,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+            *([structlog.processors.format_exc_info] if as_json else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(cast(TextIO, _Careless(sys.stderr))),
     )
+
+
+class _Careless:
+    """A text stream that drops what it cannot write: a node must not end because nobody reads its log any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 async def _run(name: str, data_dir: Path, bind: str, join: tuple[str, ...], key: str | None, config: Config) -> None:
@@ -94,10 +118,14 @@ async def _run(name: str, data_dir: Path, bind: str, join: tuple[str, ...], key:
             open_node(name, bind=bind, join=join, key=key, data_dir=data_dir, config=config, log=log) as node,
             trio.open_nursery() as nursery,
         ):
-            click.echo(f"{name} listens on {node.address}; join it with --join HOST:{node.address.port}")
+            click.echo(f"{name} listens on {node.address}; join it with --join {_as_seen_from_elsewhere(node.address)}")
             nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
             await node.stop_requested.wait()
             nursery.cancel_scope.cancel()
+
+
+def _as_seen_from_elsewhere(address: Address) -> str:
+    return f"HOST:{address.port}" if ip_address(address.host).is_unspecified else str(address)
 
 
 async def _until_signal(signals: Any, scope: trio.CancelScope) -> None:

@@ -2,49 +2,70 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-_STATE_COLOURS: Final = {"alive": "green", "failed": "red", "left": "dim"}
-UNWRAPPED: Final = 10_000
-"""Columns of output that no terminal reads: lines must not be folded there."""
+STATE_COLOURS: Final = {"alive": "green", "failed": "red", "left": "dim"}
 
 
 def console() -> Console:
-    """Where to print: colours and folding on a terminal only."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED)
+    """Where to print. Colours and folding on a terminal only; values are shown as they are, without markup or emoji."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
+    """One line of JSON."""
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """An aligned table without lines."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def print_line(text: str, *, style: str | None = None) -> None:
+    """One line, however long: what reads a pipe must not find it folded."""
+    if sys.stdout.isatty():
+        console().print(Text(text, style or ""), soft_wrap=True)
+    else:
+        click.echo(text)
+
+
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[Any]], *, styles: dict[str, str] | None = None
+) -> None:
+    """An aligned table without lines; ``styles`` colours cells by their text."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        _print_plain([list(headings), *cells] if any(headings) else cells)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(headings))
     for heading in headings:
-        table.add_column(heading, no_wrap=not sys.stdout.isatty())
-    for row in rows:
-        table.add_row(*[_cell(cell) for cell in row])
+        table.add_column(Text(heading), overflow="fold")
+    for row in cells:
+        table.add_row(*[Text(cell, (styles or {}).get(cell, "")) for cell in row])
     console().print(table)
 
 
-def _cell(cell: Any) -> str:
-    text = escape(printable(cell))
-    colour = _STATE_COLOURS.get(text)
-    return f"[{colour}]{text}[/]" if colour else text
+def _print_plain(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(padded).rstrip())
 
 
 def printable(value: Any) -> str:
     """Text as it is, without characters that would upset a terminal; anything else as JSON."""
-    if isinstance(value, str):
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
-    return "-" if value is None else json.dumps(value, ensure_ascii=False)
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The beginning of a long text, for a list."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def duration(seconds: float) -> str:

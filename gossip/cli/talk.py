@@ -6,7 +6,7 @@ import click
 
 from .client import ask
 from .options import verb_options
-from .show import console, count, duration, print_json, print_table
+from .show import STATE_COLOURS, count, duration, print_json, print_line, print_table
 
 
 @click.command()
@@ -18,9 +18,9 @@ def members(data_dir: Path, as_json: bool) -> None:
         print_json(found)
     elif found:
         rows = [(m["name"], m["state"], m["address"], duration(m["seconds"]), m["id"]) for m in found]
-        print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows)
+        print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows, styles=STATE_COLOURS)
     else:
-        console().print("no other members yet; start another node with --join and this node's address")
+        print_line("no other members yet; start another node with --join and this node's address")
 
 
 @click.command()
@@ -42,9 +42,12 @@ def status(data_dir: Path, as_json: bool) -> None:
 @click.command()
 @verb_options
 def leave(data_dir: Path, as_json: bool) -> None:
-    """Hand over the node's last writes, say goodbye to the members, and stop it."""
+    """Stop the node in good order.
+
+    It hands over its last writes and says goodbye to the members first.
+    """
     holders = ask(data_dir, "leave")["holders"]
     if as_json:
         print_json({"left": True, "holders": holders})
     else:
-        console().print(f"left; {count(holders, 'member')} had all its writes")
+        print_line(f"left; {count(holders, 'member')} had all its writes")
