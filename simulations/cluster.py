@@ -184,7 +184,8 @@ class Cluster:
         if old.up:
             raise ValueError(f"{old.engine.identity.name} is running; stop it first")
         node = self.nodes[index] = Node(self, index, epoch=old.engine.identity.epoch + 1)
-        node.join([other.address for other in self.running() if other is not node][:1])
+        seeds = self.nodes[:1] if index else self.nodes[1:]
+        node.join([seed.address for seed in seeds])
         return node
 
     def running(self) -> list[Node]:

@@ -1,0 +1,130 @@
+"""The simulator does what it says: time, faults, and lives that come and go."""
+
+import doctest
+
+import pytest
+
+from gossip.protocol import Address
+from simulations import Cluster, EventQueue, Link, Network
+from simulations import cluster as module
+
+
+def test_the_example_of_the_cluster_runs() -> None:
+    assert doctest.testmod(module) == (0, 7)
+
+
+def test_callbacks_run_in_order_of_their_instant_and_ties_in_order_of_scheduling() -> None:
+    queue, ran = EventQueue(), []
+    for when, name in ((2.0, "c"), (1.0, "a"), (2.0, "d"), (1.0, "b"), (9.0, "late")):
+        queue.at(when, lambda name=name: ran.append((queue.now, name)))  # type: ignore[misc]
+    queue.at(1.0, lambda: queue.at(0.5, lambda: ran.append((queue.now, "past"))))
+    queue.run_until(5.0)
+    assert ran == [(1.0, "a"), (1.0, "b"), (1.0, "past"), (2.0, "c"), (2.0, "d")]
+    assert queue.now == 5.0
+
+
+class Sink:
+    """A host that writes down what it gets."""
+
+    def __init__(self, network: Network, host: str) -> None:
+        self.address = Address(host, 1)
+        self.network = network
+        self.got: list[object] = []
+        network.attach(self)
+
+    def on_datagram(self, source: Address, data: bytes) -> None:
+        self.got.append(data)
+
+    def accept(self) -> int:
+        return 1
+
+    def on_stream_open(self, conn: int, source: Address) -> None:
+        self.got.append(("open", conn))
+
+    def on_stream_data(self, conn: int, data: bytes) -> None:
+        self.got.append(data)
+
+    def on_stream_writable(self, conn: int) -> None:
+        self.got.append(("writable", conn))
+
+    def on_stream_closed(self, conn: int) -> None:
+        self.got.append(("closed", conn))
+
+
+def two(link: Link = Link(), seed: int = 1) -> tuple[EventQueue, Network, Sink, Sink]:  # noqa: B008  # immutable
+    import random
+
+    queue = EventQueue()
+    network = Network(queue, random.Random(seed), link)
+    return queue, network, Sink(network, "10.0.0.1"), Sink(network, "10.0.0.2")
+
+
+def test_the_network_loses_doubles_and_reorders_as_often_as_it_is_told() -> None:
+    queue, network, a, b = two(Link(loss=0.25, duplication=0.5, latency=(0.0, 1.0)))
+    for i in range(2000):
+        network.send(a.address, b.address, i.to_bytes(2, "big"))
+    queue.run_until(2.0)
+    assert 1.5 * 0.75 * 2000 * 0.9 < len(b.got) < 1.5 * 0.75 * 2000 * 1.1
+    assert len(set(b.got)) < 2000
+    assert b.got != sorted(b.got)  # type: ignore[type-var]
+
+
+def test_a_cut_holds_datagrams_breaks_streams_and_refuses_new_ones() -> None:
+    queue, network, a, b = two()
+    network.open_stream(a, 7, b.address)
+    queue.run_until(1.0)
+    network.write(a.address, 7, b"before")
+    queue.run_until(2.0)
+    network.write(a.address, 7, b"lost")
+    network.send(a.address, b.address, b"lost")
+    network.cut([a.address], [b.address])
+    queue.run_until(3.0)
+    network.open_stream(a, 8, b.address)
+    queue.run_until(4.0)
+    assert a.got == [("open", 7), ("writable", 7), ("closed", 7), ("closed", 8)]
+    assert b.got == [("open", 1), b"before", ("closed", 1)]
+    network.heal()
+    network.send(a.address, b.address, b"after")
+    queue.run_until(5.0)
+    assert b.got[-1] == b"after"
+
+
+def test_a_stream_keeps_its_order_and_its_end_comes_last() -> None:
+    queue, network, a, b = two(Link(latency=(0.0, 1.0), loss=0.9))
+    network.open_stream(a, 7, b.address)
+    queue.run_until(2.0)
+    for i in range(20):
+        network.write(a.address, 7, bytes([i]))
+    network.close(a.address, 7)
+    queue.run_until(9.0)
+    assert b.got == [("open", 1), *[bytes([i]) for i in range(20)], ("closed", 1)]
+    assert a.got == [("open", 7)]
+
+
+def test_a_connection_that_is_given_up_or_whose_opener_is_gone_never_comes_about() -> None:
+    queue, network, a, b = two()
+    network.open_stream(a, 7, b.address)
+    network.close(a.address, 7)
+    queue.run_until(1.0)
+    network.open_stream(a, 8, b.address)
+    network.detach(a)
+    again = Sink(network, "10.0.0.1")
+    queue.run_until(2.0)
+    assert b.got == again.got == []
+
+
+def test_a_cluster_that_cannot_converge_says_who_has_what() -> None:
+    cluster = Cluster(2, seed=1)
+    cluster.cut([0], [1])
+    cluster[0].replica.orset("s").add(1)
+    with pytest.raises(TimeoutError, match=r"'n0': 1, 'n1': 0"):
+        cluster.run_until_converged(timeout=1.0)
+
+
+def test_only_a_stopped_node_is_restarted() -> None:
+    cluster = Cluster(2, seed=1)
+    with pytest.raises(ValueError, match="n1 is running"):
+        cluster.restart(1)
+    cluster[1].stop()
+    assert cluster.running() == [cluster[0]]
+    assert cluster.restart(1).engine.identity.epoch == 2
