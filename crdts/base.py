@@ -56,6 +56,8 @@ class Crdt:
         elif type(other) is type(self):
             if other._store is self._store:
                 return self
+            if other.name != self.name:
+                raise InvalidValue(f"{other.name!r} is not another replica of {self.name!r}; merge the Replica instead")
             delta = other._store.kernel.delta_since(self._store.kernel.context)
         else:
             raise UnsupportedType(f"{type(self).__name__} merges a Delta or its own type, not {type(other).__name__}")

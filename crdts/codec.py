@@ -33,20 +33,42 @@ VERSION: Final = 1
 
 DELTA_BYTES: Final = 64
 """Upper bound of what a delta takes beside its pieces: the headers of its columns."""
-RUN_BYTES: Final = 24
-"""Upper bound of one run, its replica id apart."""
-_EVENT_BYTES: Final = 40
-_KILL_BYTES: Final = 20
+RUN_BYTES: Final = 21
+"""Upper bound of one run, its replica id apart: a position and two integers."""
+_POSITION_BYTES: Final = 3
+"""A position in a table; enough for deltas of up to 65,536 events, and so for any of less than 256 KiB."""
+_SPAN_BYTES: Final = _POSITION_BYTES + 9 + 5
 
 
-def event_bytes(event: Event) -> int:
-    """Upper bound of what ``event`` adds to an encoded delta, its replica and object ids apart."""
-    return _EVENT_BYTES + len(event.key) + len(event.payload or b"") + _KILL_BYTES * len(event.kills)
+def event_bytes(event: Event, *, follows: bool = False) -> int:
+    """Upper bound of what ``event`` adds to an encoded delta, its replica and object ids apart.
+
+    ``follows`` says that its dot is the next after that of another event of the delta, so that it starts no span.
+    """
+    size = _POSITION_BYTES if follows else _POSITION_BYTES + _SPAN_BYTES
+    if event.payload is not None:
+        size += _string_bytes(event.key) + _string_bytes(event.payload)
+    return size + sum(2 * _POSITION_BYTES + _head_bytes(seq) for _, seq in event.kills)
 
 
 def name_bytes(name: str | bytes) -> int:
     """Upper bound of what a replica or object id adds to the delta that uses it first."""
-    return (len(name) if isinstance(name, bytes) else len(name.encode())) + 3
+    return _string_bytes(name if isinstance(name, bytes) else name.encode())
+
+
+def _string_bytes(text: bytes) -> int:
+    return _head_bytes(len(text)) + len(text)
+
+
+def _head_bytes(number: int) -> int:
+    """What CBOR takes for an integer, or for the head of a string of that length."""
+    if number < 24:
+        return 1
+    if number < 1 << 8:
+        return 2
+    if number < 1 << 16:
+        return 3
+    return 5 if number < 1 << 32 else 9
 
 
 def encode(delta: Delta) -> bytes:

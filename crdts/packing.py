@@ -1,7 +1,7 @@
 """Groups events into deltas that stay under a byte budget when encoded, without encoding them to find out."""
 
 from .codec import DELTA_BYTES, RUN_BYTES, event_bytes, name_bytes
-from .context import DotRange
+from .context import Dot, DotRange
 from .delta import Delta, Event, events_delta
 
 
@@ -21,6 +21,7 @@ class Packer:
         self._events: list[Event] = []
         self._runs: list[DotRange] = []
         self._names: dict[str | bytes, None] = {}
+        self._last: Dot | None = None
 
     def make_room(self, piece: Event | DotRange) -> Delta | None:
         """Hand back what was collected if ``piece`` does not fit beside it."""
@@ -38,6 +39,7 @@ class Packer:
             if not self._has_names(piece):
                 self._names.update(dict.fromkeys(_names_of(piece)))
             self._events.append(piece)
+            self._last = (piece.replica, piece.seq)
         else:
             self._names[piece[0]] = None
             self._runs.append(piece)
@@ -56,7 +58,8 @@ class Packer:
             names = 0
             if not self._has_names(piece):
                 names = sum(name_bytes(name) for name in _names_of(piece) if name not in self._names)
-            return names + event_bytes(piece)
+            follows = (piece.replica, piece.seq - 1) == self._last
+            return names + event_bytes(piece, follows=follows)
         return RUN_BYTES + (0 if piece[0] in self._names else name_bytes(piece[0]))
 
     def _has_names(self, event: Event) -> bool:

@@ -40,6 +40,8 @@ class Replica:
         ``log_limit`` bounds what is remembered for replicas that lag behind, in replaced dots: more costs memory,
         less makes them fetch a whole state sooner.
         """
+        if log_limit < 0:
+            raise InvalidValue(f"log_limit is a number of dots, at least 0, not {log_limit}")
         self.store = Store(replica_id, clock=clock, kernel=Kernel(check_replica_id(replica_id), log_limit=log_limit))
 
     @property

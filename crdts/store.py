@@ -49,7 +49,7 @@ class Store:
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
         self.kernel = kernel if kernel is not None else Kernel(schema.check_replica_id(replica_id))
         self.clock = clock if clock is not None else HybridClock(time.time)
-        self._on_change: list[OnChange] = []
+        self._on_change: dict[object, OnChange] = {}
         self._on_write: list[OnWrite] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
@@ -73,13 +73,13 @@ class Store:
 
     def subscribe(self, told: OnChange) -> Callable[[], None]:
         """Call ``told`` with the changes of every write and merge; returns a function that ends it."""
-        self._on_change.append(told)
+        subscription = object()
+        self._on_change[subscription] = told
         if self.kernel.touched is None:
             self.kernel.touched = {}
 
         def cancel() -> None:
-            if told in self._on_change:
-                self._on_change.remove(told)
+            self._on_change.pop(subscription, None)
             if not self._on_change:
                 self.kernel.touched = None
 
@@ -95,7 +95,7 @@ class Store:
             return
         self.kernel.touched = {}
         changes = [_change(obj, key, *dot) for (obj, key), dot in touched.items() if obj[:1] in KIND_OF_TAG]
-        for told in tuple(self._on_change):
+        for told in tuple(self._on_change.values()):
             try:
                 told(changes)
             except Exception as error:

@@ -6,7 +6,7 @@ from typing import Final
 from .errors import ConfigError
 from .wire import MAX_HOPS
 
-MAX_CHUNK_BYTES: Final = 1 << 20
+MAX_CHUNK_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

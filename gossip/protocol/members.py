@@ -1,8 +1,8 @@
 """Who else is there: members, their proven addresses, and the addresses still to be tried.
 
 A simple failure detector for the time being: every digest is answered, so a member that leaves several in a row
-unanswered has failed; any word from it brings it back. Nobody is ever forgotten, and failed members and silent seeds
-are tried for ever, so that every partition heals by itself.
+unanswered has failed; any word from it brings it back. Failed members and silent seeds are tried for ever, so that
+every partition heals by itself; nobody is forgotten unless the list is full.
 """
 
 from dataclasses import dataclass
@@ -237,8 +237,8 @@ class Members:
         self._candidates.pop(address, None)
         peer = self._peers.get(node_id)
         if peer is None:
-            if len(self._peers) >= self._out.config.max_members:
-                self._out.notify(notices.MEMBERS_FULL, member=name, limit=self._out.config.max_members)
+            if len(self._peers) >= self._out.config.max_members and not self._forget_one():
+                self._out.notify_rarely(now, notices.MEMBERS_FULL, member=name, limit=self._out.config.max_members)
                 return
             peer = self._peers[node_id] = Peer(node_id, name, epoch, address, now)
             self._out.notify(notices.MEMBER_JOINED, **_fields(peer))
@@ -258,6 +258,19 @@ class Members:
         self._revive(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._introduce(peer)
+
+    def _forget_one(self) -> bool:
+        """Make room in a full list: of who left, or else of who failed, the one that is gone longest.
+
+        Short-lived nodes without a data directory are new members each time; without this they would fill the list
+        for good. One that comes back after all is met anew.
+        """
+        for state in (LEFT, FAILED):
+            gone = [peer for peer in self._peers.values() if peer.state == state]
+            if gone:
+                del self._peers[min(gone, key=lambda peer: peer.since).node_id]
+                return True
+        return False
 
     def _introduce(self, newcomer: Peer) -> None:
         """Name the others to a newcomer, and the newcomer to some of the others."""
@@ -316,9 +329,9 @@ class Members:
         silent = [peer for peer in self.alive() if peer.unanswered > 1][: self._out.config.fanout]
         asked: list[Peer] = []
         while len(asked) == 0 and (self._round or self._new_round()):
-            peer = self._peers[self._round.pop()]
-            if peer.state == ALIVE:
-                asked.append(peer)
+            next_one = self._peers.get(self._round.pop())
+            if next_one is not None and next_one.state == ALIVE:
+                asked.append(next_one)
         failed = [peer for peer in self._peers.values() if peer.state == FAILED]
         if failed and self._out.rng.random() < len(failed) / (len(self.alive()) + 1):
             asked.append(self._out.rng.choice(failed))

@@ -16,8 +16,8 @@ from .seal import Seal
 from .statistics import Statistics
 from .wire import Message, encode_datagram
 
-REJECT_LOG_INTERVAL: Final = 60.0
-"""Seconds between two notices of input rejected for the same reason."""
+RARELY: Final = 60.0
+"""Seconds between two notices of something that a peer can cause at will."""
 
 
 class Output:
@@ -37,7 +37,7 @@ class Output:
         self.seal = seal
         self.counts: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
-        self._reject_logged: dict[str, float] = {}
+        self._told: dict[tuple[str, str], float] = {}
         self._effects: list[Effect] = []
         self._held: deque[tuple[int, Effect]] = deque()
         self._unsaved: list[Event] = []
@@ -145,20 +145,19 @@ class Output:
     def notify(self, event: str, **fields: object) -> None:
         self._effects.append(Notify(event, fields))
 
+    def notify_rarely(self, now: float, event: str, *, kind: str = "", **fields: object) -> None:
+        """Like `notify`, at most once in `RARELY` for each event and kind: for what a peer can cause at will."""
+        last = self._told.get((event, kind))
+        if last is None or now - last >= RARELY:
+            self._told[event, kind] = now
+            self.notify(event, **fields)
+
     def reject(self, now: float, error: RemoteError, source: Address) -> None:
-        """Count refused input under its reason, and tell of it at most once a minute."""
+        """Count refused input under its reason, and tell of it rarely."""
         reason = error.reason
-        self.rejected[reason] += 1
-        logged = self._reject_logged.get(reason)
-        if logged is None or now - logged >= REJECT_LOG_INTERVAL:
-            self._reject_logged[reason] = now
-            self.notify(
-                notices.INPUT_REJECTED,
-                reason=reason,
-                detail=str(error),
-                source=str(source),
-                count=self.rejected[reason],
-            )
+        count = self.rejected[reason] = self.rejected[reason] + 1
+        fields = {"reason": reason, "detail": str(error), "source": str(source), "count": count}
+        self.notify_rarely(now, notices.INPUT_REJECTED, kind=reason, **fields)
 
     def statistics(self) -> Statistics:
         return Statistics(**self.counts, rejected=dict(self.rejected))

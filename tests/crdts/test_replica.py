@@ -278,3 +278,26 @@ def test_all_types_converge_and_the_counters_count_every_step(
 def test_a_standalone_counter_and_one_in_a_replica_are_the_same_class() -> None:
     assert type(Replica("a").gcounter("x")) is GCounter
     assert GCounter("a").name == ""
+
+
+def test_a_function_subscribed_twice_is_told_twice_until_each_is_cancelled() -> None:
+    replica = Replica("a")
+    told: list[list[Change]] = []
+    cancel, _ = replica.on_change(told.append), replica.on_change(told.append)
+    replica.orset("s").add(1)
+    cancel()
+    cancel()
+    replica.orset("s").add(2)
+    assert [change.key for changes in told for change in changes] == [1, 1, 2]
+
+
+def test_a_named_object_does_not_merge_a_standalone_one() -> None:
+    alone = ORSet(replica_id="b")
+    alone.add(1)
+    with pytest.raises(InvalidValue, match="not another replica of 's'"):
+        Replica("a").orset("s").merge(alone)
+
+
+def test_a_negative_log_limit_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="at least 0"):
+        Replica("a", log_limit=-1)

@@ -197,7 +197,7 @@ def test_a_context_in_very_many_pieces_goes_over_a_stream() -> None:
 def test_the_pages_of_one_context_lead_to_one_offer() -> None:
     rig, puppet = Rig(), Puppet()
     puppet.meets(rig)
-    merge_many(rig.replica, 30, writes=60)
+    merge_many(rig.replica, 30, writes=300)
     middle = "writer 00015"
     effects = rig.receive(puppet.address, puppet.says(ContextPage("", middle, Context(), True)))
     effects += rig.receive(puppet.address, puppet.says(ContextPage(middle, "", Context(), True)))
