@@ -24,6 +24,7 @@ async def run(console: Console, *, as_json: bool, steps: Sequence[Step] | None) 
     screen = Screen(Console(quiet=True) if as_json else console)
     received: list[int] = []
     failure: Exception | None = None
+    figures: dict[str, Any] | None = None
     # Signals are caught before there is a process to leave behind.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         try:
@@ -33,11 +34,15 @@ async def run(console: Console, *, as_json: bool, steps: Sequence[Step] | None) 
                 nursery.cancel_scope.cancel()
         except* (DemoError, OSError) as group:
             failure = _first(group)
+        except* SystemExit:
+            pass  # from rich: the reader of our output has gone, and there is nobody to tell
     if received:
         click.echo("gossip: the demo was interrupted", err=True)
         return 128 + received[0]
     if failure is not None:
         click.echo(f"gossip: the demo failed: {failure}", err=True)
+        return 1
+    if figures is None:
         return 1
     if as_json:
         click.echo(json.dumps(figures))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from .cluster import Worker
 from .figures import ReplayFigures
@@ -22,7 +23,7 @@ class Screen:
     def started(self, workers: Sequence[Worker], seconds: float) -> None:
         self._say(f"[bold]{len(workers)} nodes[/], one process each, started and found each other in {seconds:.1f} s")
         table = Table.grid(padding=(0, 3))
-        table.add_row("  name", *[f"[cyan]{worker.name}[/]" for worker in workers])
+        table.add_row("  name", *[Text(worker.name, "cyan") for worker in workers])
         table.add_row("  process", *[str(worker.process.pid) for worker in workers])
         table.add_row("  port", *[worker.address.rpartition(":")[2] for worker in workers])
         self._console.print(table)
@@ -44,7 +45,7 @@ class Screen:
     def replayed(self, figures: ReplayFigures, nodes: int) -> None:
         table = Table.grid(padding=(0, 3))
         for name, value, remark in _rows(figures, nodes):
-            table.add_row(f"  {name}", f"[bold]{value}[/]", f"[dim]{remark}[/]")
+            table.add_row(f"  {name}", Text(value, "bold"), Text(remark, "dim"))
         self._console.print(table)
         self._right(f"all {nodes} nodes hold exactly the {figures.files} files that this history ends with")
 
@@ -57,9 +58,9 @@ class Screen:
         views = (cut.left, cut.right, heal.everywhere)
         table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
         table.add_column("")
-        table.add_column(f"{' '.join(cut.left.members)} read")
-        table.add_column(f"{' '.join(cut.right.members)} read")
-        table.add_column("healed, all read")
+        table.add_column(f"seen by {' '.join(cut.left.members)}")
+        table.add_column(f"seen by {' '.join(cut.right.members)}")
+        table.add_column("by all, once healed")
         table.add_row("  members alive", *[" ".join(view.members) for view in views])
         table.add_row("  tasks (set)", *["\n".join(view.tasks) for view in views])
         table.add_row("  hours (counter)", *[str(view.hours) for view in views])
@@ -79,7 +80,12 @@ class Screen:
         self._say(f"  [green]ok[/] {text}")
 
     def _say(self, text: str = "") -> None:
-        self._console.print(text, highlight=False)
+        self._console.print(_styled(text), highlight=False)
+
+
+def _styled(text: str) -> Text:
+    """``text`` with its markup, also on a console that takes brackets as they are."""
+    return Text.from_markup(text)
 
 
 def _rows(figures: ReplayFigures, nodes: int) -> list[tuple[str, str, str]]:

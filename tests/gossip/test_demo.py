@@ -29,7 +29,9 @@ PROGRAM = """
 import sys, trio
 from rich.console import Console
 from gossip.demo import run_demo
-sys.exit(trio.run(run_demo, Console()))
+from gossip.demo.history import load_history
+steps = load_history()[-100:]
+sys.exit(trio.run(lambda: run_demo(Console(markup=False), steps=steps)))
 """
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -201,6 +203,7 @@ def test_a_signal_ends_the_demo_and_every_worker(number: signal.Signals, code: i
         output, error = process.communicate(timeout=PATIENCE)
         assert (process.returncode, error) == (code, "gossip: the demo was interrupted\n")
         assert "\x1b" not in output  # plain text where there is no terminal
+        assert "[bold]" not in output
         assert not any(is_running(pid) for pid in workers)
 
 
@@ -220,13 +223,24 @@ def test_a_worker_that_dies_ends_the_demo_with_one_line() -> None:
         assert not any(is_running(pid) for pid in workers)
 
 
+def test_a_reader_that_leaves_ends_the_demo_without_a_word() -> None:
+    with demo_process() as (process, workers):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(2 * PATIENCE) == 1
+        assert process.stderr.read() == ""
+        assert not any(is_running(pid) for pid in workers)
+
+
 @contextmanager
 def demo_process() -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
-    """The whole demo in a process of its own, as soon as its workers run, and their process ids."""
+    """The demo in a process of its own, as soon as its workers run, and their process ids."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
+    assert process.stderr is not None
     try:
         told = next((line for line in process.stdout if line.strip().startswith("process")), "")
         workers = [int(pid) for pid in told.split()[1:]]
@@ -235,7 +249,9 @@ def demo_process() -> Iterator[tuple["subprocess.Popen[str]", list[int]]]:
         yield process, workers
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
 
 
 def is_running(pid: int) -> bool:
