@@ -75,7 +75,8 @@ class Pusher:
 
     def flush(self, now: float) -> None:
         """Hand everything fresh to the disk now, and push it as soon as it is there."""
-        self._last_flush = now
+        if any(group.hops for group in self._fresh):  # what only goes to the disk must not delay an answer to it
+            self._last_flush = now
         self._saving.append((self._out.save(), self._fresh))
         self._fresh = []
         self.persisted()
