@@ -32,6 +32,8 @@ SOCKET_PATH_BYTES: Final = 100
 """Longest path of a Unix socket that every system takes."""
 MAX_REQUEST_BYTES: Final = 4 << 20
 READ_BYTES: Final = 64 * 1024
+BACKLOG: Final = 1024
+"""Callers that may wait to be accepted: beyond it a Unix socket refuses them as if nobody were there."""
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def open_control(directory: Path) -> Iterator[trio.SocketListener]:
                 Path(path).unlink(missing_ok=True)  # left behind by a process that was killed
                 listener.bind(path)
                 Path(path).chmod(0o600)  # before anybody can connect
-                listener.listen(16)
+                listener.listen(BACKLOG)
         except OSError as error:
             raise ConfigError(
                 f"cannot make a socket in {directory}: {error.strerror or error}; choose another data directory"

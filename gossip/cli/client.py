@@ -64,10 +64,10 @@ def _lines(connection: socket.socket, data_dir: Path, request: bytes) -> Iterato
 
 def _connect(data_dir: Path, timeout: float | None) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout)
     try:
         with socket_path(data_dir) as path:
-            connection.connect(path)
+            connection.connect(path)  # with a timeout set it would not wait its turn
+        connection.settimeout(timeout)
     except PermissionError:
         connection.close()
         raise NodeUnreachable(f"the node on {data_dir} belongs to another user; run this as that user") from None

@@ -1,0 +1,247 @@
+"""The control socket, spoken to as any local program could: nothing said there, or not said, harms the node."""
+
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from gossip import Node, open_node
+from gossip.control import MAX_REQUEST_BYTES, SOCKET_FILE, plain, socket_path
+
+from .live import FAST, acquainted, patience, until
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with open_node("a", data_dir=tmp_path / "a", config=FAST) as node:
+        yield node
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    return str(tmp_path / "a" / SOCKET_FILE)
+
+
+@asynccontextmanager
+async def call(place: str, request: bytes) -> AsyncIterator[trio.SocketStream]:
+    stream = await trio.open_unix_socket(place)
+    async with stream:
+        await stream.send_all(request)
+        yield stream
+
+
+def request(verb: str, **args: Any) -> bytes:
+    return json.dumps({"verb": verb, "args": args}).encode() + b"\n"
+
+
+async def answers(stream: trio.SocketStream, count: int = 1) -> list[dict[str, Any]]:
+    data = b""
+    with patience():
+        while data.count(b"\n") < count and (more := await stream.receive_some()):
+            data += more
+    return [json.loads(line) for line in data.splitlines()]
+
+
+async def asked(place: str, verb: str, **args: Any) -> Any:
+    async with call(place, request(verb, **args)) as stream:
+        (answer,) = await answers(stream)
+    return answer["result"]
+
+
+async def test_the_socket_is_for_this_user_only_and_gone_with_the_node(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        async with open_node("a", data_dir=tmp_path):
+            assert stat.S_IMODE((tmp_path / SOCKET_FILE).stat().st_mode) == 0o600
+    finally:
+        os.umask(mask)
+    assert not (tmp_path / SOCKET_FILE).exists()
+
+
+async def test_starting_a_node_leaves_the_mask_of_new_files_alone(tmp_path: Path) -> None:
+    """It is shared by all threads and tasks of the process."""
+    mask = os.umask(0o027)
+    try:
+        async with trio.open_nursery() as nursery:
+
+            async def make_files() -> None:
+                for number in range(50):
+                    (tmp_path / str(number)).write_text("")
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(make_files)
+            async with open_node("a", data_dir=tmp_path / "a"):
+                pass
+    finally:
+        os.umask(mask)
+    assert {stat.S_IMODE((tmp_path / str(number)).stat().st_mode) for number in range(50)} == {0o640}
+
+
+async def test_a_socket_left_by_a_process_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "a" / SOCKET_FILE))
+    async with open_node("a", data_dir=tmp_path / "a"):
+        assert (await asked(str(tmp_path / "a" / SOCKET_FILE), "status"))["name"] == "a"
+
+
+async def test_a_directory_with_a_path_longer_than_a_socket_takes_works(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["x" * 60] * 4)
+    async with open_node("a", data_dir=deep):
+        with socket_path(deep) as short:
+            assert (await asked(short, "status"))["name"] == "a"
+    assert not (deep / SOCKET_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b"null\n",
+        b"[]\n",
+        b"7\n",
+        b"{}\n",
+        b"\xff\xfe\n",
+        b"[" * 200_000 + b"\n",
+        b'{"verb": "get"}\n',
+        b'{"verb": "get", "args": {}}\n',
+        b'{"verb": "get", "args": []}\n',
+        b'{"verb": "get", "args": "name"}\n',
+        b'{"verb": ["get"], "args": {}}\n',
+        b'{"verb": "get", "args": {"name": 7}}\n',
+        b'{"verb": "watch", "args": {}}\n',
+        b'{"verb": "orset", "args": {"op": "add", "name": 7, "value": 1}}\n',
+        b'{"verb": "orset", "args": {"op": "add", "name": "", "value": 1}}\n',
+        b'{"verb": "orset", "args": {"op": "add", "name": "x", "value": ' + b"[" * 99 + b"]" * 99 + b"}}\n",
+        b'{"verb": "counter", "args": {"op": "inc", "name": "x", "by": -1}}\n',
+        b'{"verb": "counter", "args": {"op": "inc", "name": "x", "by": 1e9}}\n',
+        b'{"verb": "map", "args": {"op": "set", "name": "x", "key": 7, "value": 1}}\n',
+        b'{"verb": "register", "args": {"name": "x", "value": 18446744073709551616}}\n',
+        b'{"verb": "register", "args": {"name": "x", "value": "\\ud800"}}\n',
+        b'{"verb": "dance", "args": {}}\n',
+        b"x" * (MAX_REQUEST_BYTES + 1),
+    ],
+    ids=lambda line: line[:70].decode("latin-1"),
+)
+async def test_what_is_no_request_gets_one_error_and_changes_nothing(node: Node, place: str, line: bytes) -> None:
+    async with call(place, line) as stream:
+        (answer,) = await answers(stream)
+        assert list(answer) == ["error"]
+        with patience(), suppress(trio.BrokenResourceError):  # if it did not read all that we sent
+            assert await stream.receive_some() == b""
+    assert node.replica.objects() == []
+    assert (await asked(place, "status"))["entries"] == 0
+
+
+async def test_a_caller_that_hangs_up_at_any_point_harms_nobody(node: Node, place: str) -> None:
+    whole = request("register", name="x", value="y" * 1_000)
+    for sent in (b"", whole[:1], whole[:-1], whole, request("status"), request("watch", name=None)):
+        for _ in range(5):
+            async with call(place, sent):
+                pass
+    assert (await asked(place, "status"))["name"] == "a"
+
+
+async def test_a_watcher_that_hangs_up_while_changes_pour_in_harms_nobody(node: Node, place: str) -> None:
+    for _ in range(20):
+        async with call(place, request("watch", name=None)) as stream:
+            await until(node, lambda: node.replica.store._on_change)
+            for number in range(300):
+                node.register(f"r{number}").set("x" * 1_000)
+            await stream.receive_some(1)
+        await until(node, lambda: not node.replica.store._on_change)
+    assert (await asked(place, "status"))["objects"] == 300
+
+
+async def test_a_watcher_that_reads_nothing_holds_up_neither_writers_nor_the_end(tmp_path: Path) -> None:
+    with patience():
+        async with trio.open_nursery() as nursery:
+            async with open_node("a", data_dir=tmp_path) as node:
+                stream = await trio.open_unix_socket(str(tmp_path / SOCKET_FILE))
+                await stream.send_all(request("watch", name=None))
+                await until(node, lambda: node.replica.store._on_change)
+                for number in range(2_000):
+                    node.register(f"r{number}").set("x" * 1_000)
+                assert (await asked(str(tmp_path / SOCKET_FILE), "status"))["objects"] == 2_000
+            nursery.start_soon(stream.aclose)
+
+
+async def test_a_watcher_is_told_what_is_there_now(node: Node, place: str) -> None:
+    node.lwwmap("m").set("k", 1)
+    async with call(place, request("watch", name=None)) as stream:
+        await until(node, lambda: node.replica.store._on_change)
+        node.lwwmap("m").set("k", b"\0")
+        node.lwwmap("m").delete("k")
+        node.orset("s").add(("a", 1))
+        node.orset("t").add(float("inf"))
+        node.orset("t").remove(float("inf"))
+        node.counter("c").increment(4)
+        told = [answer["result"] for answer in await answers(stream, 4)]
+    assert [(t["kind"], t["name"], t["key"], t["now"], t["writer"]) for t in told] == [
+        ("lwwmap", "m", "k", None, "a"),
+        ("orset", "s", ["a", 1], "present", "a"),
+        ("orset", "t", "inf", "absent", "a"),
+        ("counter", "c", node.replica.replica_id, 4, "a"),
+    ]
+    assert told[0]["deleted"] is True
+
+
+async def test_callers_are_served_side_by_side(node: Node, place: str) -> None:
+    async with call(place, b"{"), trio.open_nursery() as nursery:  # one does not finish its sentence
+        for number in range(100):
+            nursery.start_soon(lambda number=number: asked(place, "counter", op="inc", name="c", by=number))
+    assert node.counter("c").value() == sum(range(100))
+
+
+async def test_what_was_acknowledged_before_the_end_is_held_by_somebody(tmp_path: Path) -> None:
+    """Callers write without pause while the node ends: none of the writes that were acknowledged may be lost."""
+    place = str(tmp_path / SOCKET_FILE)
+    acknowledged: list[int] = []
+
+    async def writer(first: int) -> None:
+        try:
+            for number in range(first, 1_000_000, 4):
+                await asked(place, "orset", op="add", name="x", value=number)
+                acknowledged.append(number)
+        except (OSError, ValueError, trio.BrokenResourceError):
+            pass  # the node has ended
+
+    async with open_node("keeper", config=FAST) as keeper, trio.open_nursery() as nursery:
+        async with open_node("a", join=[keeper.address], data_dir=tmp_path, config=FAST) as node:
+            await acquainted(node, keeper)
+            for first in range(4):
+                nursery.start_soon(writer, first)
+            await until(node, lambda: len(acknowledged) > 50)
+            async with call(place, request("leave")) as stream:
+                assert (await answers(stream))[0]["result"]["holders"] == 1
+            with patience():
+                await node.stop_requested.wait()
+        nursery.cancel_scope.deadline = trio.current_time() + 10
+        await trio.testing.wait_all_tasks_blocked()
+        assert set(acknowledged) <= set(keeper.orset("x"))
+        assert len(acknowledged) > 50
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"\0\xff", {"base64": "AP8="}),
+        ((1, (2, b"")), [1, [2, {"base64": ""}]]),
+        ({"a": [float("nan"), float("-inf"), 0.5]}, {"a": ["nan", "-inf", 0.5]}),
+        ({1}, [1]),
+        ("text", "text"),
+        (None, None),
+        (True, True),
+    ],
+    ids=repr,
+)
+def test_every_value_has_a_form_in_json(value: object, expected: object) -> None:
+    assert plain(value) == expected
+    assert json.loads(json.dumps(plain(value), allow_nan=False)) == expected
