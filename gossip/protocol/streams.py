@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from crdts import Context
+
 from . import notices
 from .effects import Close, OpenStream
 from .errors import MalformedMessage, RemoteError
@@ -142,9 +144,10 @@ class Streams:
             case Introduce():
                 self._on_introduction(conn, stream, frame)
             case Chunk(delta):
-                before = len(self._out.kernel.context)
-                self._pusher.absorbed(now, self._out.merge(delta, stream.member or b""))
-                if len(self._out.kernel.context) > before:
+                fills = not self._out.kernel.context.covers(Context.of(delta.runs))
+                new = self._out.merge(delta, stream.member or b"")
+                self._pusher.absorbed(now, new)
+                if new or fills:
                     stream.news = True
                     self._out.notify(notices.DATA_RECEIVED)
             case StateEnd(state):
