@@ -3,10 +3,14 @@
 from dataclasses import dataclass, fields
 from typing import Final
 
+from crdts.limits import MAX_VALUE_BYTES
+
 from .errors import ConfigError
 from .wire import MAX_HOPS
 
 MAX_CHUNK_BYTES: Final = 256 * 1024
+MAX_EVENT_BYTES: Final = MAX_VALUE_BYTES + 512 * 1024
+"""A value, its key, and as many kills as there may be, each of another replica with the longest of ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class Config:
     stream_chunk_bytes: int = 64 * 1024
     """Bytes of one frame when catching up over a stream. Larger is a little faster and stalls the loop longer."""
     max_frame_bytes: int = 2 << 20
-    """Largest stream frame accepted. Must hold the largest value (1 MiB) and its key."""
+    """Largest stream frame accepted. Must hold the largest event: a value of 1 MiB, its key and all it replaces."""
     max_state_bytes: int = 1 << 30
     """Largest state accepted, summed over the frames it arrives in; it is held in memory until it is whole."""
     max_streams: int = 8
@@ -74,8 +78,8 @@ class Config:
             raise ConfigError(f"datagram_bytes must be between 600 and 65,000, not {self.datagram_bytes}")
         if self.stream_chunk_bytes > MAX_CHUNK_BYTES:
             raise ConfigError(f"stream_chunk_bytes must be {MAX_CHUNK_BYTES:,} at most, or peers may refuse them")
-        if self.max_frame_bytes < MAX_CHUNK_BYTES + 65_536:
-            raise ConfigError("max_frame_bytes must hold the largest value, 1 MiB + 64 KiB")
+        if self.max_frame_bytes < MAX_EVENT_BYTES:
+            raise ConfigError(f"max_frame_bytes must be {MAX_EVENT_BYTES:,} at least, to hold the largest event")
 
     @classmethod
     def lan(cls) -> "Config":

@@ -1,7 +1,7 @@
 """Broken messages: real ones with bytes flipped, and real structures with a part altered, sealed again."""
 
 import random
-from typing import Any
+from typing import Any, Final
 
 import cbor2
 
@@ -35,7 +35,7 @@ from gossip.protocol.wire import (
 )
 
 _MARK = b"mark...."
-_ODD = (
+_ODD: Final[tuple[Any, ...]] = (
     *(
         None,
         True,

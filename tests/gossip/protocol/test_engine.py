@@ -138,7 +138,7 @@ def test_what_one_engine_keeps_stays_bounded_whatever_strangers_and_members_send
         effects = rig.receive(puppet.address, puppet.hello())
         if rng.random() < 0.05:
             puppet.meets(rig)
-        effects += rig.receive(puppet.address, puppet.says(*[Digest(bytes(8), i), Offer()]))
+        effects += rig.receive(puppet.address, puppet.says(Digest(bytes(8), i), Offer()))
         conn = rig.engine.next_conn()
         rig.engine.stream_opened(rig.now, conn, puppet.address)
         rig.replica.orset("s").add(i % 50)

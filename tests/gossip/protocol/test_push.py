@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crdts import Replica
 from crdts.delta import events_delta
-from gossip.protocol import Address, Config, Send, seal_for
+from gossip.protocol import Address, Config, Effect, Send, seal_for
 from gossip.protocol.wire import ContextPage, Digest, Hello, Message, Push, decode_datagram
 from simulations import Cluster, Link
 
@@ -24,7 +24,7 @@ def crowd(rig: Rig, count: int) -> list[Puppet]:
     return puppets
 
 
-def pushes(puppets: list[Puppet], effects: list[Send]) -> dict[str, list[Push]]:
+def pushes(puppets: list[Puppet], effects: list[Effect]) -> dict[str, list[Push]]:
     """What was pushed, by who got it."""
     return {p.name: found for p in puppets if (found := of_type(Push, p.hears(effects)))}
 
@@ -128,7 +128,7 @@ def test_events_of_a_key_holder_that_is_no_member_are_taken_and_passed_on() -> N
 
 @pytest.mark.parametrize(
     ("config", "value"),
-    [(Config(push_buffer_bytes=5000), "short"), (Config(), "x" * 2000)],
+    [(Config(push_buffer_bytes=5000), "short"), (Config(), "x" * 1200)],
     ids=["a burst larger than the buffer", "an event larger than a datagram"],
 )
 def test_what_a_push_cannot_carry_is_told_by_digest_at_once(config: Config, value: str) -> None:
@@ -210,3 +210,14 @@ def test_a_greeting_is_no_news() -> None:
     cluster.run(5.0)
     assert sum(hellos.values()) > 0
     assert sum(pushed.values()) == 0
+
+
+def test_news_that_only_goes_to_the_disk_does_not_delay_the_answer_to_it() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    rig.pass_time(0.5)
+    told = news("question")
+    rig.receive(puppet.address, puppet.says(Push(told.delta, told.hops, reach=2)))  # the writer reached everyone
+    rig.tick()
+    rig.replica.orset("s").add("answer")
+    assert rig.engine.deadline() == rig.now

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from crdts import Context, Replica
+from crdts import Context, Event, Replica
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Config, Identity, seal_for
 from gossip.protocol.errors import MalformedMessage, Oversized, RemoteError, Unauthentic
@@ -266,7 +266,7 @@ def test_when_the_log_is_trimmed_midway_the_state_follows() -> None:
     kinds = [type(frame) for frame in stream.heard]
     assert kinds[-2:] == [StateEnd, Done]
     other = Replica("other")
-    events = []
+    events: list[Event] = []
     for frame in stream.heard:
         if isinstance(frame, Chunk):
             other.merge(frame.delta)
