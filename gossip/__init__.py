@@ -1,7 +1,8 @@
 """Peer-to-peer nodes that share state without a server. See README.md in this package."""
 
 from .faults import TransportFaults
-from .node import Node, open_node
+from .node import Node
+from .open import open_node
 from .protocol import Address, Config, Member, Statistics, new_key
 from .protocol.errors import (
     ConfigError,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 
@@ -22,10 +22,8 @@ from crdts import Change, CrdtError
 from crdts.base import Crdt
 from crdts.store import KIND_OF_TAG
 
+from .node import Node
 from .protocol.errors import ConfigError, GossipError
-
-if TYPE_CHECKING:
-    from .node import Node
 
 SOCKET_FILE: Final = "control.sock"
 SOCKET_PATH_BYTES: Final = 100
@@ -90,7 +88,7 @@ def open_control(directory: Path) -> Iterator[trio.SocketListener]:
 
 
 async def serve_control(
-    node: "Node",
+    node: Node,
     listener: trio.SocketListener,
     answering: trio.CancelScope,
     *,
@@ -111,7 +109,7 @@ async def serve_control(
         await trio.serve_listeners(answer, [listener])
 
 
-async def _answer(node: "Node", stream: trio.SocketStream) -> None:
+async def _answer(node: Node, stream: trio.SocketStream) -> None:
     line = await _read_request(stream)
     if line is None:
         return
@@ -155,7 +153,7 @@ async def _send(stream: trio.SocketStream, answer: dict[str, Any]) -> None:
     await stream.send_all(json.dumps(answer).encode() + b"\n")
 
 
-async def _watch(node: "Node", stream: trio.SocketStream, name: str | None) -> None:
+async def _watch(node: Node, stream: trio.SocketStream, name: str | None) -> None:
     with node.watch(name) as changes:
         async with trio.open_nursery() as nursery:
 
@@ -169,7 +167,7 @@ async def _watch(node: "Node", stream: trio.SocketStream, name: str | None) -> N
                 await _send(stream, {"result": plain(_describe(node, change))})
 
 
-def _describe(node: "Node", change: Change) -> dict[str, Any]:
+def _describe(node: Node, change: Change) -> dict[str, Any]:
     """A change and what is there now."""
     held = getattr(node.replica, change.kind)(change.name)
     now: Any
@@ -186,7 +184,7 @@ def _describe(node: "Node", change: Change) -> dict[str, Any]:
     return described
 
 
-def _writer_name(node: "Node", replica_id: str) -> str:
+def _writer_name(node: Node, replica_id: str) -> str:
     """The name of the node behind a replica id, if it is known."""
     node_id = replica_id.partition(".")[0]
     names = {member.id: member.name for member in node.members()} | {node.id: node.name}
@@ -196,11 +194,11 @@ def _writer_name(node: "Node", replica_id: str) -> str:
 # ---- the verbs: what is asked of the node, and the answer as plain data
 
 
-def _members(node: "Node", _: dict[str, Any]) -> list[dict[str, Any]]:
+def _members(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
     return [asdict(member) | {"address": str(member.address)} for member in node.members()]
 
 
-def _status(node: "Node", _: dict[str, Any]) -> dict[str, Any]:
+def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
     states = [member.state for member in node.members()]
     kernel = node.replica.store.kernel
     return {
@@ -219,7 +217,7 @@ def _status(node: "Node", _: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ls(node: "Node", _: dict[str, Any]) -> list[dict[str, Any]]:
+def _ls(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
     return [_summary(held) for held in node.replica.objects()]
 
 
@@ -233,7 +231,7 @@ def _summary(held: Crdt) -> dict[str, Any]:
     }
 
 
-def _get(node: "Node", args: dict[str, Any]) -> list[dict[str, Any]]:
+def _get(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
     name, kind = args["name"], args.get("type")
     found = [held for held in node.replica.objects() if held.name == name and kind in (None, KIND_OF_TAG[held.tag])]
     if not found:
@@ -242,31 +240,31 @@ def _get(node: "Node", args: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": KIND_OF_TAG[held.tag], "name": name, "value": held.value()} for held in found]
 
 
-def _change_set(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+def _change_set(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     held = node.orset(args["name"])
     changed = (held.add if args["op"] == "add" else held.remove)(args["value"])
     return {"changed": bool(changed), "size": len(held)}
 
 
-def _change_counter(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+def _change_counter(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     held = node.counter(args["name"])
     (held.increment if args["op"] == "inc" else held.decrement)(args["by"])
     return {"value": held.value()}
 
 
-def _set_register(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+def _set_register(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     held = node.register(args["name"])
     held.set(args["value"])
     return {"value": held.get()}
 
 
-def _change_map(node: "Node", args: dict[str, Any]) -> dict[str, Any]:
+def _change_map(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     held = node.lwwmap(args["name"])
     delta = held.set(args["key"], args["value"]) if args["op"] == "set" else held.delete(args["key"])
     return {"changed": bool(delta), "size": len(held)}
 
 
-_VERBS: Final[dict[str, Callable[["Node", dict[str, Any]], Any]]] = {
+_VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "members": _members,
     "status": _status,
     "ls": _ls,

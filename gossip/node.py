@@ -1,33 +1,17 @@
 """A running node, for use inside a Trio program."""
 
-import os
-import random
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Literal
 from weakref import WeakSet
 
 import trio
 
 from crdts import GCounter, LWWMap, LWWRegister, MVRegister, ORSet, PNCounter, Replica
 
-from .addresses import is_loopback, resolve, split_address
-from .control import open_control, serve_control
-from .datadir import DataDir
 from .driver import Driver, Sockets
-from .faults import TransportFaults
-from .log import (
-    LISTENER_FAILED,
-    NODE_STARTED,
-    NODE_STOPPED,
-    NODE_UNSEALED,
-    SEED_UNRESOLVED,
-    WRITES_UNSHARED,
-    logger_for,
-)
-from .protocol import Address, Config, Engine, Identity, Member, Statistics, parse_key, seal_for
+from .log import WRITES_UNSHARED
+from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, NotRunning, SyncTimeout
 from .version import Version
 from .watch import Watch
@@ -236,187 +220,12 @@ class Node:
         members = self.members()
         return any(member.state in states for member in members) or (self._has_seeds and not members)
 
-    async def _finish(self) -> None:
-        """The end of the block."""
+    async def finish(self) -> None:
+        """Leave, if there is still anything to leave with. For `open_node`."""
         if self._driver.running:
             await self.leave()
 
-    def _close_watches(self) -> None:
+    def close_watches(self) -> None:
+        """End every iteration over changes. For `open_node`."""
         for watch in list(self._watches):
             watch.close()
-
-
-@asynccontextmanager
-async def open_node(
-    name: str,
-    *,
-    bind: str = "127.0.0.1:0",
-    join: Sequence[str | Address] = (),
-    key: str | bytes | None = None,
-    data_dir: str | os.PathLike[str] | None = None,
-    config: Config | None = None,
-    faults: TransportFaults | None = None,
-    log: Any = None,
-) -> AsyncIterator[Node]:
-    """Run a node for the length of a block.
-
-    ``bind`` is HOST:PORT, port 0 for any free one. ``join`` names nodes of the cluster: they are tried until they
-    answer, for ever, and names are resolved again on each round. ``key`` is the cluster key (`new_key`); without one
-    nothing is sealed and only loopback addresses are accepted. ``data_dir`` keeps the node's identity; the data
-    itself lives in memory. ``log`` is a structlog logger to use instead of the library's own.
-
-    At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
-    Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
-    """
-    host, port = split_address(bind)
-    seeds = [_seed(seed) for seed in join]
-    secret = parse_key(key) if key is not None else None
-    host = await _resolve_bind(host, port)
-    if secret is None and not is_loopback(host):
-        raise ConfigError(
-            f"without a cluster key a node binds to loopback only, not to {host}; make a key with `gossip keygen`"
-        )
-    config = config or Config.lan()
-    rng = random.SystemRandom()
-    log = log if log is not None else logger_for(name)
-    with ExitStack() as stack:
-        directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
-        identity = directory.next_identity(name, rng) if directory else Identity.fresh(name, rng)
-        sockets = stack.enter_context(_bind(host, port))
-        control = stack.enter_context(open_control(directory.path)) if directory else None
-        replica = Replica(identity.replica_id)
-        replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
-        engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
-        driver = Driver(engine, sockets, faults or TransportFaults(), log)
-        replica.on_write(driver.wrote)
-        node = Node(replica, engine, driver, sockets, log, sealed=secret is not None, has_seeds=bool(seeds))
-        services: list[_Service] = [driver.run]
-        if seeds:
-            services.append(_SeedFinder(driver, engine, seeds, sockets.family, config, log).run)
-        answering = trio.CancelScope()
-        if control is not None:
-            services.append(partial(serve_control, node, control, answering))
-        async with _running(node, services, answering):
-            log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None)
-            if secret is None:
-                log.warning(NODE_UNSEALED, bound_to=str(node.address))
-            yield node
-        log.info(NODE_STOPPED)
-
-
-_Service: TypeAlias = Callable[..., Awaitable[None]]
-
-
-@asynccontextmanager
-@trio.lowlevel.enable_ki_protection  # Ctrl-C is for the block's own code, which then ends in good order
-async def _running(node: Node, services: Sequence[_Service], answering: trio.CancelScope) -> AsyncIterator[None]:
-    """Run ``services`` during the block, and then until the node has handed over its last writes.
-
-    Neither a cancellation from outside nor an exception in the block takes them away earlier. What the block raises
-    leaves as it is, not in a group.
-    """
-    serving = trio.CancelScope(shield=True)
-
-    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
-        with serving:
-            async with trio.open_nursery() as nursery:
-                for service in services:
-                    await nursery.start(service)
-                task_status.started()
-
-    failure: BaseException | None = None
-    with trio.CancelScope(shield=True) as shelter:  # or a cancelled block would be waited for, and then forgotten
-        async with trio.open_nursery() as nursery:
-            try:
-                await nursery.start(serve)
-                shelter.shield = False
-                try:
-                    yield
-                finally:
-                    shelter.shield = True
-                    answering.cancel()  # first, so that nothing is acknowledged any more that is not handed over
-                    await node._finish()
-            except BaseException as error:
-                if nursery.cancel_scope.cancel_called:  # because a service has failed: a bug, not the block's doing
-                    raise
-                failure = error
-            finally:
-                serving.cancel()
-                node._close_watches()
-    if failure is not None:
-        raise failure
-
-
-def _seed(seed: str | Address) -> Address:
-    address = seed if isinstance(seed, Address) else Address(*split_address(seed))
-    if not address.port:
-        raise ConfigError(f"cannot join {address}: port 0 is nobody's; name the port that the node listens on")
-    return address
-
-
-async def _resolve_bind(host: str, port: int) -> str:
-    """The IP address to bind to, IPv4 if ``host`` is a name that has both."""
-    found = await resolve(host, port)
-    if not found:
-        raise ConfigError(
-            f"cannot listen on {Address(host, port)}: the host is unknown; bind to an address of this one"
-        )
-    return min(found, key=lambda address: ":" in address.host).host
-
-
-@contextmanager
-def _bind(host: str, port: int) -> Iterator[Sockets]:
-    try:
-        sockets = Sockets.bind(host, port)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {Address(host, port)}: {error.strerror or error}; bind to another address or port"
-        ) from None
-    try:
-        yield sockets
-    finally:
-        sockets.close()
-
-
-class _SeedFinder:
-    """Resolves the seeds now and then: a name may get other addresses, or some at last."""
-
-    def __init__(
-        self,
-        driver: Driver,
-        engine: Engine,
-        seeds: Sequence[Address],
-        family: socket.AddressFamily,
-        config: Config,
-        log: Any,
-    ) -> None:
-        self._driver = driver
-        self._engine = engine
-        self._seeds = seeds
-        self._family = family
-        self._config = config
-        self._log = log
-        self._found: dict[Address, list[Address]] = {}
-
-    @trio.lowlevel.enable_ki_protection
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        task_status.started()
-        delay = self._config.seed_retry
-        warned: set[Address] = set()
-        while True:
-            for seed in self._seeds:
-                await self._look_up(seed)
-                if seed not in self._found and seed not in warned:
-                    warned.add(seed)
-                    family = "IPv6" if self._family == socket.AF_INET6 else "IPv4"
-                    self._log.warning(SEED_UNRESOLVED, seed=str(seed), wanted=f"{family} address")
-            all_found = len(self._found) == len(set(self._seeds))
-            await trio.sleep(self._config.seed_retry_max if all_found else delay)
-            delay = min(2 * delay, self._config.seed_retry_max)
-
-    async def _look_up(self, seed: Address) -> None:
-        found = await resolve(seed.host, seed.port, self._family)
-        if found and found != self._found.get(seed):  # what was found once is kept while names cannot be resolved
-            self._found[seed] = found
-            addresses = dict.fromkeys(address for several in self._found.values() for address in several)
-            self._driver.do(self._engine.set_seeds(trio.current_time(), list(addresses)))

@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from gossip.addresses import split_address
-from gossip.node import open_node
+from gossip.open import open_node
 from gossip.protocol import Address, Config
 from gossip.protocol.errors import ConfigError
 

@@ -1,0 +1,148 @@
+"""Opening a node: its sockets, its identity, the tasks that serve it, and their end."""
+
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, TypeAlias
+
+import trio
+
+from crdts import Replica
+
+from .addresses import is_loopback, resolve, split_address
+from .control import open_control, serve_control
+from .datadir import DataDir
+from .driver import Driver, Sockets
+from .faults import TransportFaults
+from .log import LISTENER_FAILED, NODE_STARTED, NODE_STOPPED, NODE_UNSEALED, logger_for
+from .node import Node
+from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
+from .protocol.errors import ConfigError
+from .seeds import SeedFinder, parse_seed
+
+Service: TypeAlias = Callable[..., Awaitable[None]]
+"""A task that runs beside the block, and says when it has started."""
+
+
+@asynccontextmanager
+async def open_node(
+    name: str,
+    *,
+    bind: str = "127.0.0.1:0",
+    join: Sequence[str | Address] = (),
+    key: str | bytes | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: Config | None = None,
+    faults: TransportFaults | None = None,
+    log: Any = None,
+) -> AsyncIterator[Node]:
+    """Run a node for the length of a block.
+
+    ``bind`` is HOST:PORT, port 0 for any free one. ``join`` names nodes of the cluster: they are tried until they
+    answer, for ever, and names are resolved again on each round. ``key`` is the cluster key (`new_key`); without one
+    nothing is sealed and only loopback addresses are accepted. ``data_dir`` keeps the node's identity; the data
+    itself lives in memory. ``log`` is a structlog logger to use instead of the library's own.
+
+    At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
+    Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
+    """
+    host, port = split_address(bind)
+    seeds = [parse_seed(seed) for seed in join]
+    secret = parse_key(key) if key is not None else None
+    host = await _resolve_bind(host, port)
+    if secret is None and not is_loopback(host):
+        raise ConfigError(
+            f"without a cluster key a node binds to loopback only, not to {host}; make a key with `gossip keygen`"
+        )
+    config = config or Config.lan()
+    rng = random.SystemRandom()
+    log = log if log is not None else logger_for(name)
+    with ExitStack() as stack:
+        directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
+        identity = directory.next_identity(name, rng) if directory else Identity.fresh(name, rng)
+        sockets = stack.enter_context(_bind(host, port))
+        control = stack.enter_context(open_control(directory.path)) if directory else None
+        replica = Replica(identity.replica_id)
+        replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
+        engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
+        driver = Driver(engine, sockets, faults or TransportFaults(), log)
+        replica.on_write(driver.wrote)
+        node = Node(replica, engine, driver, sockets, log, sealed=secret is not None, has_seeds=bool(seeds))
+        services: list[Service] = [driver.run]
+        if seeds:
+            services.append(SeedFinder(driver, engine, seeds, sockets.family, config, log).run)
+        answering = trio.CancelScope()
+        if control is not None:
+            services.append(partial(serve_control, node, control, answering))
+        async with _running(node, services, answering):
+            log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None)
+            if secret is None:
+                log.warning(NODE_UNSEALED, bound_to=str(node.address))
+            yield node
+        log.info(NODE_STOPPED)
+
+
+@asynccontextmanager
+@trio.lowlevel.enable_ki_protection  # Ctrl-C is for the block's own code, which then ends in good order
+async def _running(node: Node, services: Sequence[Service], answering: trio.CancelScope) -> AsyncIterator[None]:
+    """Run ``services`` during the block, and then until the node has handed over its last writes.
+
+    Neither a cancellation from outside nor an exception in the block takes them away earlier. What the block raises
+    leaves as it is, not in a group.
+    """
+    serving = trio.CancelScope(shield=True)
+
+    async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+        with serving:
+            async with trio.open_nursery() as nursery:
+                for service in services:
+                    await nursery.start(service)
+                task_status.started()
+
+    failure: BaseException | None = None
+    with trio.CancelScope(shield=True) as shelter:  # or a cancelled block would be waited for, and then forgotten
+        async with trio.open_nursery() as nursery:
+            try:
+                await nursery.start(serve)
+                shelter.shield = False
+                try:
+                    yield
+                finally:
+                    shelter.shield = True
+                    answering.cancel()  # first, so that nothing is acknowledged any more that is not handed over
+                    await node.finish()
+            except BaseException as error:
+                if nursery.cancel_scope.cancel_called:  # because a service has failed: a bug, not the block's doing
+                    raise
+                failure = error
+            finally:
+                serving.cancel()
+                node.close_watches()
+    if failure is not None:
+        raise failure
+
+
+async def _resolve_bind(host: str, port: int) -> str:
+    """The IP address to bind to, IPv4 if ``host`` is a name that has both."""
+    found = await resolve(host, port)
+    if not found:
+        raise ConfigError(
+            f"cannot listen on {Address(host, port)}: the host is unknown; bind to an address of this one"
+        )
+    return min(found, key=lambda address: ":" in address.host).host
+
+
+@contextmanager
+def _bind(host: str, port: int) -> Iterator[Sockets]:
+    try:
+        sockets = Sockets.bind(host, port)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {Address(host, port)}: {error.strerror or error}; bind to another address or port"
+        ) from None
+    try:
+        yield sockets
+    finally:
+        sockets.close()
