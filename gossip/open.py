@@ -80,8 +80,8 @@ async def open_node(
             log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None)
             if secret is None:
                 log.warning(NODE_UNSEALED, bound_to=str(node.address))
+            stack.callback(log.info, NODE_STOPPED)
             yield node
-        log.info(NODE_STOPPED)
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # shared text may not fit the terminal's encoding
     try:
-        sys.exit(cli(standalone_mode=False))
+        sys.exit(cli(prog_name="gossip", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)

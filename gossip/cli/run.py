@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final, TextIO, cast
 
 import click
@@ -23,6 +24,7 @@ from .options import data_option
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 
 
@@ -56,6 +58,8 @@ def run(
     bind = bind or (f"0.0.0.0:{DEFAULT_PORT}" if key else f"127.0.0.1:{DEFAULT_PORT}")
     configure_logs(as_json=json_logs, verbose=verbose)
     trio.run(_run, name, data_dir, bind, join, key, PROFILES[profile]())
+    for sign in STOP_SIGNALS:
+        signal.signal(sign, signal.SIG_IGN)  # it has ended well: nothing may spoil the exit code any more
 
 
 def read_key(key_file: Path | None) -> str | None:
@@ -63,9 +67,11 @@ def read_key(key_file: Path | None) -> str | None:
     if key_file is None:
         return os.environ.get(KEY_VARIABLE) or None
     try:
+        key = key_file.read_text().strip()
         if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
-            click.echo(f"gossip: others can read {key_file}; mend it with `chmod 600 {key_file}`", err=True)
-        return key_file.read_text().strip()
+            path = quote(str(key_file))
+            click.echo(f"gossip: others can read {key_file}; mend it with `chmod 600 {path}`", err=True)
+        return key
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"cannot read the key file {key_file}: {why}; `gossip keygen --out` makes one") from None
@@ -112,22 +118,24 @@ class _Careless:
 
 async def _run(name: str, data_dir: Path, bind: str, join: tuple[str, ...], key: str | None, config: Config) -> None:
     log = structlog.get_logger().bind(node=name)
-    # Before the node is there, so that no signal finds the system's own handler in between.
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with (
-            open_node(name, bind=bind, join=join, key=key, data_dir=data_dir, config=config, log=log) as node,
-            trio.open_nursery() as nursery,
-        ):
+    with trio.CancelScope() as scope:
+        _cancel_on_signals(scope)  # before the node is there, so that no signal finds the system's own handler
+        async with open_node(name, bind=bind, join=join, key=key, data_dir=data_dir, config=config, log=log) as node:
             click.echo(f"{name} listens on {node.address}; join it with --join {_as_seen_from_elsewhere(node.address)}")
-            nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
             await node.stop_requested.wait()
-            nursery.cancel_scope.cancel()
+
+
+def _cancel_on_signals(scope: trio.CancelScope) -> None:
+    """The first signal ends the node in good order; further ones find that under way."""
+    token = trio.lowlevel.current_trio_token()
+
+    def on_signal(*_: object) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(scope.cancel, idempotent=True)
+
+    for sign in STOP_SIGNALS:
+        signal.signal(sign, on_signal)
 
 
 def _as_seen_from_elsewhere(address: Address) -> str:
     return f"HOST:{address.port}" if ip_address(address.host).is_unspecified else str(address)
-
-
-async def _until_signal(signals: Any, scope: trio.CancelScope) -> None:
-    async for _ in signals:
-        scope.cancel()

@@ -1,0 +1,270 @@
+"""`gossip run` in processes of its own: starting, refusing to start, and ending without a loss or a trace."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from gossip import new_key, open_node
+
+from ..live import FAST, patience, until
+from .process import GOSSIP, environment, gossip, running
+
+KEY = new_key()
+
+
+async def members(data: Path) -> dict[str, str]:
+    done = await gossip("members", "--data", str(data), "--json")
+    return {member["name"]: member["state"] for member in json.loads(done.stdout)}
+
+
+# ---- together
+
+
+async def test_two_processes_share_what_either_is_told(tmp_path: Path) -> None:
+    async with (
+        running("a", tmp_path / "a", GOSSIP_KEY=KEY) as a,
+        running("b", tmp_path / "b", "--join", a.address, GOSSIP_KEY=KEY) as b,
+    ):
+        assert (await gossip("orset", "add", "tasks", "from a", "--data", str(a.data))).returncode == 0
+        with patience():
+            while (await gossip("get", "tasks", "--data", str(b.data))).stdout != b"from a\n":
+                pass
+        assert await members(a.data) == {"b": "alive"}
+        assert await a.stop() == 0
+        with patience():
+            while await members(b.data) != {"a": "left"}:
+                pass
+        assert (await gossip("get", "tasks", "--data", str(b.data))).stdout == b"from a\n"
+
+
+async def test_seeds_may_be_names_and_may_come_up_later(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with (
+        running("early", tmp_path, "--join", f"localhost:{port}"),
+        open_node("late", bind=f"127.0.0.1:{port}", config=FAST) as late,
+    ):
+        await until(late, lambda: [member.name for member in late.members()] == ["early"])
+
+
+# ---- the end
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+async def test_a_write_acknowledged_just_before_a_signal_is_held_by_another_node(
+    tmp_path: Path, sign: signal.Signals
+) -> None:
+    async with open_node("keeper", config=FAST) as keeper:
+        async with running("a", tmp_path, "--join", str(keeper.address)) as a:
+            for number in range(3):
+                done = await gossip("orset", "add", "x", f"write {number}", "--data", str(tmp_path))
+                assert done.returncode == 0
+            assert await a.stop(sign) == 0
+        assert set(keeper.orset("x")) == {f"write {number}" for number in range(3)}
+        assert b"Traceback" not in a.log
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["identity.json", "lock"]
+    host, port = a.address.split(":")
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind((host, int(port)))
+
+
+async def test_a_signal_right_after_the_start_ends_it_as_well(tmp_path: Path) -> None:
+    async with running("a", tmp_path, "--join", "127.0.0.1:9") as a:
+        assert await a.stop(signal.SIGINT) == 0
+    assert b"Traceback" not in a.log
+
+
+async def test_several_signals_end_it_once(tmp_path: Path) -> None:
+    async with running("a", tmp_path) as a:
+        for _ in range(5):
+            a.process.send_signal(signal.SIGTERM)
+            a.process.send_signal(signal.SIGINT)
+        assert await a.ended() == 0
+    assert b"Traceback" not in a.log
+    assert a.log.count(b"node.stopped") == 1
+
+
+async def test_leaving_ends_the_process(tmp_path: Path) -> None:
+    async with running("a", tmp_path) as a:
+        done = await gossip("leave", "--data", str(tmp_path))
+        assert (done.returncode, done.stdout) == (0, b"left; 0 members had all its writes\n")
+        assert await a.ended() == 0
+
+
+async def test_a_killed_node_starts_again_as_itself(tmp_path: Path) -> None:
+    lives = []
+    for sign in (signal.SIGKILL, signal.SIGTERM):
+        async with running("a", tmp_path) as a:
+            lives.append(json.loads((await gossip("status", "--data", str(tmp_path), "--json")).stdout))
+            assert await a.stop(sign) == (0 if sign == signal.SIGTERM else -9)
+    assert lives[0]["id"] == lives[1]["id"]
+    assert [life["replica_id"].rpartition(".")[2] for life in lives] == ["1", "2"]
+
+
+async def test_a_node_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path) -> None:
+    async with open_node("other", config=FAST) as other:
+        command = [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "127.0.0.1:0"]
+        command += ["--join", str(other.address), "--verbose"]
+        process = await trio.lowlevel.open_process(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            async with process.stdout, process.stderr:
+                with patience():
+                    await process.stdout.receive_some()
+            await until(other, lambda: [member.name for member in other.members()] == ["a"])
+            for _ in range(3):  # members that come and go are log lines
+                async with open_node("brief", join=[other.address], config=FAST) as brief:
+                    await until(brief, lambda brief=brief: len(brief.members()) == 2)
+            assert (await gossip("counter", "inc", "c", "--data", str(tmp_path))).stdout == b"1\n"
+            process.terminate()
+            with patience():
+                assert await process.wait() == 0
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+
+# ---- what it says
+
+
+async def test_the_first_line_tells_where_it_listens_and_how_to_join(tmp_path: Path) -> None:
+    done = subprocess.Popen(
+        [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "localhost:0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        text=True,
+    )
+    with done:
+        assert done.stdout is not None
+        line = done.stdout.readline()
+        done.terminate()
+    assert re.fullmatch(r"a listens on (127\.0\.0\.1:\d+); join it with --join \1\n", line)
+
+
+async def test_a_node_on_all_addresses_does_not_pretend_to_know_its_own(tmp_path: Path) -> None:
+    async with running("a", tmp_path, "--bind", "0.0.0.0:0", GOSSIP_KEY=KEY) as a:
+        assert a.address.startswith("0.0.0.0:")
+        assert await a.stop() == 0
+
+
+async def test_logs_are_lines_of_json_on_request(tmp_path: Path) -> None:
+    async with running("a", tmp_path, "--json-logs") as a:
+        assert await a.stop() == 0
+    lines = [json.loads(line) for line in a.log.splitlines()]
+    assert [line["event"] for line in lines] == ["node.started", "node.unsealed", "node.stopped"]
+    assert {line["node"] for line in lines} == {"a"}
+    assert lines[0].keys() >= {"address", "id", "sealed", "level", "timestamp"}
+
+
+async def test_logs_are_plain_text_where_no_terminal_reads_them(tmp_path: Path) -> None:
+    async with running("a", tmp_path) as a:
+        assert await a.stop() == 0
+    assert b"\x1b" not in a.log
+    assert [line.split()[3] for line in a.log.splitlines()] == [b"node.started", b"node.unsealed", b"node.stopped"]
+
+
+async def test_the_key_is_never_written_anywhere(tmp_path: Path) -> None:
+    async with running("a", tmp_path, "--verbose", GOSSIP_KEY=KEY) as a:
+        await gossip("status", "--data", str(tmp_path))
+        assert await a.stop() == 0
+    assert KEY.encode() not in a.log
+    assert all(KEY not in file.read_text() for file in tmp_path.iterdir())
+
+
+# ---- refusing to start
+
+
+async def refused(*args: str | bytes, **env: str) -> tuple[int, str]:
+    """The exit code and the one line of a `gossip run` that does not start."""
+    done = await gossip("run", *args, **env)
+    assert done.stdout == b""
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 1, lines
+    return done.returncode, lines[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("--bind", "0.0.0.0:0"), 1, "loopback only, not to 0.0.0.0; make a key with `gossip keygen`"),
+        (("--bind", "nonsense"), 1, "'nonsense' is no address; write HOST:PORT"),
+        (("--bind", "nowhere.invalid:1"), 1, "cannot listen on nowhere.invalid:1"),
+        (("--join", "nonsense"), 1, "'nonsense' is no address"),
+        (("--join", "127.0.0.1:0"), 1, "port 0"),
+        (("--name", ""), 1, "a node name is 1 to 64 bytes of printable text"),
+        (("--name", "bell\a"), 1, r"not 'bell\x07'"),
+        (("--name", b"\xff"), 1, "printable text"),
+        (("--key-file", "/nowhere/key"), 1, "cannot read the key file /nowhere/key: No such file or directory"),
+        (("--key-file", "/"), 1, "cannot read the key file /: Is a directory"),
+        (("--profile", "moon"), 2, "'moon' is not one of 'lan', 'wan', 'local'"),
+        (("--bogus",), 2, "No such option"),
+        (("extra",), 2, "unexpected extra argument"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+async def test_what_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, args: tuple[str | bytes, ...], code: int, says: str
+) -> None:
+    got, line = await refused("--data", str(tmp_path / "data"), *args)
+    assert got == code
+    assert line.startswith("gossip: ")
+    assert says in line
+
+
+async def test_a_port_and_a_directory_in_use_are_refused(tmp_path: Path) -> None:
+    async with running("a", tmp_path / "a") as a:
+        code, line = await refused("--data", str(tmp_path / "a"), "--bind", "127.0.0.1:0")
+        assert code == 1
+        assert line.startswith(f"gossip: {a.data} is in use by process {a.process.pid}; stop it, or give this node ")
+        code, line = await refused("--data", str(tmp_path / "b"), "--bind", a.address)
+        assert (code, line) == (
+            1,
+            f"gossip: cannot listen on {a.address}: Address already in use; bind to another address or port",
+        )
+        assert (await gossip("status", "--data", str(tmp_path / "a"))).returncode == 0
+
+
+@pytest.mark.parametrize("key", ["short", "A" * 44, "not/url-safe?" * 4])
+async def test_a_key_that_is_none_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
+    code, line = await refused("--data", str(tmp_path), "--bind", "127.0.0.1:0", GOSSIP_KEY=key)
+    assert code == 1
+    assert "make one with `gossip keygen`" in line
+    assert key not in line
+
+
+async def test_a_damaged_identity_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "identity.json").write_text("{")
+    code, line = await refused("--data", str(tmp_path), "--bind", "127.0.0.1:0")
+    assert (code, line) == (1, f"gossip: {tmp_path}/identity.json is damaged; remove it to start as a new node")
+
+
+async def test_a_key_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    for mode, warned in ((0o644, True), (0o640, True), (0o600, False), (0o400, False)):
+        file.chmod(mode)
+        async with running("a", tmp_path / "data", "--key-file", str(file)) as a:
+            assert await a.stop() == 0
+        assert (f"gossip: others can read {file}; mend it with `chmod 600 {file}`" in a.log.decode()) is warned
+        assert b"sealed=True" in a.log
+
+
+def test_python_m_gossip_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gossip", "--help"], capture_output=True, text=True, env=environment(), check=True
+    )
+    assert done.stdout.startswith("Usage: gossip [OPTIONS]")

@@ -1,0 +1,367 @@
+"""Every verb against a node: what people read, what programs read, and what is said when it goes wrong."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from gossip import Node, open_node
+
+from ..live import FAST, acquainted
+from .conftest import Gossip
+
+STRANGE = [
+    "plain",
+    "",
+    " ",
+    "[red]not red[/red]",
+    "[/]",
+    ":smile:",
+    "'single' and \"double\"",
+    "back\\slash",
+    "ünïcödé 漢字 🎉",
+    "a" * 20_000,
+    "word " * 5_000,
+    "%s {0} ${HOME}",
+    "<b>&amp;</b>",
+    "0",
+    "null",
+]
+TERMINAL_CODES = ["\x1b[31mred", "bell\a", "two\nlines", "tab\t", "c1 \x9b31m", "over\u202eride", "\x7f", "\u2028"]
+
+
+# ---- data
+
+
+async def test_a_set_is_changed_and_shown(node: Node, gossip: Gossip) -> None:
+    assert (await gossip("orset", "add", "tasks", "write")).out == "tasks has 1 element\n"
+    assert (await gossip("orset", "add", "tasks", "test")).out == "tasks has 2 elements\n"
+    assert (await gossip("orset", "add", "tasks", "test")).out == "tasks has 2 elements\n"
+    assert (await gossip("get", "tasks")).lines == ["test", "write"]
+    assert (await gossip("orset", "remove", "tasks", "test")).out == "tasks has 1 element\n"
+    assert (await gossip("orset", "remove", "tasks", "test")).out == "it was not there\n"
+    answer = await gossip("orset", "remove", "tasks", "write", "--json")
+    assert json.loads(answer.out) == {"changed": True, "size": 0}
+    assert node.replica.objects() == []
+
+
+async def test_a_counter_is_changed_and_shown(node: Node, gossip: Gossip) -> None:
+    assert (await gossip("counter", "inc", "hits")).out == "1\n"
+    assert (await gossip("counter", "inc", "hits", "9")).out == "10\n"
+    assert (await gossip("counter", "dec", "hits", "12")).out == "-2\n"
+    assert json.loads((await gossip("counter", "dec", "hits", "--json")).out) == {"value": -3}
+    assert (await gossip("get", "hits")).out == "-3\n"
+    assert node.counter("hits").value() == -3
+
+
+async def test_a_register_is_changed_and_shown(node: Node, gossip: Gossip) -> None:
+    assert (await gossip("register", "set", "leader", "bob")).out == "bob\n"
+    assert json.loads((await gossip("register", "set", "leader", "eve", "--json")).out) == {"value": "eve"}
+    assert (await gossip("get", "leader")).out == "eve\n"
+    assert node.register("leader").get() == "eve"
+
+
+async def test_a_map_is_changed_and_shown(node: Node, gossip: Gossip) -> None:
+    assert (await gossip("map", "set", "config", "colour", "blue")).out == "config has 1 key\n"
+    assert (await gossip("map", "set", "config", "a", "first")).out == "config has 2 keys\n"
+    assert (await gossip("get", "config")).lines == ["KEY     VALUE", "a       first", "colour  blue"]
+    assert json.loads((await gossip("map", "delete", "config", "a", "--json")).out) == {"changed": True, "size": 1}
+    assert (await gossip("map", "delete", "config", "a")).out == "it was not there\n"
+    assert (await gossip("map", "delete", "config", "colour")).out == "config has 0 keys\n"
+    assert node.replica.objects() == []
+
+
+async def test_what_embedded_code_shared_is_shown_by_type(node: Node, gossip: Gossip) -> None:
+    node.gcounter("x").increment(7)
+    node.mvregister("x").set([3, 1, 2])
+    node.register("x").set({"b": None, "a": b"\0"})
+    node.orset("x").add((1, "two"))
+    answer = await gossip("get", "x")
+    assert answer.lines == [
+        *("gcounter x:", "7"),
+        *("register x:", '{"a": {"base64": "AA=="}, "b": null}'),
+        *("orset x:", '[1, "two"]'),
+        *("mvregister x:", "[3, 1, 2]"),
+    ]
+    assert [held["type"] for held in json.loads((await gossip("get", "x", "--json")).out)] == [
+        *("gcounter", "register", "orset", "mvregister"),
+    ]
+    assert (await gossip("get", "x", "--type", "gcounter")).out == "7\n"
+    assert json.loads((await gossip("get", "x", "--type", "orset", "--json")).out) == [
+        {"type": "orset", "name": "x", "value": [[1, "two"]]}
+    ]
+
+
+async def test_a_list_in_a_register_keeps_its_order(node: Node, gossip: Gossip) -> None:
+    assert (await gossip("register", "set", "r", '[3, "x", 1]', "--parse")).out == '[3, "x", 1]\n'
+    assert (await gossip("get", "r")).out == '[3, "x", 1]\n'
+
+
+async def test_the_list_of_objects_is_aligned_and_brief(node: Node, gossip: Gossip) -> None:
+    assert (await gossip("ls")).out == "nothing shared yet\n"
+    assert json.loads((await gossip("ls", "--json")).out) == []
+    node.orset("tasks").add("x")
+    node.lwwmap("配置").set("a", 1)
+    node.lwwmap("配置").set("b", 1)
+    node.register("long").set("word " * 1_000)
+    answer = await gossip("ls")
+    assert answer.lines[0] == "TYPE      NAME   CONTENT"
+    assert "lwwmap    配置   2 entries" in answer.lines
+    assert "orset     tasks  1 entry" in answer.lines
+    assert max(map(len, answer.lines)) < 90
+    found = {held["name"]: held for held in json.loads((await gossip("ls", "--json")).out)}
+    assert found["long"] == {"type": "register", "name": "long", "size": None, "value": "word " * 1_000}
+    assert found["tasks"] == {"type": "orset", "name": "tasks", "size": 1, "value": None}
+
+
+# ---- strange input
+
+
+@pytest.mark.parametrize("text", STRANGE, ids=lambda text: text[:20] or "empty")
+async def test_text_is_stored_and_shown_as_it_is(node: Node, gossip: Gossip, text: str) -> None:
+    assert (await gossip("register", "set", "r", "--", text)).out == text + "\n"
+    assert node.register("r").get() == text
+    assert (await gossip("get", "r")).out == text + "\n"
+    assert json.loads((await gossip("get", "r", "--json")).out)[0]["value"] == text
+
+
+async def test_strange_text_stays_in_its_column(node: Node, gossip: Gossip) -> None:
+    for text in STRANGE:
+        node.lwwmap("m").set(text[:900], text)
+    answer = await gossip("get", "m")
+    assert len(answer.lines) == len(STRANGE) + 1
+    shown = dict(line.split("  ", 1) for line in answer.lines if line.startswith(("plain ", "null ", ":smile: ")))
+    assert {key: value.strip() for key, value in shown.items()} == {k: k for k in ("plain", "null", ":smile:")}
+
+
+@pytest.mark.parametrize("text", TERMINAL_CODES, ids=ascii)
+async def test_characters_that_would_upset_a_terminal_are_escaped(node: Node, gossip: Gossip, text: str) -> None:
+    node.lwwmap(f"map {text}").set(text, text)
+    node.orset("s").add(text)
+    node.register("r").set([text])
+    outputs = [await gossip(*verb) for verb in (("ls",), ("get", f"map {text}"), ("get", "s"), ("get", "r"))]
+    for answer in outputs:
+        assert answer.code == 0
+        assert answer.out.replace("\n", "").isprintable()
+    assert len(outputs[2].lines) == 1
+    missing = await gossip("get", f"no {text}")
+    assert missing.code == 1
+    assert missing.err.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("-7", -7),
+        ("1.5", 1.5),
+        ("true", True),
+        ("null", None),
+        ('"text"', "text"),
+        ("[1, [2]]", [1, [2]]),
+        ('{"a": {"b": []}}', {"a": {"b": []}}),
+        ("1e400", float("inf")),
+    ],
+)
+async def test_values_may_be_json(node: Node, gossip: Gossip, text: str, value: object) -> None:
+    assert (await gossip("register", "set", "r", "--parse", "--", text)).code == 0
+    assert node.register("r").get() == value
+    assert type(node.register("r").get()) is type(value)
+
+
+async def test_without_parse_everything_is_text(node: Node, gossip: Gossip) -> None:
+    await gossip("orset", "add", "s", "7")
+    await gossip("orset", "add", "s", "7", "--parse")
+    assert sorted(map(repr, node.orset("s"))) == ["'7'", "7"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "nope", "NaN", "-Infinity", "[" * 100_000, "'x'", "1 2", "9" * 5_000])
+async def test_what_is_no_json_is_refused_as_usage(node: Node, gossip: Gossip, text: str) -> None:
+    answer = await gossip("register", "set", "r", "--parse", "--", text)
+    assert (answer.code, answer.out) == (2, "")
+    assert one_line(answer.err).startswith("gossip: VALUE is not JSON:")
+    assert "leave out --parse" in answer.err
+    assert len(answer.err) < 250
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("register", "set", "r", "--parse", str(1 << 64)), "2**64"),
+        (("register", "set", "r", "--parse", "[" * 17 + "]" * 17), "16 deep"),
+        (("register", "set", "n" * 256, "x"), "255"),
+        (("orset", "add", "s", "x" * 5_000), "4096 bytes"),
+        (("orset", "add", "", "x"), "at least one character"),
+        (("counter", "inc", "c", str(1 << 65)), "2**64 - 1"),
+        (("get", "nothing"), "there is no object 'nothing'; `gossip ls`"),
+        (("get", "nothing", "--type", "orset"), "there is no orset 'nothing'"),
+    ],
+)
+async def test_what_the_node_refuses_is_a_failure_in_one_line(
+    node: Node, gossip: Gossip, args: tuple[str, ...], says: str
+) -> None:
+    answer = await gossip(*args)
+    assert (answer.code, answer.out) == (1, "")
+    assert one_line(answer.err).startswith("gossip: ")
+    assert says in answer.err
+    assert node.replica.objects() == []
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("dance",), "No such command 'dance'"),
+        (("get",), "Missing argument 'NAME'"),
+        (("get", "x", "--type", "blob"), "'blob' is not one of"),
+        (("ls", "extra"), "unexpected extra argument"),
+        (("ls", "--jsn"), "Did you mean"),
+        (("counter", "inc", "c", "-3"), "Put -- before values that begin with a dash"),
+        (("counter", "inc", "c", "--", "-3"), "-3 is not in the range"),
+        (("counter", "inc", "c", "many"), "'many' is not a valid integer"),
+        (("map", "set", "m", "k"), "Missing argument 'VALUE'"),
+        (("orset", "add", "s", "\udcff"), "not valid UTF-8"),
+        (("get", "\udcff"), "not valid UTF-8"),
+        (("keygen", "--oops"), "No such option"),
+    ],
+)
+async def test_wrong_usage_is_told_in_one_line_with_where_to_read_more(
+    node: Node, gossip: Gossip, args: tuple[str, ...], says: str
+) -> None:
+    answer = await gossip(*args, at=None)
+    assert (answer.code, answer.out) == (2, "")
+    assert one_line(answer.err).startswith("gossip: ")
+    assert says in answer.err
+
+
+def one_line(text: str) -> str:
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    return text
+
+
+# ---- the cluster
+
+
+async def test_members_are_listed_in_columns(node: Node, gossip: Gossip) -> None:
+    alone = await gossip("members")
+    assert alone.out == "no other members yet; start another node with --join and this node's address\n"
+    assert json.loads((await gossip("members", "--json")).out) == []
+    async with open_node("bob [x] 漢", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        head, line = (await gossip("members")).lines
+        assert head.split() == ["NAME", "STATE", "ADDRESS", "FOR", "ID"]
+        assert line.startswith("bob [x] 漢  alive  ")
+        assert head.index("STATE") == line.index("alive") + 1, "漢 is two columns wide"
+        (found,) = json.loads((await gossip("members", "--json")).out)
+        assert found.items() >= {"name": bob.name, "id": bob.id, "address": str(bob.address), "state": "alive"}.items()
+
+
+async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Gossip) -> None:
+    node.orset("x").add(1)
+    answer = await gossip("status")
+    told = dict(line.split("  ", 1) for line in answer.lines)
+    assert told["name"].strip() == "alice"
+    assert told["address"].strip() == str(node.address)
+    assert told["pid"].strip() == str(os.getpid())
+    assert told["members"].strip() == "none yet"
+    assert told["sealed"].strip() == "no: no cluster key, loopback only"
+    assert told["entries"].strip() == "1"
+    found = json.loads((await gossip("status", "--json")).out)
+    assert found["version"] == str(node.version())
+    assert found["statistics"]["events_written"] == 1
+
+
+async def test_the_version_in_the_status_can_be_waited_for_elsewhere(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await gossip("orset", "add", "x", "seen")
+        await bob.wait_for(json.loads((await gossip("status", "--json")).out)["version"])
+        assert "seen" in bob.orset("x")
+
+
+async def test_leaving_tells_how_many_have_all_writes_and_asks_the_node_to_stop(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        await gossip("orset", "add", "x", "last")
+        assert not node.stop_requested.is_set()
+        assert (await gossip("leave")).out == "left; 1 member had all its writes\n"
+        assert "last" in bob.orset("x")
+        await node.stop_requested.wait()
+        assert json.loads((await gossip("leave", "--json")).out) == {"left": True, "holders": 1}
+
+
+# ---- nobody there
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(("members",), ("status",), ("ls",), ("get", "x"), ("orset", "add", "x", "y"), ("orset", "remove", "x", "y")),
+        *(
+            ("counter", "inc", "x"),
+            ("counter", "dec", "x"),
+            ("register", "set", "x", "y"),
+            ("map", "set", "x", "y", "z"),
+        ),
+        *(("map", "delete", "x", "y"), ("watch",), ("watch", "x"), ("leave",)),
+    ],
+    ids=" ".join,
+)
+async def test_a_verb_without_a_node_says_how_to_start_one(gossip: Gossip, data: Path, args: tuple[str, ...]) -> None:
+    for extra in ((), ("--json",)):
+        answer = await gossip(*args, *extra)
+        assert (answer.code, answer.out) == (1, "")
+        assert one_line(answer.err).startswith(f"gossip: no node runs on {data}; start one with `gossip run --data ")
+    assert not data.exists()
+
+
+async def test_the_command_to_start_one_can_be_pasted(gossip: Gossip, tmp_path: Path) -> None:
+    answer = await gossip("ls", at=tmp_path / "my node's data")
+    assert f"""`gossip run --data '{tmp_path}/my node'"'"'s data'`""" in answer.err
+
+
+async def test_a_data_directory_that_is_a_file_is_wrong_usage(gossip: Gossip, data: Path) -> None:
+    data.write_text("")
+    answer = await gossip("ls")
+    assert answer.code == 2
+    assert "is a file" in one_line(answer.err)
+
+
+async def test_a_directory_with_a_path_longer_than_a_socket_takes_works(gossip: Gossip, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["x" * 60] * 4)
+    assert (await gossip("ls", at=deep)).code == 1
+    async with open_node("a", data_dir=deep):
+        assert (await gossip("counter", "inc", "c", at=deep)).out == "1\n"
+
+
+# ---- help
+
+
+VERBS = [
+    *((), ("run",), ("members",), ("status",), ("leave",), ("ls",), ("get",), ("orset",), ("orset", "add")),
+    *(("orset", "remove"), ("counter",), ("counter", "inc"), ("counter", "dec"), ("register",), ("register", "set")),
+    *(("map",), ("map", "set"), ("map", "delete"), ("watch",), ("keygen",), ("version",), ("demo",)),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb) or "gossip")
+async def test_every_verb_explains_itself_within_80_columns(gossip: Gossip, verb: tuple[str, ...]) -> None:
+    for flag in ("--help", "-h"):
+        answer = await gossip(*verb, flag, at=None)
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.lines[0].startswith(f"Usage: {' '.join(('gossip', *verb))}")
+        assert max(map(len, answer.lines)) <= 80
+        assert "..." not in answer.out.replace("ARGS]...", "").replace("OPTIONS]...", ""), "a summary is cut off"
+
+
+async def test_the_help_names_every_verb(gossip: Gossip) -> None:
+    text = (await gossip("--help", at=None)).out
+    assert {verb[0] for verb in VERBS if verb} == {
+        line.split()[0] for line in text.partition("Commands:\n")[2].splitlines()
+    }
+
+
+async def test_without_arguments_the_help_is_shown_and_it_is_wrong_usage(gossip: Gossip) -> None:
+    answer = await gossip(at=None)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("Usage: gossip")
