@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -144,6 +146,22 @@ directory.next_identity("a", random.Random())
     assert "ConfigError: cannot write" in done.stderr
     assert json.loads((tmp_path / "identity.json").read_text()) == before
     assert identity(tmp_path).epoch == before["epoch"] + 1
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, to see system calls")
+def test_a_new_epoch_is_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
+    """The file is synchronised before it takes its name, and the directory after."""
+    identity(tmp_path / "data")
+    program = "import random, sys; from gossip.datadir import DataDir; "
+    program += "DataDir(sys.argv[1]).next_identity('a', random.Random()); print('used')"
+    calls = "trace=fsync,fdatasync,rename,renameat,renameat2,write"
+    command = ["strace", "-qq", "-y", "-e", calls, sys.executable, "-c", program, str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if "ptrace" in done.stderr.lower():
+        pytest.skip("this system lets nobody trace")
+    told = re.findall(r"^(fsync|rename|write)\w*\((.*)", done.stderr, re.MULTILINE)
+    order = [name for name, rest in told if "identity" in rest or str(tmp_path) in rest or "used" in rest]
+    assert order == ["write", "fsync", "rename", "fsync", "write"], done.stderr
 
 
 async def test_a_node_that_cannot_start_leaves_its_directory_free(tmp_path: Path) -> None:

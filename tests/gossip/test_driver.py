@@ -250,7 +250,8 @@ async def test_more_connections_than_are_served_take_a_bounded_number_of_descrip
     async with cluster(2, key=KEY) as (a, b), trio.open_nursery() as nursery:
         before = descriptors()
         crowd = [await connected(a) for _ in range(200)]
-        await until(a, lambda: descriptors() <= before + len(crowd) + FAST.max_streams + LINGERING_STREAMS)
+        with trio.fail_after(LINGER_TIMEOUT / 2):  # not because each has been waited for
+            await until(a, lambda: descriptors() <= before + len(crowd) + FAST.max_streams + LINGERING_STREAMS)
         await still_serves(a, b)
         for stream in crowd:
             nursery.start_soon(stream.aclose)
@@ -338,16 +339,6 @@ print("fine")
     if "ptrace" in done.stderr.lower():
         pytest.skip("this system lets nobody trace")
     assert done.stdout == "fine\n", done.stderr
-
-
-async def test_errors_of_earlier_sends_do_not_end_the_receiver() -> None:
-    """On loopback a datagram to a port where nobody listens comes back as an error of the socket that sent it."""
-    with datagram_socket() as gone:
-        nobody = Address(*gone.getsockname())
-    async with open_node("a", join=[nobody], config=FAST) as a:
-        await until(a, lambda: a.statistics().datagrams_sent >= 3)
-        async with open_node("b", join=[a.address], config=FAST) as b:
-            await still_serves(a, b)
 
 
 # ---- sockets

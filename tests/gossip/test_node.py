@@ -23,6 +23,7 @@ from gossip import (
     SyncTimeout,
     TransportFaults,
     Version,
+    WrongThread,
     new_key,
     open_node,
 )
@@ -321,7 +322,7 @@ async def test_synced_names_who_is_missing() -> None:
 async def test_synced_alone_says_that_nobody_is_there() -> None:
     async with open_node("a") as a:
         a.orset("x").add(1)
-        with pytest.raises(SyncTimeout, match=r"0 of 1 members .*; no other live member is known yet"):
+        with pytest.raises(SyncTimeout, match="nobody else has the writes of a .*: no other member is there"):
             await a.synced(timeout=0.05)
         assert await a.synced(to=0) == 0
 
@@ -579,6 +580,33 @@ except BaseException as error:
     assert done.stdout.decode().split() == ["KeyboardInterrupt", "True"]
 
 
+async def test_ctrl_c_that_comes_while_the_node_is_at_work_is_for_the_block() -> None:
+    """The signal is raised inside a task of the node, in the middle of taking up what it received."""
+    program = """
+import signal, trio
+from gossip import Config, open_node
+
+async def main():
+    async with open_node("keeper", config=Config.local()) as keeper:
+        async with open_node("a", join=[keeper.address], config=Config.local()) as a:
+            keeper.replica.on_change(lambda _: signal.raise_signal(signal.SIGINT))
+            a.orset("x").add(1)
+            try:
+                await trio.sleep_forever()
+            except BaseException as error:
+                print("the block:", type(error).__name__)
+                raise
+
+try:
+    trio.run(main)
+except BaseException as error:
+    print("the program:", type(error).__name__)
+"""
+    with patience():
+        done = await trio.run_process([sys.executable, "-c", program], capture_stdout=True, capture_stderr=True)
+    assert done.stdout.decode().splitlines() == ["the block: KeyboardInterrupt", "the program: KeyboardInterrupt"]
+
+
 async def test_a_closed_node_can_be_read_and_neither_written_nor_waited_for() -> None:
     async with open_node("a") as a:
         a.orset("x").add(1)
@@ -691,3 +719,65 @@ def test_signals_have_their_usual_handlers_after_a_run() -> None:
 
     trio.run(main)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+async def test_a_write_from_another_thread_is_refused_before_it_changes_anything() -> None:
+    async with open_node("a", key=new_key()) as node:
+        with pytest.raises(WrongThread, match="nothing was written"):
+            await trio.to_thread.run_sync(lambda: node.counter("n").increment(5))
+        assert node.counter("n").value() == 0
+        node.counter("n").increment(1)
+        assert node.counter("n").value() == 1
+
+
+async def test_a_write_after_the_block_is_refused_before_it_changes_anything() -> None:
+    async with open_node("a", key=new_key()) as node:
+        node.orset("s").add(1)
+    with pytest.raises(NotRunning, match="nothing was written"):
+        node.orset("s").add(2)
+    assert node.orset("s").get_elements() == {1}
+
+
+async def test_the_writer_of_a_change_has_a_name() -> None:
+    async with cluster(2) as (a, b):
+        with b.watch("s") as changes:
+            a.orset("s").add(1)
+            with patience():
+                change = await anext(changes)
+        assert b.name_of(change.writer) == a.name
+        assert a.name_of(change.writer) == a.name
+        assert a.name_of("nobody.1") == "nobody.1"
+        assert repr(a) == f"<Node {a.name!r} {a.address}>"
+
+
+async def test_a_node_without_a_key_is_not_told_to_join_another_machine() -> None:
+    with pytest.raises(ConfigError, match="only nodes on this machine"):
+        async with open_node("a", join=["192.0.2.1:4747"]):
+            pass
+
+
+async def test_one_string_is_no_list_of_addresses() -> None:
+    with pytest.raises(ConfigError, match=r"join=\['127.0.0.1:4747'\]"):
+        async with open_node("a", join="127.0.0.1:4747"):
+            pass
+
+
+@pytest.mark.parametrize("options", [{"key": 5}, {"bind": 4747}, {"join": [4747]}])
+async def test_an_argument_of_the_wrong_type_is_refused_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises((ConfigError, KeyFormatError), match="not int"):
+        async with open_node("a", **options):
+            pass
+
+
+async def test_a_seed_that_never_answers_is_told_of_once() -> None:
+    journal = Journal()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        seed = Address(*deaf.getsockname())
+        async with open_node("a", join=[seed], key=new_key(), config=FAST, log=journal.logger):
+            with patience():
+                while not any(line["event"] == "seed.silent" for line in journal.lines):
+                    await trio.sleep(0.05)
+            await trio.sleep(0.5)
+    silent = [line for line in journal.lines if line["event"] == "seed.silent"]
+    assert [line["seed"] for line in silent] == [str(seed)]
