@@ -44,18 +44,21 @@ OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
 class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
-    __slots__ = ("_on_change", "_on_write", "clock", "kernel", "on_listener_error")
+    __slots__ = ("_guards", "_on_change", "_on_write", "clock", "kernel", "on_listener_error")
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
         self.kernel = kernel if kernel is not None else Kernel(schema.check_replica_id(replica_id))
         self.clock = clock if clock is not None else HybridClock(time.time)
         self._on_change: dict[object, OnChange] = {}
         self._on_write: list[OnWrite] = []
+        self._guards: list[Callable[[], None]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
 
     def write(self, obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> Delta:
-        """Make one mutation, tell the subscribers, and return it as a delta."""
+        """Make one mutation, tell the subscribers, and return it as a delta; raises what a guard raises."""
+        for guard in self._guards:
+            guard()
         events = self.kernel.write(obj, key, payload, replaced)
         for told in self._on_write:
             told(events)
@@ -84,6 +87,10 @@ class Store:
                 self.kernel.touched = None
 
         return cancel
+
+    def guard_writes(self, guard: Callable[[], None]) -> None:
+        """Call ``guard`` before every local mutation: an exception it raises refuses the mutation, wholly."""
+        self._guards.append(guard)
 
     def on_write(self, told: OnWrite) -> None:
         """Call ``told`` with the events of every local mutation, at once."""

@@ -1,5 +1,7 @@
 """Peer-to-peer nodes that share state without a server. See README.md in this package."""
 
+from crdts import Change
+
 from .faults import TransportFaults
 from .node import Node
 from .open import open_node
@@ -13,12 +15,14 @@ from .protocol.errors import (
     NotRunning,
     RemoteError,
     SyncTimeout,
+    WrongThread,
 )
 from .version import Version
 from .watch import Watch
 
 __all__ = [
     "Address",
+    "Change",
     "Config",
     "ConfigError",
     "DataDirInUse",
@@ -34,6 +38,7 @@ __all__ = [
     "TransportFaults",
     "Version",
     "Watch",
+    "WrongThread",
     "new_key",
     "open_node",
 ]

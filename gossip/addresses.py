@@ -11,18 +11,29 @@ from .protocol.errors import ConfigError
 
 def split_address(text: str) -> tuple[str, int]:
     """Host and port of ``HOST:PORT`` or ``[IPV6]:PORT``; raises `ConfigError`. The host may be a name."""
+    if not isinstance(text, str):
+        raise ConfigError(f"an address is text such as '127.0.0.1:4747', not {type(text).__name__}")
     host, _, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         host = ""  # a bare IPv6 address: nobody can tell where its port begins
     if not host or not host.isprintable() or not _is_port(port):
-        raise ConfigError(f"{text!r} is no address; write HOST:PORT, or [IPV6]:PORT")
+        raise ConfigError(f"{text!r} is not an address; write HOST:PORT, or [IPV6]:PORT")
     return host, int(port)
 
 
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535
+
+
+def is_ip(host: str) -> bool:
+    """Whether ``host`` is an IP address and not a name."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

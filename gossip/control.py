@@ -124,7 +124,7 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
         result = _VERBS[verb](node, args)
         await node.flush()
         if verb == "leave":
-            result = {"holders": await node.leave()}
+            result = {"wrote": node.has_written, "holders": await node.leave()}
     except (GossipError, CrdtError) as error:
         await _send(stream, {"error": str(error)})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -178,17 +178,10 @@ def _describe(node: Node, change: Change) -> dict[str, Any]:
             now = held.get(change.key)
         case _:
             now = held.value()
-    described = asdict(change) | {"writer": _writer_name(node, change.writer), "now": now}
+    described = asdict(change) | {"writer": node.name_of(change.writer), "now": now}
     if change.kind == "lwwmap":
         described["deleted"] = change.key not in held
     return described
-
-
-def _writer_name(node: Node, replica_id: str) -> str:
-    """The name of the node behind a replica id, if it is known."""
-    node_id = replica_id.partition(".")[0]
-    names = {member.id: member.name for member in node.members()} | {node.id: node.name}
-    return names.get(node_id, replica_id)
 
 
 # ---- the verbs: what is asked of the node, and the answer as plain data

@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from threading import get_ident
 from typing import Any, Final
 
 import trio
@@ -18,7 +19,7 @@ from crdts import Event
 from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
 from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Send, Write
-from .protocol.errors import NotRunning
+from .protocol.errors import NotRunning, WrongThread
 
 DRAIN_DATAGRAMS: Final = 64
 """Datagrams taken in one go, before other tasks get their turn."""
@@ -99,6 +100,7 @@ class Driver:
         self._log = log
         self._links: dict[int, _Link] = {}
         self._nursery: trio.Nursery | None = None
+        self._thread = 0
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
         self._sleeping_until = float("-inf")
@@ -119,6 +121,7 @@ class Driver:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._thread = get_ident()
                 nursery.start_soon(self._receive_loop)
                 nursery.start_soon(self._send_loop)
                 nursery.start_soon(self._tick_loop)
@@ -134,10 +137,18 @@ class Driver:
 
     # ---- what the node asks for
 
+    def check_writable(self) -> None:
+        """Refuse a mutation that could not be handed on; raises `NotRunning` or `WrongThread`."""
+        if self._nursery is None:
+            raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
+        if get_ident() != self._thread:
+            raise WrongThread(
+                f"node {self._engine.identity.name} runs in another thread; nothing was written. "
+                "Write from there, by trio.from_thread.run_sync"
+            )
+
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
-        if not self.running:
-            raise NotRunning(f"node {self._engine.identity.name} is closed: what is written now reaches nobody")
         self._engine.wrote(trio.current_time(), events)
         if not self._wake.is_set():
             self._wake.set()

@@ -1,6 +1,7 @@
 """Log lines: ``noun.verb`` events with fields. This library never configures structlog; its command line does."""
 
 import logging
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -14,7 +15,6 @@ WRITES_UNSHARED: Final = "writes.unshared"
 DATAGRAM_REFUSED: Final = "datagram.refused"
 SEED_UNRESOLVED: Final = "seed.unresolved"
 LISTENER_FAILED: Final = "listener.failed"
-REQUEST_FAILED: Final = "request.failed"
 
 _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_JOINED: "info",
@@ -27,7 +27,8 @@ _LEVELS: Final[dict[str, str]] = {
     notices.INPUT_REJECTED: "warning",
     notices.STAMP_REFUSED: "warning",
     notices.FINGERPRINT_MISMATCHED: "error",
-    notices.STREAM_FAILED: "info",
+    notices.STREAM_FAILED: "warning",
+    notices.SEED_SILENT: "warning",
     notices.STREAM_FINISHED: "debug",
     notices.STATE_JOINED: "info",
 }
@@ -38,9 +39,26 @@ def logger_for(name: str) -> Any:
     """The logger of one node, bound with its name.
 
     It hands its lines to the standard library's logger "gossip", so that in an application that configured nothing
-    only warnings appear, on standard error: structlog's own default would print everything to standard output.
+    only warnings appear, on standard error. Where structlog is not configured, its defaults are not used either: they
+    would print everything to standard output, with colours, a second time stamp, and tracebacks that show local
+    variables, one of which may be the cluster key.
     """
-    return structlog.wrap_logger(logging.getLogger("gossip")).bind(node=name)
+    processors: list[Any] | None = [structlog.processors.format_exc_info, _render]
+    if structlog.is_configured():
+        processors = None
+    return structlog.wrap_logger(logging.getLogger("gossip"), processors=processors).bind(node=name)
+
+
+def _render(_: Any, __: str, fields: MutableMapping[str, Any]) -> str:
+    """``noun.verb key=value ...``, and a traceback below if there is one."""
+    event, exception = fields.pop("event"), fields.pop("exception", None)
+    line = " ".join([event, *(f"{key}={_on_one_line(value)}" for key, value in fields.items())])
+    return f"{line}\n{exception}" if exception else line
+
+
+def _on_one_line(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def log_notice(log: Any, notice: Notify) -> None:

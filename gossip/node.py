@@ -116,6 +116,16 @@ class Node:
         """What this node has done so far, in numbers."""
         return self._engine.statistics()
 
+    def name_of(self, replica_id: str) -> str:
+        """The name of the node that writes under ``replica_id`` (`Change.writer`); the id itself if it is unknown."""
+        node_id = replica_id.partition(".")[0]
+        if node_id == self.id:
+            return self.name
+        return next((member.name for member in self.members() if member.id == node_id), replica_id)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name!r} {self.address}>"
+
     # ---- waiting
 
     async def flush(self) -> None:
@@ -143,11 +153,20 @@ class Node:
         have, late = self._engine.acked_by(seq)
         if self._has_reached(seq, to):
             return len(have)
-        wanted = max(1, len(have) + len(late)) if to == "all" else to
-        lagging = f"waiting for {', '.join(sorted(late))}" if late else "no other live member is known yet"
+        if not have and not late:
+            raise SyncTimeout(
+                f"nobody else has the writes of {self.name} after {timeout:g} s: no other member is there"
+            )
+        wanted = len(have) + len(late) if to == "all" else to
+        lagging = f"waiting for {', '.join(sorted(late))}" if late else "no further member is there"
         raise SyncTimeout(
             f"{len(have)} of {wanted} members have all writes of {self.name} after {timeout:g} s; {lagging}"
         )
+
+    @property
+    def has_written(self) -> bool:
+        """Whether it has written anything since it started."""
+        return self._last_seq() > 0
 
     def _last_seq(self) -> int:
         return self._replica.store.kernel.context.last(self._replica.replica_id)
@@ -174,6 +193,8 @@ class Node:
     async def wait_for(self, version: Version | str) -> None:
         """Wait until this node has seen all that ``version``, of any node, stands for."""
         wanted = Version.parse(version) if isinstance(version, str) else version
+        if not isinstance(wanted, Version):
+            raise ConfigError(f"wait_for takes a Version or its text, not {type(wanted).__name__}")
         self._check_running()
         while not self._replica.store.kernel.context.covers(wanted.context):
             await self._changed()
@@ -209,8 +230,10 @@ class Node:
             while self._is_sole_holder() and self._may_be_heard("alive"):
                 with self._asking_for(self._last_seq()):
                     await self._changed()
-        if self._is_sole_holder() and self._may_be_heard("alive", "failed"):
-            self._log.warning(WRITES_UNSHARED, members=self._engine.acked_by(self._last_seq())[1])
+        if self._is_sole_holder():
+            # Nobody was ever there, or all have left: that the last one takes its data with it is no surprise.
+            tell = self._log.warning if self._may_be_heard("alive", "failed") else self._log.info
+            tell(WRITES_UNSHARED, members=self._engine.acked_by(self._last_seq())[1])
 
     def _is_sole_holder(self) -> bool:
         seq = self._last_seq()

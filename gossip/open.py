@@ -20,7 +20,7 @@ from .log import LISTENER_FAILED, NODE_STARTED, NODE_STOPPED, NODE_UNSEALED, log
 from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import ConfigError
-from .seeds import SeedFinder, parse_seed
+from .seeds import SeedFinder, parse_seeds, refuse_strangers
 
 Service: TypeAlias = Callable[..., Awaitable[None]]
 """A task that runs beside the block, and says when it has started."""
@@ -49,13 +49,15 @@ async def open_node(
     Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
     """
     host, port = split_address(bind)
-    seeds = [parse_seed(seed) for seed in join]
+    seeds = parse_seeds(join)
     secret = parse_key(key) if key is not None else None
     host = await _resolve_bind(host, port)
     if secret is None and not is_loopback(host):
         raise ConfigError(
             f"without a cluster key a node binds to loopback only, not to {host}; make a key with `gossip keygen`"
         )
+    if secret is None:
+        refuse_strangers(seeds)
     config = config or Config.lan()
     rng = random.SystemRandom()
     log = log if log is not None else logger_for(name)
@@ -68,6 +70,7 @@ async def open_node(
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
         driver = Driver(engine, sockets, faults or TransportFaults(), log)
+        replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)
         node = Node(replica, engine, driver, sockets, log, sealed=secret is not None, has_seeds=bool(seeds))
         services: list[Service] = [driver.run]
@@ -76,11 +79,11 @@ async def open_node(
         answering = trio.CancelScope()
         if control is not None:
             services.append(partial(serve_control, node, control, answering))
+        log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None, data="in memory")
+        if secret is None:
+            log.warning(NODE_UNSEALED, bound_to=str(node.address))
+        stack.callback(log.info, NODE_STOPPED)
         async with _running(node, services, answering):
-            log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None)
-            if secret is None:
-                log.warning(NODE_UNSEALED, bound_to=str(node.address))
-            stack.callback(log.info, NODE_STOPPED)
             yield node
 
 

@@ -6,19 +6,32 @@ from typing import Any
 
 import trio
 
-from .addresses import resolve, split_address
+from .addresses import is_ip, is_loopback, resolve, split_address
 from .driver import Driver
 from .log import SEED_UNRESOLVED
 from .protocol import Address, Config, Engine
 from .protocol.errors import ConfigError
 
 
-def parse_seed(seed: str | Address) -> Address:
-    """The address of a seed as people write it, its host possibly a name; raises `ConfigError`."""
-    address = seed if isinstance(seed, Address) else Address(*split_address(seed))
-    if not address.port:
-        raise ConfigError(f"cannot join {address}: port 0 is nobody's; name the port that the node listens on")
-    return address
+def parse_seeds(join: Sequence[str | Address]) -> list[Address]:
+    """Seeds as people write them, their hosts possibly names; raises `ConfigError`."""
+    if isinstance(join, str):
+        raise ConfigError(f"join is a list of addresses, not one string; write join=[{join!r}]")
+    seeds = [seed if isinstance(seed, Address) else Address(*split_address(seed)) for seed in join]
+    for seed in seeds:
+        if not seed.port:
+            raise ConfigError(f"cannot join {seed}: port 0 is nobody's; name the port that the node listens on")
+    return seeds
+
+
+def refuse_strangers(seeds: Sequence[Address]) -> None:
+    """Raise `ConfigError` for a seed that a node without a key, on loopback, can never reach."""
+    for seed in seeds:
+        if is_ip(seed.host) and not is_loopback(seed.host):
+            raise ConfigError(
+                f"without a cluster key only nodes on this machine can be joined, not {seed}; "
+                "make a key with `gossip keygen`"
+            )
 
 
 class SeedFinder:

@@ -21,8 +21,8 @@ class Version:
         """The version that ``str(version)`` was made of; raises `ConfigError`."""
         try:
             return cls(decode_context(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))))
-        except (binascii.Error, ValueError, DecodeError) as error:
-            raise ConfigError(f"not a version: {error}") from None
+        except (binascii.Error, ValueError, DecodeError):
+            raise ConfigError(f"{text[:40]!r} is not a version; it takes what str(node.version()) gives") from None
 
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(encode_context(self.context)).decode().rstrip("=")

@@ -118,9 +118,9 @@ PUBLIC = {
         *("RemoteError", "Replica", "UnsupportedType", "Value", "decode", "decode_context", "encode", "encode_context"),
     ],
     "gossip": [
-        *("Address", "Config", "ConfigError", "DataDirInUse", "GossipError", "KeyFormatError"),
+        *("Address", "Change", "Config", "ConfigError", "DataDirInUse", "GossipError", "KeyFormatError"),
         *("LocalError", "Member", "Node", "NotRunning", "RemoteError", "Statistics", "SyncTimeout"),
-        *("TransportFaults", "Version", "Watch", "new_key", "open_node"),
+        *("TransportFaults", "Version", "Watch", "WrongThread", "new_key", "open_node"),
     ],
     "gossip.protocol": [
         *("Address", "Close", "Config", "Effect", "Engine", "Identity", "Member", "Notify", "OpenStream"),

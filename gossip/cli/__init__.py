@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-from importlib.metadata import entry_points
 
 import click
 
@@ -11,26 +10,13 @@ from crdts import CrdtError
 from gossip.protocol.errors import GossipError
 
 from .data import counter, get, ls, map_, orset, register, watch
-from .misc import demo, keygen, version
+from .misc import DISTRIBUTION, demo, keygen, version
 from .run import run
 from .talk import leave, members, status
 
 
-class _Gossip(click.Group):
-    """Finds further commands by the entry point group "gossip.commands": nothing here imports their packages."""
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        found = super().get_command(ctx, name)
-        if found is None:
-            for entry in entry_points(group="gossip.commands", name=name):
-                found = entry.load()
-        return found
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *entry_points(group="gossip.commands").names})
-
-
-@click.group(cls=_Gossip, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name=DISTRIBUTION, message="%(package)s %(version)s")
 def cli() -> None:
     """Share state between processes, peer to peer, without a server.
 

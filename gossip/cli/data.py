@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from crdts.limits import MAX_INT
 from crdts.replica import TYPES
 
 from .client import ask, follow
@@ -153,7 +154,7 @@ def _move(op: str, name: str, by: int, data_dir: Path, as_json: bool) -> None:
 
 @counter.command()
 @click.argument("name")
-@click.argument("by", type=click.IntRange(0), default=1)
+@click.argument("by", type=click.IntRange(0, MAX_INT), default=1)
 @verb_options
 def inc(name: str, by: int, data_dir: Path, as_json: bool) -> None:
     """Add BY (1 if not given) to the counter NAME."""
@@ -162,7 +163,7 @@ def inc(name: str, by: int, data_dir: Path, as_json: bool) -> None:
 
 @counter.command()
 @click.argument("name")
-@click.argument("by", type=click.IntRange(0), default=1)
+@click.argument("by", type=click.IntRange(0, MAX_INT), default=1)
 @verb_options
 def dec(name: str, by: int, data_dir: Path, as_json: bool) -> None:
     """Subtract BY (1 if not given) from the counter NAME."""

@@ -1,12 +1,16 @@
 """Options that several verbs share."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import platformdirs
+
+from gossip.addresses import split_address
+from gossip.protocol.errors import ConfigError
 
 
 def default_data_dir() -> Path:
@@ -20,9 +24,23 @@ data_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=default_data_dir,
     metavar="DIR",
-    help=f"The node's data directory.  [default: {default_data_dir()}]",
+    help="Directory of the node's identity and control socket; shared data is in memory only."
+    f"  [default: {str(default_data_dir()).replace(str(Path.home()), '~', 1)}]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class AddressType(click.ParamType[str]):
+    """HOST:PORT on the command line."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            split_address(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+        return value
 
 
 def verb_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,12 +58,17 @@ def parse_value(text: str, *, parse: bool) -> Any:
     if not parse:
         return text
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError):
         brief = text if len(text) <= 60 else text[:59] + "…"
         raise click.UsageError(f"VALUE is not JSON: {brief!r}; leave out --parse to store it as text") from None
 
 
-def _refuse(constant: str) -> Any:
-    """NaN and the infinities, which Python reads and JSON does not have."""
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+def _refuse(constant: str) -> NoReturn:
+    """For NaN and the infinities, which Python reads and JSON does not have."""
     raise ValueError(constant)

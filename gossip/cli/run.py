@@ -15,12 +15,11 @@ import click
 import structlog
 import trio
 
-from gossip.addresses import split_address
 from gossip.open import open_node
 from gossip.protocol import Address, Config
 from gossip.protocol.errors import ConfigError
 
-from .options import data_option
+from .options import AddressType, data_option
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
@@ -33,12 +32,25 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 @data_option
 @click.option(
     "--bind",
+    type=AddressType(),
     metavar="HOST:PORT",
     help=f"Where to listen.  [default: port {DEFAULT_PORT} of all addresses, or of 127.0.0.1 without a key]",
 )
-@click.option("--join", multiple=True, metavar="HOST:PORT", help="A node of the cluster; may be given several times.")
+@click.option(
+    "--join",
+    type=AddressType(),
+    multiple=True,
+    metavar="HOST:PORT",
+    help="A node of the cluster; may be given several times.",
+)
 @click.option("--key-file", type=click.Path(path_type=Path), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
-@click.option("--profile", type=click.Choice(list(PROFILES)), default="lan", show_default=True, help="Timing presets.")
+@click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    default="lan",
+    show_default=True,
+    help="Timing: wan has more patience, local (one machine) notices sooner.",
+)
 @click.option("--json-logs", is_flag=True, help="Log lines as JSON.")
 @click.option("--verbose", "-v", is_flag=True, help="Log more.")
 def run(
@@ -52,8 +64,6 @@ def run(
     verbose: bool,
 ) -> None:
     """Run a node until Ctrl-C, SIGTERM or `gossip leave`."""
-    for seed in join:
-        split_address(seed)  # before anything is read or made
     key = read_key(key_file)
     bind = bind or (f"0.0.0.0:{DEFAULT_PORT}" if key else f"127.0.0.1:{DEFAULT_PORT}")
     configure_logs(as_json=json_logs, verbose=verbose)

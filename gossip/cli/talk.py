@@ -21,6 +21,7 @@ def members(data_dir: Path, as_json: bool) -> None:
         print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows, styles=STATE_COLOURS)
     else:
         print_line("no other members yet; start another node with --join and this node's address")
+        print_line("(if this node was told whom to join: check the address, the firewall, and that the key is the same)")
 
 
 @click.command()
@@ -32,7 +33,8 @@ def status(data_dir: Path, as_json: bool) -> None:
         print_json(found)
         return
     counts = found.pop("statistics")
-    found["members"] = ", ".join(f"{n} {state}" for state, n in found["members"].items()) or "none yet"
+    states = {"alive": 0} | found["members"]
+    found["members"] = ", ".join(f"{state}: {n}" for state, n in states.items())
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0
@@ -46,8 +48,16 @@ def leave(data_dir: Path, as_json: bool) -> None:
 
     It hands over its last writes and says goodbye to the members first.
     """
-    holders = ask(data_dir, "leave")["holders"]
+    answer = ask(data_dir, "leave")
     if as_json:
-        print_json({"left": True, "holders": holders})
+        print_json({"left": True} | answer)
     else:
-        print_line(f"left; {count(holders, 'member')} had all its writes")
+        print_line(f"left; {_fate_of_writes(answer['wrote'], answer['holders'])}")
+
+
+def _fate_of_writes(wrote: bool, holders: int) -> str:
+    if not wrote:
+        return "it had written nothing"
+    if not holders:
+        return "no other member has all its writes: what only it had is gone"
+    return f"its writes are held by {count(holders, 'other member')}"

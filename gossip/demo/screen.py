@@ -64,7 +64,7 @@ class Screen:
         table.add_row("  members alive", *[" ".join(view.members) for view in views])
         table.add_row("  tasks (set)", *["\n".join(view.tasks) for view in views])
         table.add_row("  hours (counter)", *[str(view.hours) for view in views])
-        table.add_row("  note (last write wins)", *[view.note for view in views])
+        table.add_row("  note (last wins)", *[view.note for view in views])
         self._console.print(table)
         self._say(f"  each side saw the other fail after {cut.noticed_seconds:.1f} s")
         self._right(

@@ -24,6 +24,8 @@ OFFERS: Final = 3
 """Streams offered to a member in a row before we open one ourselves."""
 OFFER_INTERVAL: Final = 0.1
 """Seconds between two offers to a member at least: the pages of one context are one reason."""
+OFFER_DOUBLINGS: Final = 7
+"""The interval doubles with every stream to the member that failed, so often at most."""
 HASHES_KEPT: Final = 64
 RANGE_BYTES: Final = 24
 """Upper bound of one range of a context, encoded, its replica id apart."""
@@ -165,7 +167,7 @@ class AntiEntropy:
         """Offer a stream. The other opens it, one at a time: if we did, a newcomer would get all from everybody."""
         if now < peer.next_offer:
             return
-        peer.next_offer = now + OFFER_INTERVAL
+        peer.next_offer = now + OFFER_INTERVAL * 2 ** min(peer.streams_failed, OFFER_DOUBLINGS)
         peer.offers += 1
         if peer.offers <= OFFERS:
             self._out.send_data(peer.address, [Offer()])

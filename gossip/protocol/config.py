@@ -50,12 +50,12 @@ class Config:
     stream_timeout: float = 10.0
     """Seconds without progress after which a stream is given up; the next digest starts another."""
     max_members: int = 1024
-    """Members listed at most."""
+    """Members listed at most. In a full list, whoever left, or else failed, longest ago makes way for a newcomer."""
     max_candidates: int = 256
     """Addresses heard of and not yet proven that are remembered at most."""
     probe_misses: int = 5
     """Digests in a row that a member may leave unanswered before it counts as failed. More tolerates more loss and
-    notices a dead member later. Failed members are tried again for ever."""
+    notices a dead member later. Failed members are tried again for ever, while the list has room."""
     seed_retry: float = 0.25
     """Seconds until a silent seed is tried again; doubles up to `seed_retry_max`."""
     seed_retry_max: float = 10.0

@@ -26,6 +26,10 @@ class NotRunning(LocalError):
     """The node is closed, or was never started."""
 
 
+class WrongThread(LocalError):
+    """A node was used from a thread that it does not run in."""
+
+
 class SyncTimeout(LocalError, TimeoutError):
     """Not everybody (or not enough members) had the data in time. The message names who is missing."""
 

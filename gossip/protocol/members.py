@@ -34,6 +34,8 @@ LEFT: Final = "left"
 CANDIDATE_TRIES: Final = 6
 STRANGE_ROUNDS: Final = 3
 """Rounds of equal events and unequal content until the states are exchanged."""
+SILENT_TRIES: Final = 5
+"""Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 MEMBERS_TOLD: Final = 24
 """Members named to a newcomer in one datagram."""
 
@@ -138,7 +140,7 @@ class Members:
         for address, attempt in self._seeds.items():
             if attempt.due <= now:
                 if address in met:
-                    attempt.due, attempt.delay = now + config.seed_retry_max, config.seed_retry
+                    attempt.due, attempt.delay, attempt.tries = now + config.seed_retry_max, config.seed_retry, 0
                 else:
                     self._greet(now, address, attempt)
         for address, attempt in list(self._candidates.items()):
@@ -152,6 +154,10 @@ class Members:
         attempt.tries += 1
         attempt.due = now + attempt.delay * self._out.rng.uniform(0.8, 1.2)
         attempt.delay = min(attempt.delay * 2, self._out.config.seed_retry_max)
+        if attempt.tries == SILENT_TRIES and address in self._seeds:
+            self._out.notify(
+                notices.SEED_SILENT, seed=str(address), check="address, firewall, and that the key is the same"
+            )
         self._send_hello(address)
 
     def _send_hello(self, address: Address) -> None:

@@ -62,6 +62,8 @@ def new_key(rng: random.Random | None = None) -> str:
 
 def parse_key(text: str | bytes) -> bytes:
     """The 32 bytes of a cluster key given as those bytes or as `new_key`'s text; raises `KeyFormatError`."""
+    if not isinstance(text, str | bytes):
+        raise KeyFormatError(f"a cluster key is text or {KEY_BYTES} bytes, not {type(text).__name__}")
     if isinstance(text, bytes) and len(text) == KEY_BYTES:
         return text
     try:

@@ -36,7 +36,7 @@ def test_host_and_port_are_told_apart(text: str, host: str, port: int) -> None:
     ids=lambda text: ascii(text[:20]),
 )
 def test_anything_else_is_refused_with_what_to_write(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no address; write HOST:PORT, or \[IPV6\]:PORT"):
+    with pytest.raises(ConfigError, match=r"is not an address; write HOST:PORT, or \[IPV6\]:PORT"):
         split_address(text)
 
 

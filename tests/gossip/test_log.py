@@ -1,7 +1,10 @@
 """Log lines: what is for people is named ``noun.verb``, and the rest is not written."""
 
+import logging
 import re
+from pathlib import Path
 
+import pytest
 import structlog
 
 from gossip import log as log_module
@@ -43,3 +46,31 @@ def test_values_cannot_break_out_of_their_line(caplog: object) -> None:
     log.warning("member.joined", member="evil\nnode.stopped")
     text = caplog.text  # type: ignore[attr-defined]
     assert len(text.strip().splitlines()) == 1
+
+
+def test_a_traceback_of_an_application_that_configured_nothing_shows_no_variables(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secret = "-".join(["the", "cluster", "key"])  # so that the text stands nowhere in the source
+    try:
+        raise ValueError(len(secret))
+    except ValueError as error:
+        logger_for("a").error("listener.failed", exc_info=error)
+    assert "ValueError: 15" in caplog.text
+    assert secret not in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+def test_a_line_of_an_application_that_configured_nothing_is_the_event_and_its_fields(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "gossip"):
+        logger_for("a").info("member.joined", member="b", epoch=2)
+    assert [record.getMessage() for record in caplog.records] == ["member.joined node=a member=b epoch=2"]
+
+
+def test_the_readme_lists_every_event_that_is_written() -> None:
+    text = (Path(log_module.__file__).parent / "README.md").read_text()
+    listed = set(re.findall(r"\w+\.\w+", text.partition("## Log events")[2].partition("through structlog")[0]))
+    ours = {value for name, value in vars(log_module).items() if name.isupper() and isinstance(value, str)}
+    assert listed == ours | set(log_module._LEVELS)

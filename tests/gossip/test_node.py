@@ -611,7 +611,7 @@ async def test_a_closed_node_can_be_read_and_neither_written_nor_waited_for() ->
     async with open_node("a") as a:
         a.orset("x").add(1)
     assert set(a.orset("x")) == {1}
-    with pytest.raises(NotRunning, match="reaches nobody"):
+    with pytest.raises(NotRunning, match="nothing was written"):
         a.orset("x").add(2)
     for wait in (a.flush, a.synced, a.leave, lambda: a.wait_for(a.version())):
         with pytest.raises(NotRunning, match="node a is closed"):

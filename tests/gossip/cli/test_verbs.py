@@ -161,7 +161,6 @@ async def test_characters_that_would_upset_a_terminal_are_escaped(node: Node, go
         ('"text"', "text"),
         ("[1, [2]]", [1, [2]]),
         ('{"a": {"b": []}}', {"a": {"b": []}}),
-        ("1e400", float("inf")),
     ],
 )
 async def test_values_may_be_json(node: Node, gossip: Gossip, text: str, value: object) -> None:
@@ -176,7 +175,9 @@ async def test_without_parse_everything_is_text(node: Node, gossip: Gossip) -> N
     assert sorted(map(repr, node.orset("s"))) == ["'7'", "7"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "nope", "NaN", "-Infinity", "[" * 100_000, "'x'", "1 2", "9" * 5_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "nope", "NaN", "-Infinity", "1e400", "[" * 100_000, "'x'", "1 2", "9" * 5_000]
+)
 async def test_what_is_no_json_is_refused_as_usage(node: Node, gossip: Gossip, text: str) -> None:
     answer = await gossip("register", "set", "r", "--parse", "--", text)
     assert (answer.code, answer.out) == (2, "")
@@ -193,7 +194,6 @@ async def test_what_is_no_json_is_refused_as_usage(node: Node, gossip: Gossip, t
         (("register", "set", "n" * 256, "x"), "255"),
         (("orset", "add", "s", "x" * 5_000), "4096 bytes"),
         (("orset", "add", "", "x"), "at least one character"),
-        (("counter", "inc", "c", str(1 << 65)), "2**64 - 1"),
         (("get", "nothing"), "there is no object 'nothing'; `gossip ls`"),
         (("get", "nothing", "--type", "orset"), "there is no orset 'nothing'"),
     ],
@@ -218,6 +218,7 @@ async def test_what_the_node_refuses_is_a_failure_in_one_line(
         (("ls", "--jsn"), "Did you mean"),
         (("counter", "inc", "c", "-3"), "Put -- before values that begin with a dash"),
         (("counter", "inc", "c", "--", "-3"), "-3 is not in the range"),
+        (("counter", "inc", "c", str(1 << 65)), "is not in the range"),
         (("counter", "inc", "c", "many"), "'many' is not a valid integer"),
         (("map", "set", "m", "k"), "Missing argument 'VALUE'"),
         (("orset", "add", "s", "\udcff"), "not valid UTF-8"),
@@ -245,7 +246,7 @@ def one_line(text: str) -> str:
 
 async def test_members_are_listed_in_columns(node: Node, gossip: Gossip) -> None:
     alone = await gossip("members")
-    assert alone.out == "no other members yet; start another node with --join and this node's address\n"
+    assert alone.out.startswith("no other members yet; start another node with --join and this node's address")
     assert json.loads((await gossip("members", "--json")).out) == []
     async with open_node("bob [x] 漢", join=[node.address], config=FAST) as bob:
         await acquainted(node, bob)
@@ -264,7 +265,7 @@ async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Goss
     assert told["name"].strip() == "alice"
     assert told["address"].strip() == str(node.address)
     assert told["pid"].strip() == str(os.getpid())
-    assert told["members"].strip() == "none yet"
+    assert told["members"].strip() == "alive: 0"
     assert told["sealed"].strip() == "no: no cluster key, loopback only"
     assert told["entries"].strip() == "1"
     found = json.loads((await gossip("status", "--json")).out)
@@ -284,10 +285,10 @@ async def test_leaving_tells_how_many_have_all_writes_and_asks_the_node_to_stop(
         await acquainted(node, bob)
         await gossip("orset", "add", "x", "last")
         assert not node.stop_requested.is_set()
-        assert (await gossip("leave")).out == "left; 1 member had all its writes\n"
+        assert (await gossip("leave")).out == "left; its writes are held by 1 other member\n"
         assert "last" in bob.orset("x")
         await node.stop_requested.wait()
-        assert json.loads((await gossip("leave", "--json")).out) == {"left": True, "holders": 1}
+        assert json.loads((await gossip("leave", "--json")).out) == {"left": True, "wrote": True, "holders": 1}
 
 
 # ---- nobody there
