@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from crdts import Context
-from gossip import Address, Node, new_key, open_node
+from gossip import Address, Node, driver, new_key, open_node
 from gossip.driver import LINGER_TIMEOUT, LINGERING_STREAMS, Sockets
 from gossip.protocol import Identity, seal_for
 from gossip.protocol.seal import GREETING_BYTES
@@ -269,8 +269,9 @@ async def test_a_flood_of_connections_does_not_keep_a_newcomer_out() -> None:
                 assert len(new.orset("entries")) == 5_000
 
 
-async def test_a_reader_that_takes_no_more_bytes_is_dropped_in_time() -> None:
+async def test_a_reader_that_takes_no_more_bytes_is_dropped_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds our key, greets, asks for everything, and then reads nothing."""
+    monkeypatch.setattr(driver, "LINGER_TIMEOUT", 0.5)
     config = replace(FAST, stream_timeout=0.5)
     async with open_node("a", config=config) as a:
         for number in range(40):
@@ -286,7 +287,7 @@ async def test_a_reader_that_takes_no_more_bytes_is_dropped_in_time() -> None:
                 sealed = frames.seal(encode_frame(frame))
                 await stream.send_all(len(sealed).to_bytes(LENGTH_BYTES, "big") + sealed)
             await until(a, lambda: a.statistics().stream_bytes_sent > 200_000)
-            with trio.fail_after(config.stream_timeout + LINGER_TIMEOUT + 5):
+            with trio.fail_after(config.stream_timeout + 0.5 + 5):
                 await until(a, lambda: descriptors() <= before + 1)  # ours is still open, theirs is not
         assert a.statistics().streams_failed == 1
 
@@ -298,9 +299,9 @@ async def test_targets_that_cannot_be_reached_are_told_of_once() -> None:
     journal = Journal()
     # To a loopback socket the rest of the world has no route, and 255.255.255.255 is forbidden without a flag.
     join = [Address("255.255.255.255", 9), Address("192.0.2.1", 9)]
-    async with open_node("a", join=join, config=FAST, log=journal.logger) as a:
+    async with open_node("a", join=join, key=KEY, config=FAST, log=journal.logger) as a:
         await until(a, lambda: a.statistics().datagrams_sent >= 4)
-        async with open_node("b", join=[a.address], config=FAST) as b:
+        async with open_node("b", join=[a.address], key=KEY, config=FAST) as b:
             await still_serves(a, b)
     assert len(journal.named("datagram.refused")) == 1
 
