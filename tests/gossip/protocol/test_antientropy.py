@@ -1,8 +1,6 @@
 """Whatever was missed is found and travels, by itself, and costs next to nothing when nothing was."""
 
 from itertools import pairwise
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -434,3 +432,22 @@ def test_a_newcomer_to_a_state_with_a_long_past_pays_for_what_is_alive() -> None
     assert newcomer.replica.counter("c").value() == 6_000
     assert newcomer.engine.statistics().states_joined == 1
     assert newcomer.engine.statistics().stream_bytes_received < 10_000
+
+
+def test_a_member_whose_streams_keep_failing_is_connected_to_ever_more_rarely() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    for i in range(10_000):
+        rig.replica.orset("s").add(i)
+    rig.pass_time(1.0)
+    begun, opened = rig.now, []
+    while rig.now < begun + 60:
+        effects = rig.receive(puppet.address, puppet.says(ContextPage("", "", Context(), True)))
+        for conn in [effect.conn for effect in of_type(OpenStream, effects)]:
+            opened.append(rig.now - begun)
+            rig.done(rig.engine.stream_closed(rig.now, conn))
+        rig.pass_time(0.1)
+    assert 8 <= len(opened) <= 12
+    pauses = [later - earlier for earlier, later in pairwise(opened)]
+    assert pauses[-1] > 10
+    assert pauses == sorted(pauses)
