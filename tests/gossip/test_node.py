@@ -27,11 +27,18 @@ from gossip import (
     new_key,
     open_node,
 )
+from gossip import node as node_module
 from gossip.node import SHUTDOWN_GRACE
 
 from .live import FAST, Journal, acquainted, cluster, equal, patience, states, until
 
 KEY = new_key()
+
+
+@pytest.fixture
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody will ever take the last writes in these tests."""
+    monkeypatch.setattr(node_module, "SHUTDOWN_GRACE", 0.2)
 
 
 # ---- converging
@@ -182,7 +189,7 @@ async def test_the_name_localhost_binds_to_ipv4_so_that_both_ways_to_write_it_me
 # ---- keys
 
 
-async def test_a_node_with_another_key_neither_joins_nor_learns_anything() -> None:
+async def test_a_node_with_another_key_neither_joins_nor_learns_anything(no_grace: None) -> None:
     async with cluster(2, key=KEY) as (a, b):
         a.orset("secrets").add("the plan")
         await equal(a, b)
@@ -212,7 +219,7 @@ async def test_keyed_and_keyless_nodes_ignore_each_other(keyed_first: bool) -> N
         assert second.statistics().datagrams_received == 0
 
 
-async def test_nothing_that_is_shared_travels_in_the_clear() -> None:
+async def test_nothing_that_is_shared_travels_in_the_clear(no_grace: None) -> None:
     secret = b"attack at dawn, and again at noon"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tap:
         tap.bind(("127.0.0.1", 0))
@@ -322,7 +329,7 @@ async def test_synced_names_who_is_missing() -> None:
 async def test_synced_alone_says_that_nobody_is_there() -> None:
     async with open_node("a") as a:
         a.orset("x").add(1)
-        with pytest.raises(SyncTimeout, match="nobody else has the writes of a .*: no other member is there"):
+        with pytest.raises(SyncTimeout, match=r"nobody else has the writes of a .*: no other member is there"):
             await a.synced(timeout=0.05)
         assert await a.synced(to=0) == 0
 
@@ -445,7 +452,7 @@ async def test_nodes_that_end_together_do_not_wait_for_each_other() -> None:
                 nursery.start_soon(b.leave)
 
 
-async def test_writes_that_nobody_else_has_are_told_of() -> None:
+async def test_writes_that_nobody_else_has_are_told_of(no_grace: None) -> None:
     faults = TransportFaults()
     journal = Journal()
     async with open_node("deaf", config=FAST) as deaf:
