@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -330,16 +331,23 @@ trio.run(main)
 print("fine")
 """
     inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e"]
-    done = subprocess.run(
-        [*inject, f"inject=sendto:error={error}:when=20+3", sys.executable, "-c", program],
-        capture_output=True,
+    command = [*inject, f"inject=sendto:error={error}:when=20+3", sys.executable, "-c", program]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
         cwd=Path(__file__).parents[2],
-    )
-    if "ptrace" in done.stderr.lower():
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # what strace runs would outlive it
+            raise
+    if "ptrace" in err.lower():
         pytest.skip("this system lets nobody trace")
-    assert done.stdout == "fine\n", done.stderr
+    assert out == "fine\n", err
 
 
 # ---- sockets

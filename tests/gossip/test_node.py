@@ -268,7 +268,7 @@ async def test_a_key_that_is_none_says_how_to_make_one(key: str | bytes) -> None
         {"join": ["127.0.0.1:0"]},
         {"join": ["127.0.0.1:" + "9" * 5000]},
     ],
-    ids=str,
+    ids=lambda options: " ".join(f"{name}={str(value)[:20]}" for name, value in options.items() if name != "key"),
 )
 async def test_an_address_that_cannot_be_is_refused_by_name(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1|nowhere|xxx|192\.0\.2\.1"):
