@@ -21,7 +21,9 @@ def members(data_dir: Path, as_json: bool) -> None:
         print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows, styles=STATE_COLOURS)
     else:
         print_line("no other members yet; start another node with --join and this node's address")
-        print_line("(if this node was told whom to join: check the address, the firewall, and that the key is the same)")
+        print_line(
+            "(if this node was told whom to join: check the address, the firewall, and that the key is the same)"
+        )
 
 
 @click.command()

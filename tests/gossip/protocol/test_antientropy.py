@@ -1,6 +1,8 @@
 """Whatever was missed is found and travels, by itself, and costs next to nothing when nothing was."""
 
 from itertools import pairwise
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
