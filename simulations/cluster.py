@@ -157,6 +157,8 @@ class Cluster:
         log_limit: int = 65_536,
     ) -> None:
         """``nodes`` of them boot at once and join through the first. ``disk_delay`` is in seconds a batch."""
+        if nodes < 1 or disk_delay < 0:
+            raise ValueError(f"a cluster has at least one node and no negative disk_delay, not {nodes}, {disk_delay}")
         self.seed = seed
         self.config = config or Config.lan()
         self.key = key
@@ -173,10 +175,16 @@ class Cluster:
 
     def add(self) -> Node:
         """Boot one more node."""
+        seeds = self._seeds(len(self.nodes))
         node = Node(self, len(self.nodes))
         self.nodes.append(node)
-        node.join([self.nodes[0].address])
+        node.join(seeds)
         return node
+
+    def _seeds(self, index: int) -> list[Address]:
+        """Where the node ``index`` looks for the others: two that run, if there are, so that one may stop."""
+        others = [node for i, node in enumerate(self.nodes) if i != index]
+        return [node.address for node in [n for n in others if n.up] or others][:2]
 
     def restart(self, index: int) -> Node:
         """Boot a stopped node anew: the same node at the same address, one life later and with an empty memory."""
@@ -184,8 +192,7 @@ class Cluster:
         if old.up:
             raise ValueError(f"{old.engine.identity.name} is running; stop it first")
         node = self.nodes[index] = Node(self, index, epoch=old.engine.identity.epoch + 1)
-        seeds = self.nodes[:1] if index else self.nodes[1:]
-        node.join([seed.address for seed in seeds])
+        node.join(self._seeds(index))
         return node
 
     def running(self) -> list[Node]:
@@ -197,7 +204,13 @@ class Cluster:
         self.queue.run_until(self.queue.now + seconds)
 
     def cut(self, *groups: list[int]) -> None:
-        """Part the network into groups of node indexes."""
+        """Part the network into groups of node indexes; who is in none stays with the first.
+
+        Raises ValueError for a node that is not there, or is in two groups.
+        """
+        named = [index for group in groups for index in group]
+        if len(set(named)) < len(named) or any(not 0 <= index < len(self.nodes) for index in named):
+            raise ValueError(f"groups of different node indexes from 0 to {len(self.nodes) - 1} expected, not {groups}")
         self.network.cut(*[[self.nodes[i].address for i in group] for group in groups])
 
     def heal(self) -> None:

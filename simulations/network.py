@@ -22,6 +22,13 @@ class Link:
     duplication: float = 0.0
     """Share of datagrams delivered twice."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.latency[0] <= self.latency[1]:
+            raise ValueError(f"latency is (least, most) in seconds, not {self.latency}")
+        for name in ("loss", "duplication"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
+
 
 class Host(Protocol):
     """What the network delivers to."""

@@ -1,6 +1,7 @@
 """The simulator does what it says: time, faults, and lives that come and go."""
 
 import doctest
+from collections.abc import Callable
 
 import pytest
 
@@ -128,3 +129,31 @@ def test_only_a_stopped_node_is_restarted() -> None:
     cluster[1].stop()
     assert cluster.running() == [cluster[0]]
     assert cluster.restart(1).engine.identity.epoch == 2
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda: Cluster(0),
+        lambda: Cluster(2, disk_delay=-1),
+        lambda: Link(loss=2),
+        lambda: Link(duplication=-0.1),
+        lambda: Link(latency=(0.2, 0.1)),
+        lambda: Cluster(3).cut([0, 1], [1, 2]),
+        lambda: Cluster(3).cut([0], [7]),
+    ],
+)
+def test_what_makes_no_sense_is_refused(nonsense: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="not"):
+        nonsense()
+
+
+def test_a_newcomer_finds_the_others_when_the_first_node_is_gone() -> None:
+    cluster = Cluster(3, seed=3)
+    cluster.run(1.0)
+    cluster[1].replica.orset("s").add("kept")
+    cluster.run_until_converged()
+    cluster[0].stop()
+    newcomer = cluster.add()
+    cluster.run_until_converged()
+    assert "kept" in newcomer.replica.orset("s")
