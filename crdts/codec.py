@@ -7,7 +7,7 @@ A delta is one CBOR array of flat columns, so that ids, names and seqs are writt
     replicas   sorted replica ids; everything below names them by position
     objects    sorted object ids
     spans      replica, start, count, ...       the dots of the events, in order
-    places     per event: 0 for no entry, else 1 + the position of its object
+    places     per event: 0 for no entry, -1 for one that has been replaced, else 1 + the position of its object
     keys       per entry, in order of the events
     payloads   per entry
     kills      event position, replica, seq, ...
@@ -23,7 +23,7 @@ from typing import Any, Final
 import cbor2
 
 from .context import Context, Dot, DotRange
-from .delta import Delta, Event
+from .delta import REPLACED, Delta, Event
 from .errors import DecodeError, InvalidValue, UnsupportedType
 from .limits import MAX_DELTA_BYTES, MAX_KILLS_PER_EVENT, MAX_SEQ
 from .schema import check_entry, check_replica_id
@@ -89,7 +89,7 @@ def encode(delta: Delta) -> bytes:
         replicas,
         objects,
         _spans(events, at),
-        [place[e.obj] if e.payload is not None else 0 for e in events],
+        [place[e.obj] if e.payload is not None else -1 if e.obj == REPLACED else 0 for e in events],
         [e.key for e in events if e.payload is not None],
         [e.payload for e in events if e.payload is not None],
         [n for i, e in enumerate(events) if e.kills for replica, seq in e.kills for n in (i, at[replica], seq)],
@@ -261,22 +261,24 @@ def _parse_events(
     payloads: list[bytes],
     kills: dict[int, list[Dot]],
 ) -> tuple[Event, ...]:
-    entries = len(places) - places.count(0)
+    entries = len(places) - places.count(0) - places.count(-1)
     if len(keys) != entries or len(payloads) != entries:
         raise ValueError("as many keys and payloads as entries expected")
-    if places and not 0 <= min(places) <= max(places) <= len(objects):
+    if places and not -1 <= min(places) <= max(places) <= len(objects):
         raise ValueError("an entry of no object")
     events: list[Event] = []
     entry = 0
     for i, (replica, seq) in enumerate(dots):
         killed = tuple(kills[i]) if i in kills else ()
-        if places[i]:
+        if places[i] > 0:
             obj, key, payload = objects[places[i] - 1], keys[entry], payloads[entry]
             check_entry(obj, key, payload)
             events.append(Event(replica, seq, obj, key, payload, killed))
             entry += 1
+        elif killed:
+            events.append(Event(replica, seq, REPLACED if places[i] else b"", b"", None, killed))
         else:
-            events.append(Event(replica, seq, b"", b"", None, killed))
+            raise ValueError("an event neither stores nor replaces anything")
     return tuple(events)
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .context import Context, Dot, DotRange
+
+REPLACED: Final = b"\0"
+"""Stands in `Event.obj` for an entry that is not sent, because it has been replaced already."""
 
 
 class Event(NamedTuple):
@@ -17,7 +20,8 @@ class Event(NamedTuple):
     replica: str
     seq: int
     obj: bytes
-    """The object the entry belongs to: its type tag and name. Empty when there is no entry."""
+    """The object the entry belongs to: its type tag and name. Empty when there never was one, as in a removal;
+    `REPLACED` when there was one and another event, which the sender knows, has replaced it."""
     key: bytes
     """The place inside the object: an element, a map key, a writer. Empty when there is no entry."""
     payload: bytes | None
@@ -35,7 +39,7 @@ class Delta:
     """A change to merge. Two forms:
 
     * *events* (``context`` is None): it claims the dots of ``events`` and of ``runs``, and nothing else, so any part
-      of it is a valid delta too.
+      of it is a valid delta too. Dots that are told of as replaced count where the event that replaced them is known.
     * *state* (``context`` is given): ``events`` are all live entries of a replica whose processed dots are
       ``context``; ``prekilled`` are dots killed before they arrived. It is merged whole or not at all.
 

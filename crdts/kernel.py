@@ -8,16 +8,17 @@ so applying events is commutative, associative and idempotent by construction. T
 
 * every mutation takes a dot, removals too;
 * a killed dot whose event has not arrived is *pre-killed*, not processed;
-* a delta claims only the dots it carries;
+* a delta claims only the dots it carries, and of the dead ones only those whose killer is known;
 * when the kill log no longer reaches back, a peer gets the whole state, joined at once, never in part.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
 from .context import Context, Dot, DotRange
-from .delta import NOTHING, Delta, Event, events_delta, state_delta
+from .delta import NOTHING, REPLACED, Delta, Event, events_delta, state_delta
 from .errors import LogTrimmed
 from .limits import MAX_KILLS_PER_EVENT
 from .packing import Packer
@@ -41,6 +42,8 @@ class Kernel:
         self.replica_id = replica_id
         self.context = Context()
         """Dots processed (E)."""
+        self.processed = 0
+        """How often something new was processed: compare to see whether a merge brought anything."""
         self.live: dict[str, dict[int, Event]] = {}
         """Live entries by dot. Their events are held without kills: those are in the log."""
         self.objects: dict[bytes, dict[bytes, tuple[Event, ...]]] = {}
@@ -49,6 +52,8 @@ class Kernel:
         """Dots killed before their own event arrived (P); empty when nothing is in flight."""
         self.log: dict[str, dict[int, Kills]] = {}
         """Kills by the dot of the killing event, complete above `floor`."""
+        self.removals: dict[str, dict[int, None]] = {}
+        """Those of the logged events that never had an entry."""
         self.log_size = 0
         self.log_limit = log_limit
         self.floor: dict[str, int] = {}
@@ -65,6 +70,8 @@ class Kernel:
         Returns it, behind further entry-less events if it replaces more than one event may.
         """
         kills = tuple(sorted([(e.replica, e.seq) for e in replaced]))
+        if payload is None and not kills:
+            raise ValueError("an event stores something or replaces something")
         events: tuple[Event, ...] = ()
         while len(kills) > MAX_KILLS_PER_EVENT:
             events += (self._make(b"", b"", None, kills[:MAX_KILLS_PER_EVENT]),)
@@ -92,30 +99,39 @@ class Kernel:
     # ---- applying
 
     def apply(self, event: Event) -> bool:
-        """Process one event; return whether it was new."""
-        replica, seq, _, _, payload, kills = event
+        """Process one event; return whether it was new.
+
+        One whose entry is told of as replaced counts only if we know what replaced it; see `apply_run`.
+        """
+        replica, seq, obj, _, payload, kills = event
+        killed_before = self._take_prekilled(replica, seq) if self.prekilled else False
+        if obj == REPLACED and not killed_before:
+            return False
         if not self.context.add(replica, seq):
             return False
-        killed_before = self._take_prekilled(replica, seq) if self.prekilled else False
+        self.processed += 1
         if payload is not None and not killed_before:
             self._insert(event)
         if kills:
             for dot in kills:
                 self._kill(dot, (replica, seq))
-            self._remember(replica, seq, kills)
+            self._remember(event)
         return True
 
     def apply_run(self, run: DotRange) -> bool:
-        """Process a run of dots that are dead and killed nothing; return whether any was new."""
+        """Process those dots of a run of dead ones that we know to be dead; return whether there were any.
+
+        Dead means replaced, and a dot is known to be replaced when the event that did it has been processed: then it
+        is pre-killed. Taking the sender's word for the others would let us lose what they were replaced by, should
+        that event never arrive; they are told of again when it has.
+        """
         replica, start, stop = run
-        if not Context.of([run]).missing_from(self.context):
-            return False
-        self.context.add_range(replica, start, stop)
-        early = self.prekilled.get(replica)
-        if early:
-            for seq in _seqs_within(early, start, stop):
-                self._take_prekilled(replica, seq)
-        return True
+        known = _seqs_within(self.prekilled.get(replica, {}), start, stop)
+        for seq in known:
+            self.context.add(replica, seq)
+            self._take_prekilled(replica, seq)
+        self.processed += len(known)
+        return bool(known)
 
     def _take_prekilled(self, replica: str, seq: int) -> bool:
         early = self.prekilled.get(replica)
@@ -169,13 +185,24 @@ class Kernel:
 
     # ---- the kill log, a bounded cache
 
-    def _remember(self, replica: str, seq: int, kills: Kills) -> None:
+    def _remember(self, event: Event) -> None:
+        replica, seq, obj, _, _, kills = event
         if seq <= self.floor.get(replica, 0):
             return
         self.log.setdefault(replica, {})[seq] = kills
+        if not obj:
+            self.removals.setdefault(replica, {})[seq] = None
         self.log_size += len(kills)
         if self.log_size > self.log_limit:
             self.trim_log(self.log_limit // 2)
+
+    def _forget(self, replica: str, seq: int) -> None:
+        kept, removals = self.log[replica], self.removals.get(replica, {})
+        self.log_size -= len(kept.pop(seq))
+        removals.pop(seq, None)
+        if not kept:
+            del self.log[replica]
+            self.removals.pop(replica, None)
 
     def trim_log(self, limit: int) -> None:
         """Forget the oldest kills, of the replica with the longest log first, until at most ``limit`` dots remain.
@@ -186,10 +213,8 @@ class Kernel:
             replica = max(sorted(self.log), key=lambda r: len(self.log[r]))
             kept = self.log[replica]
             for seq in sorted(kept)[: max(1, len(kept) // 2)]:
-                self.log_size -= len(kept.pop(seq))
+                self._forget(replica, seq)
                 self.floor[replica] = seq
-            if not kept:
-                del self.log[replica]
 
     # ---- what a peer lacks
 
@@ -247,8 +272,9 @@ class Kernel:
                     event = self._live_event(replica, seq)
                 if event is not None:
                     packer.add(event)
-        for replica, start, stop in missing:
-            for piece in self._dead_pieces(replica, start, stop):
+        # What was replaced counts where its killer is known: so killers before their victims, and runs last.
+        for dead_pieces in (self._dead_killers, self._dead_runs):
+            for piece in dead_pieces(missing):
                 full = packer.make_room(piece)
                 if full is not None:
                     yield full
@@ -263,21 +289,33 @@ class Kernel:
         kills = self.log.get(replica, {}).get(seq)
         return event._replace(kills=kills) if event is not None and kills else event
 
-    def _dead_pieces(self, replica: str, start: int, stop: int) -> Iterator[Event | DotRange]:
-        """The dots of one range that are not live: those with kills as events, the others as runs."""
-        self._check_floor(replica, start)
-        live = self.live.get(replica, {})
-        log = self.log.get(replica, {})
-        special = sorted({*_seqs_within(live, start, stop), *_seqs_within(log, start, stop)})
-        killers = [(seq, log[seq]) for seq in special if seq in log and seq not in live]
-        for seq, kills in killers:
-            yield Event(replica, seq, b"", b"", None, kills)
-        for seq in special:
-            if start < seq:
-                yield replica, start, seq
-            start = seq + 1
-        if start < stop:
-            yield replica, start, stop
+    def _dead_killers(self, missing: list[DotRange]) -> list[Event]:
+        """The events of these ranges that are not live and killed something, killers before their victims."""
+        found: dict[Dot, Event] = {}
+        for replica, start, stop in missing:
+            self._check_floor(replica, start)
+            live, log = self.live.get(replica, {}), self.log.get(replica, {})
+            removals = self.removals.get(replica, {})
+            for seq in reversed(_seqs_within(log, start, stop)):
+                if seq not in live:
+                    obj = b"" if seq in removals else REPLACED
+                    found[replica, seq] = Event(replica, seq, obj, b"", None, log[seq])
+        return _killers_first(found)
+
+    def _dead_runs(self, missing: list[DotRange]) -> list[DotRange]:
+        """The other dots of these ranges that are not live."""
+        runs = []
+        for replica, start, stop in missing:
+            self._check_floor(replica, start)
+            live, log = self.live.get(replica, {}), self.log.get(replica, {})
+            following = start
+            for seq in sorted({*_seqs_within(live, start, stop), *_seqs_within(log, start, stop)}):
+                if following < seq:
+                    runs.append((replica, following, seq))
+                following = seq + 1
+            if following < stop:
+                runs.append((replica, following, stop))
+        return runs
 
     def _check_floor(self, replica: str, seq: int) -> None:
         if seq <= self.floor.get(replica, 0):
@@ -306,6 +344,7 @@ class Kernel:
             replica, seq = event.replica, event.seq
             if not self.context.contains(replica, seq) and seq not in self.prekilled.get(replica, ()):
                 self._insert(event)
+        self.processed += 1
         for replica, start, stop in theirs.missing_from(self.context):
             self.floor[replica] = max(self.floor.get(replica, 0), stop - 1)
             self.context.add_range(replica, start, stop)
@@ -323,11 +362,8 @@ class Kernel:
     def _forget_below_floor(self) -> None:
         """Log records at or below the floor can never be sent; an incomplete log is not a log."""
         for replica in sorted(self.log):
-            kept = self.log[replica]
-            for seq in _seqs_within(kept, 0, self.floor.get(replica, 0) + 1):
-                self.log_size -= len(kept.pop(seq))
-            if not kept:
-                del self.log[replica]
+            for seq in _seqs_within(self.log[replica], 0, self.floor.get(replica, 0) + 1):
+                self._forget(replica, seq)
 
     # ---- merging
 
@@ -336,7 +372,14 @@ class Kernel:
         if delta.is_state:
             self.join(delta)
             return []
-        new = [event for event in delta.events if self.apply(event)]
+        new = [event for event in delta.events if event.obj != REPLACED and self.apply(event)]
+        waiting = [event for event in reversed(delta.events) if event.obj == REPLACED]
+        progress = True
+        while waiting and progress:  # one of them may be the killer of another
+            applied = [event for event in waiting if self.apply(event)]
+            progress = bool(applied)
+            new += applied
+            waiting = [event for event in waiting if not self.context.contains(event.replica, event.seq)]
         for run in delta.runs:
             self.apply_run(run)
         return new
@@ -347,6 +390,19 @@ def entry_hash(event: Event) -> int:
     replica, seq, obj, key, payload, _ = event
     text = b"%d %d %d %b %d " % (len(obj), len(key), len(replica), replica.encode(), seq)
     return int.from_bytes(blake2b(b"".join((text, obj, key, payload or b"")), digest_size=8).digest(), "big")
+
+
+def _killers_first(events: dict[Dot, Event]) -> list[Event]:
+    """``events`` in an order in which each comes before those it killed (Kahn's topological sort)."""
+    killers = Counter(dot for event in events.values() for dot in event.kills if dot in events)
+    ready = [event for dot, event in events.items() if not killers[dot]]
+    for event in ready:  # grows while it is walked
+        for dot in event.kills:
+            if dot in events:
+                killers[dot] -= 1
+                if not killers[dot]:
+                    ready.append(events[dot])
+    return ready
 
 
 def _seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:

@@ -71,4 +71,4 @@ class Packer:
 def _names_of(event: Event) -> list[str | bytes]:
     """The ids that ``event`` needs in a delta's tables, each once."""
     names: list[str | bytes] = [event.replica, *sorted({replica for replica, _ in event.kills} - {event.replica})]
-    return [*names, event.obj] if event.obj else names
+    return [*names, event.obj] if event.payload is not None else names

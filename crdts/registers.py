@@ -4,7 +4,7 @@ from typing import Any
 
 from .base import Crdt
 from .clock import seconds_of, stamp_at
-from .delta import Delta, Event
+from .delta import NOTHING, Delta, Event
 from .schema import MVREGISTER, REGISTER, STAMP_BYTES
 from .store import Store
 from .values import Value, decode_value, encode_value
@@ -28,7 +28,8 @@ def write_stamped(store: Store, obj: bytes, key: bytes, value: Value, timestamp:
     """Write ``value`` under a stamp of its own or a given one.
 
     Without a timestamp everything seen at this place is replaced. With one, only what it beats is: an old stamp must
-    not hide a newer value, here or anywhere.
+    not hide a newer value, here or anywhere. If it is beaten by what is seen here, nothing is written: everybody who
+    heard of it would hear of the winner too, and losers would pile up.
     """
     encoded = encode_value(value)
     held = store.kernel.at(obj, key)
@@ -38,7 +39,8 @@ def write_stamped(store: Store, obj: bytes, key: bytes, value: Value, timestamp:
         number = stamp_at(timestamp)
         stamp = number.to_bytes(STAMP_BYTES, "big")
         me = store.kernel.replica_id
-        held = tuple([e for e in held if (stamp_of(e), e.replica) <= (stamp, me)])
+        if any((stamp_of(e), e.replica) > (stamp, me) for e in held):
+            return NOTHING
         store.clock.observe(number)
     return store.write(obj, key, stamp + encoded, held)
 

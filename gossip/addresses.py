@@ -41,10 +41,20 @@ def is_loopback(host: str) -> bool:
     return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
+def _flags(family: socket.AddressFamily) -> int:
+    """An IPv6 socket reaches IPv4 addresses in their mapped form."""
+    return getattr(socket, "AI_V4MAPPED", 0) if family == socket.AF_INET6 else 0
+
+
+def reachable(host: str) -> str:
+    """``host``, or loopback in place of "all addresses", which is where to listen and not where to go."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+
+
 async def resolve(host: str, port: int, family: socket.AddressFamily = socket.AddressFamily.AF_UNSPEC) -> list[Address]:
     """Every address of ``host`` in that family, or in any; empty if the name does not resolve now."""
     try:
-        found = await trio.socket.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
+        found = await trio.socket.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=_flags(family))
     except (OSError, UnicodeError):  # UnicodeError: text that cannot be a host's name
         return []
     return list(dict.fromkeys(Address(str(entry[4][0]), int(entry[4][1])) for entry in found))

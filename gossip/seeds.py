@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from .addresses import is_ip, is_loopback, resolve, split_address
+from .addresses import is_ip, is_loopback, reachable, resolve, split_address
 from .driver import Driver
 from .log import SEED_UNRESOLVED
 from .protocol import Address, Config, Engine
@@ -71,7 +71,7 @@ class SeedFinder:
             delay = min(2 * delay, self._config.seed_retry_max)
 
     async def _look_up(self, seed: Address) -> None:
-        found = await resolve(seed.host, seed.port, self._family)
+        found = await resolve(reachable(seed.host), seed.port, self._family)
         if found and found != self._found.get(seed):  # what was found once is kept while names cannot be resolved
             self._found[seed] = found
             addresses = dict.fromkeys(address for several in self._found.values() for address in several)

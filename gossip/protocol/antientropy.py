@@ -129,8 +129,6 @@ class AntiEntropy:
         self._out.send_data(peer.address, [Same(mark)])
         if digest.fingerprint == self._out.kernel.fingerprint:
             peer.strange_rounds, peer.strange_limit = 0, STRANGE_ROUNDS
-        elif self._out.kernel.prekilled:
-            peer.strange_rounds = 0
         else:
             self._on_strange_content(now, peer)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from crdts import Delta, Event
+from crdts.context import DotRange
 
 from .identity import Address
 
@@ -47,6 +48,8 @@ class Persist:
     token: int
     events: tuple[Event, ...]
     """Events, local and received, in the order they were applied."""
+    runs: tuple[DotRange, ...] = ()
+    """Runs of dead dots, to be applied behind the events: `crdts.kernel.Kernel.apply_run`."""
     states: tuple[Delta, ...] = ()
     """States that were joined in between; after one, the whole replica is best written anew."""
 

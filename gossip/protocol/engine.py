@@ -172,10 +172,9 @@ class Engine:
 
     def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""
-        kernel = self._out.kernel
-        known_runs = bool(push.delta.runs) and not kernel.context.covers(push.delta.context_claimed())
-        new = self._out.merge(push.delta, sender)
-        if new or known_runs:
+        before = self._out.kernel.processed
+        new = self._out.merge(now, push.delta, sender)
+        if self._out.kernel.processed > before:
             self._pusher.received(now, new, push, peer, sender)
             self._out.notify(notices.DATA_RECEIVED)
 

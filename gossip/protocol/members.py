@@ -186,6 +186,8 @@ class Members:
                 if message.echo == self._cookie(source):
                     self._admit(now, sender, source, message.name, message.epoch)
                     self._out.send(source, [Proof(message.cookie)])
+                else:  # it answers from another address than it was greeted at: see whether it is really there
+                    self.challenge(source)
             case Challenge():
                 self._reply(source, [Proof(message.cookie)])
             case Proof():

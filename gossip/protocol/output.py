@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from crdts import Delta, Event, Replica
+from crdts.context import DotRange
 
 from . import notices
 from .config import Config
@@ -41,6 +42,7 @@ class Output:
         self._effects: list[Effect] = []
         self._held: deque[tuple[int, Effect]] = deque()
         self._unsaved: list[Event] = []
+        self._unsaved_runs: list[DotRange] = []
         self._unsaved_states: list[Delta] = []
         self._token = 0
         self._durable = 0
@@ -82,7 +84,7 @@ class Output:
 
     # ---- to the replica
 
-    def merge(self, delta: Delta, sender: bytes) -> list[Event]:
+    def merge(self, now: float, delta: Delta, sender: bytes) -> list[Event]:
         """Join what ``sender`` sent, and count it; return the events that were new."""
         clock = self.replica.store.clock
         refused = clock.refused
@@ -90,9 +92,10 @@ class Output:
         if not delta.is_state:
             self.counts["events_new"] += len(new)
             self.counts["events_known"] += len(delta.events) - len(new)
+            self._unsaved_runs.extend(delta.runs)
         if clock.refused > refused:
             self.counts["stamps_refused"] += clock.refused - refused
-            self.notify(notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused - refused)
+            self.notify_rarely(now, notices.STAMP_REFUSED, kind=sender.hex(), sender=sender.hex(), count=clock.refused)
         return new
 
     # ---- to the disk
@@ -107,11 +110,16 @@ class Output:
 
     def save(self) -> int:
         """Hand everything unsaved to the disk; return the token that will be reported when it is there."""
-        if self._unsaved or self._unsaved_states:
+        if self._is_behind():
             self._token += 1
-            self._effects.append(Persist(self._token, tuple(self._unsaved), tuple(self._unsaved_states)))
-            self._unsaved, self._unsaved_states = [], []
+            unsaved = tuple(self._unsaved), tuple(self._unsaved_runs), tuple(self._unsaved_states)
+            self._effects.append(Persist(self._token, *unsaved))
+            self._unsaved, self._unsaved_runs, self._unsaved_states = [], [], []
         return self._token
+
+    def _is_behind(self) -> bool:
+        """Whether something was applied that the disk has not been given."""
+        return bool(self._unsaved or self._unsaved_runs or self._unsaved_states)
 
     def persisted(self, token: int) -> None:
         """The disk has everything up to ``token``; release what waited for it."""
@@ -122,7 +130,7 @@ class Output:
     @property
     def durable(self) -> bool:
         """Whether the disk has everything that was applied."""
-        return self._durable == self._token and not self._unsaved and not self._unsaved_states
+        return self._durable == self._token and not self._is_behind()
 
     def is_durable(self, token: int) -> bool:
         return token <= self._durable

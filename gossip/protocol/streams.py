@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from crdts import Context
-
 from . import notices
 from .effects import Close, OpenStream
 from .errors import MalformedMessage, RemoteError
@@ -144,14 +142,13 @@ class Streams:
             case Introduce():
                 self._on_introduction(conn, stream, frame)
             case Chunk(delta):
-                fills = not self._out.kernel.context.covers(Context.of(delta.runs))
-                new = self._out.merge(delta, stream.member or b"")
-                self._pusher.absorbed(now, new)
-                if new or fills:
+                before = self._out.kernel.processed
+                self._pusher.absorbed(now, self._out.merge(now, delta, stream.member or b""))
+                if self._out.kernel.processed > before:
                     stream.news = True
                     self._out.notify(notices.DATA_RECEIVED)
             case StateEnd(state):
-                self._out.merge(state, stream.member or b"")
+                self._out.merge(now, state, stream.member or b"")
                 self._out.counts["states_joined"] += 1
                 self._out.unsaved_state(state)
                 stream.news = True

@@ -5,19 +5,26 @@ from hypothesis import strategies as st
 
 from crdts import Context, Delta, Event, Replica, decode, decode_context, encode, encode_context
 from crdts.context import DotRange
-from crdts.delta import events_delta, state_delta
+from crdts.delta import REPLACED, events_delta, state_delta
 
 from .strategies import CONTEXTS, RANGES, dots
 
 NAMES = st.sampled_from(["a", "b", "node-c", "é"])
 DOTS = st.tuples(NAMES, st.integers(1, 2**62 - 1) | st.integers(1, 9))
-EVENTS = st.builds(
-    lambda dot, entry, kills: Event(*dot, *(entry or (b"", b"", None)), tuple(sorted(kills))),
-    DOTS,
-    # an object of a type nobody knows, so that keys and payloads can be anything
-    st.none() | st.tuples(st.sampled_from([b"?", b"?x", b"?y"]), st.binary(max_size=9), st.binary(max_size=9)),
-    st.sets(DOTS, max_size=4),
+ENTRIES = st.tuples(
+    st.sampled_from([b"?", b"?x", b"?y"]),  # objects of a type nobody knows, so that keys and payloads can be anything
+    st.binary(max_size=9),
+    st.binary(max_size=9),
 )
+NO_ENTRIES = st.sampled_from([(b"", b"", None), (REPLACED, b"", None)])
+
+
+def events(places: st.SearchStrategy[tuple[bytes, bytes, bytes | None]], least_kills: int) -> st.SearchStrategy[Event]:
+    kills = st.sets(DOTS, min_size=least_kills, max_size=4)
+    return st.builds(lambda dot, place, kills: Event(*dot, *place, tuple(sorted(kills))), DOTS, places, kills)
+
+
+EVENTS = events(ENTRIES, 0) | events(NO_ENTRIES, 1)
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crdts import Context, Delta, Event, LogTrimmed, decode, encode
+from crdts import Context, Delta, Event, LogTrimmed, Replica, decode, encode
 from crdts.delta import events_delta
 from crdts.kernel import Kernel, entry_hash
 from crdts.limits import MAX_KILLS_PER_EVENT
@@ -243,3 +243,41 @@ def test_an_event_under_our_own_id_from_elsewhere_is_never_written_over() -> Non
     kernel = Kernel("a")
     kernel.apply(Event("a", 7, OBJ, KEY, b"", ()))
     assert write(kernel).dot == ("a", 8)
+
+
+def test_a_dead_dot_counts_only_where_what_replaced_it_is_known() -> None:
+    a, b, c = Replica("a"), Replica("b"), Replica("c")
+    a.orset("s").add("x")
+    b.merge(a)
+    b.orset("s").add("x")  # replaces a's entry
+    told = b.store.kernel.delta_since(c.context)
+    c.merge(Delta(runs=told.runs))  # the rest was lost on its way, and b is gone
+    assert told.runs == (("a", 1, 2),)
+    assert "x" in c.merge(a).orset("s")
+    assert "x" in a.merge(c).orset("s")
+
+
+def test_an_entry_that_dies_while_it_is_told_of_is_not_lost_with_its_killer() -> None:
+    a, b, c = Replica("a"), Replica("b"), Replica("c")
+    for i in range(20):
+        a.lwwmap("m").set(f"k{i:02}", "old")
+    b.merge(a)
+    for i, piece in enumerate(b.store.kernel.deltas_since(c.context, 200)):
+        if i == 0:
+            b.lwwmap("m").set("k19", "new")
+        c.merge(piece)
+    c.merge(a)  # b is gone
+    assert len(c.lwwmap("m")) == 20
+
+
+def test_a_long_chain_of_replaced_values_is_caught_up_with_at_once_however_it_is_cut() -> None:
+    for budget in (1, 200, 100_000):
+        a, b, c = Replica("a"), Replica("b"), Replica("c")
+        for i in range(50):
+            writer, other = (a, b) if i % 2 else (b, a)
+            writer.register("r").set(i)
+            other.merge(writer)
+        for piece in a.store.kernel.deltas_since(c.context, budget):
+            c.merge(piece)
+        assert c.context == a.context
+        assert c.register("r").get() == 49

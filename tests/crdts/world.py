@@ -5,9 +5,7 @@ judges the kernel by
 
     live(X) = { d in X with an entry : no event of X kills d }
 
-with one amendment: a delta that is cut short may bring a dot that is dead already without the event that killed it.
-Such dots are kept in a set of their own. They must really have been killed by some event, somewhere, and once that
-has arrived the amendment says nothing any more.
+Of the dots that are told of as replaced, those are added to X that an event of X kills, and no others.
 """
 
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from crdts import Context, Delta, Dot, Event, LogTrimmed, decode, encode
-from crdts.delta import events_delta
+from crdts.delta import REPLACED, events_delta
 from crdts.kernel import Kernel, entry_hash
 
 # Objects of a type nobody knows: the kernel keeps their entries without reading them, so payloads can be anything.
@@ -53,9 +51,9 @@ def schedules(*, min_steps: int = 20, max_steps: int = 80) -> st.SearchStrategy[
 class Mail(NamedTuple):
     data: bytes
     claims: frozenset[Dot]
-    """What the receiver will have processed."""
-    dead: frozenset[Dot]
-    """Those of them that come as dead, whether or not the event that killed them comes too."""
+    """What the receiver will have processed: the dots of events, or of a whole state."""
+    dead: frozenset[Dot] = frozenset()
+    """Those told of as replaced, which it will have processed if it knows an event that replaced them."""
     is_state: bool = False
 
 
@@ -65,7 +63,6 @@ class World:
     def __init__(self, kernel_type: type[Kernel], size: int, *, log_limit: int = 1000) -> None:
         self.kernels = [kernel_type("abcde"[i], log_limit=log_limit) for i in range(size)]
         self.received: list[set[Dot]] = [set() for _ in self.kernels]
-        self.told_dead: list[set[Dot]] = [set() for _ in self.kernels]
         self.made: dict[Dot, Event] = {}
         self.mail: list[Mail] = []
 
@@ -174,9 +171,9 @@ class World:
 
     def _mail(self, who: int, delta: Delta) -> Mail:
         dead = {(replica, seq) for replica, start, stop in delta.runs for seq in range(start, stop)}
-        dead.update(event.dot for event in delta.events if event.payload is None)
-        claims = dead.union(event.dot for event in delta.events)
-        assert claims <= self.received[who], "claims what the sender has not received"
+        dead.update(event.dot for event in delta.events if event.obj == REPLACED)
+        claims = {event.dot for event in delta.events} - dead
+        assert claims | dead <= self.received[who], "claims what the sender has not received"
         return Mail(encode(delta), frozenset(claims), frozenset(dead))
 
     def _pieces(self, who: int, known: Context, max_bytes: int) -> Iterator[Mail]:
@@ -185,18 +182,20 @@ class World:
 
     def _state_of(self, who: int) -> Mail:
         data = encode(self.kernels[who].state())
-        return Mail(data, frozenset(self.received[who]), frozenset(self.told_dead[who]), is_state=True)
+        return Mail(data, frozenset(self.received[who]), is_state=True)
 
     def _receive(self, whom: int, mail: Mail) -> None:
         delta = decode(mail.data)
         assert encode(delta) == mail.data
         received = self.received[whom]
-        new = mail.claims - received
+        before = set(received)
         reported = self.kernels[whom].merge(delta)
-        self.told_dead[whom] |= mail.dead if mail.is_state else mail.dead & new
-        received |= new
+        received |= mail.claims
+        while late := mail.dead & self.killed_by(received) - received:
+            received |= late
         self.check(whom)
         if not mail.is_state:
+            new = received - before
             assert {event.dot for event in reported} == new.intersection(event.dot for event in delta.events), (
                 "new events are not reported as they are"
             )
@@ -212,9 +211,7 @@ class World:
 
     def check(self, i: int) -> None:
         kernel, received = self.kernels[i], self.received[i]
-        early = {dot for dot in self.told_dead[i] if self.made[dot].payload is not None} - self.killed_by(received)
-        assert early <= self.killed_by(set(self.made)), "called dead what nobody killed"
-        assert live_dots(kernel) == self.live(received) - early, "live entries differ from live(X)"
+        assert live_dots(kernel) == self.live(received), "live entries differ from live(X)"
         assert set(dots_of(kernel.context)) == received, "the context differs from X"
         assert set(flat(kernel.prekilled)) == self.killed_by(received) - received, "the pre-killed dots differ"
         self._check_entries(kernel)

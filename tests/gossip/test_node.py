@@ -788,3 +788,13 @@ async def test_a_seed_that_never_answers_is_told_of_once() -> None:
             await trio.sleep(0.5)
     silent = [line for line in journal.lines if line["event"] == "seed.silent"]
     assert [line["seed"] for line in silent] == [str(seed)]
+
+
+@pytest.mark.parametrize(
+    ("bind", "join_at"), [("0.0.0.0", "0.0.0.0"), ("0.0.0.0", "127.0.1.1"), ("[::]", "127.0.0.1"), ("[::]", "[::]")]
+)
+async def test_a_node_that_listens_everywhere_is_found_at_any_of_its_addresses(bind: str, join_at: str) -> None:
+    async with open_node("a", key=KEY, bind=f"{bind}:0", config=FAST) as a:
+        seed = f"{join_at}:{a.address.port}"
+        async with open_node("b", key=KEY, bind=f"{bind}:0", join=[seed], config=FAST) as b:
+            await acquainted(a, b)
