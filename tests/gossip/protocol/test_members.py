@@ -89,11 +89,13 @@ def test_a_proof_must_carry_the_cookie_that_went_to_that_very_address() -> None:
     assert rig.states() == {"puppet": "alive"}
 
 
-def test_a_welcome_that_nobody_asked_for_changes_nothing() -> None:
+def test_a_welcome_that_nobody_asked_for_is_asked_for_proof_and_changes_nothing() -> None:
     rig, puppet = Rig(), Puppet()
-    effects = rig.receive(puppet.address, puppet.says(Welcome("puppet", 1, bytes(8), bytes(8))))
+    welcome = puppet.says(Welcome("puppet", 1, bytes(8), bytes(8)))
+    effects = rig.receive(puppet.address, welcome)
     assert rig.states() == {}
-    assert not sends(effects)
+    assert only(Challenge, puppet.hears(effects))
+    assert len(only(Send, effects).data) <= len(welcome)
 
 
 def test_a_hello_from_ourselves_makes_no_member() -> None:
