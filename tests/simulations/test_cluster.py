@@ -157,3 +157,29 @@ def test_a_newcomer_finds_the_others_when_the_first_node_is_gone() -> None:
     newcomer = cluster.add()
     cluster.run_until_converged()
     assert "kept" in newcomer.replica.orset("s")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_vanishes_when_half_of_a_catch_up_is_lost_and_its_sender_dies(seed: int) -> None:
+    cluster = Cluster(3, seed=seed)
+    sender, holder, _ = cluster.nodes
+    cluster.run(3)
+    elements = {f"element-{i:04}" for i in range(150)}
+    for element in sorted(elements):
+        holder.replica.orset("s").add(element)
+    cluster.run_until_converged()
+    cluster.cut([0], [1, 2])
+    for element in sorted(elements):  # each add replaces what the others hold
+        sender.replica.orset("s").add(element)
+    cluster.run(1)
+    cluster.set_link(loss=0.3)
+    newcomer = cluster.add()
+    while not newcomer.replica.context:
+        cluster.run(0.001)
+    cluster.run(0.003)
+    sender.stop()
+    cluster.set_link(loss=0.0)
+    cluster.heal()
+    newcomer.join([holder.address])
+    cluster.run_until_converged(timeout=60)
+    assert [set(node.replica.orset("s")) for node in cluster.running()] == [elements] * 3
