@@ -66,13 +66,6 @@ class Delta:
         """The number of events and runs it carries."""
         return len(self.events) + len(self.runs)
 
-    def context_claimed(self) -> Context:
-        """The dots that a replica has processed once it has merged this."""
-        claimed = self.context.copy() if self.context is not None else Context.of(self.runs)
-        for event in self.events:
-            claimed.add(event.replica, event.seq)
-        return claimed
-
 
 NOTHING = Delta()
 """The delta of an operation that changed nothing."""

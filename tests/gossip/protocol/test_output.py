@@ -135,7 +135,8 @@ class Watch:
 
     def _judge_events(self, delta: Delta) -> None:
         context, live = self.disk.content.context, self._live()
-        assert context.covers(delta.context_claimed())
+        dots = [(event.replica, event.seq, event.seq + 1) for event in delta.events]
+        assert context.covers(Context.of([*delta.runs, *dots]))
         for event in delta.events:
             assert event.payload is not None or event.dot not in live
         assert not [dot for dot in live if dot in Context.of(delta.runs)], "a filler tells that an entry is gone"
