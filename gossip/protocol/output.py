@@ -95,7 +95,7 @@ class Output:
             self._unsaved_runs.extend(delta.runs)
         if clock.refused > refused:
             self.counts["stamps_refused"] += clock.refused - refused
-            self.notify_rarely(now, notices.STAMP_REFUSED, kind=sender.hex(), sender=sender.hex(), count=clock.refused)
+            self.notify_rarely(now, notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused)
         return new
 
     # ---- to the disk
@@ -154,7 +154,8 @@ class Output:
         self._effects.append(Notify(event, fields))
 
     def notify_rarely(self, now: float, event: str, *, kind: str = "", **fields: object) -> None:
-        """Like `notify`, at most once in `RARELY` for each event and kind: for what a peer can cause at will."""
+        """Like `notify`, at most once in `RARELY` for each event and kind, of which there are few: for what a peer can
+        cause at will."""
         last = self._told.get((event, kind))
         if last is None or now - last >= RARELY:
             self._told[event, kind] = now
