@@ -28,6 +28,8 @@ class Event(NamedTuple):
     """What is stored there; None when there is no entry, as in a removal."""
     kills: tuple[Dot, ...]
     """Dots that the writer observed at that place and replaced; sorted."""
+    batch: tuple[int, int] | None = None
+    """The transaction it was made in, as the half-open range of its seqs: processed all or none. None: on its own."""
 
     @property
     def dot(self) -> Dot:

@@ -8,6 +8,10 @@ from typing import Final
 
 MAX_REPLICA_ID_BYTES: Final = 64
 MAX_NAME_BYTES: Final = 255
+MAX_NESTING: Final = 16
+"""Maps in maps: how many names lead to an object, its own included."""
+MAX_OBJECT_BYTES: Final = 2048
+"""All of those names with their tags."""
 MAX_KEY_BYTES: Final = 4096
 """A set element or a map key, encoded."""
 MAX_VALUE_BYTES: Final = 1 << 20
@@ -16,6 +20,8 @@ MAX_DEPTH: Final = 16
 """Nesting of lists and dicts inside one value."""
 MAX_KILLS_PER_EVENT: Final = 4096
 """Dots one event may replace; an operation that observes more is written as several events."""
+MAX_BATCH_EVENTS: Final = 16_384
+"""Events of one transaction."""
 MAX_SEQ: Final = (1 << 62) - 1
 MAX_INT: Final = (1 << 64) - 1
 MIN_INT: Final = -(1 << 64)

@@ -1,23 +1,84 @@
 """What each type stores in its entries: object ids, and the check that untrusted entries pass before they are kept.
 
-An object id is one tag byte and the object's name, so a name is scoped by its type. Entries of a tag that is not
-listed here come from a newer version: they are carried along and never read.
+An object id is one tag byte and the object's name, so a name is scoped by its type. An object inside a map has the
+map's id, a separator that no UTF-8 text contains, and then its own tag and name. Entries of a tag that is not listed
+here come from a newer version: they are carried along and never read.
+
+| tag | type | key | payload |
+|---|---|---|---|
+| a | grow-only set | element | empty |
+| s | observed-remove set | element | empty |
+| w | remove-wins set | element | 1: added, 0: removed |
+| e, d | enable-wins, disable-wins flag | none | empty |
+| r | last-writer-wins register | none | stamp, value |
+| v | multi-value register | none | value |
+| m | last-writer-wins map | key | stamp, value |
+| g | grow-only counter | writer | generation, up |
+| c | counter | writer | generation, up, down |
+| b | bounded counter | holder | generation, in, out |
+| o | map of objects | holds no entries of its own | |
+| x | retired writers | replica id | last seq, closed or not |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
+import cbor2
+
+from .delta import Event
 from .errors import InvalidValue, UnsupportedType
-from .limits import MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_REPLICA_ID_BYTES, MAX_VALUE_BYTES
+from .limits import (
+    MAX_KEY_BYTES,
+    MAX_NAME_BYTES,
+    MAX_NESTING,
+    MAX_OBJECT_BYTES,
+    MAX_REPLICA_ID_BYTES,
+    MAX_SEQ,
+    MAX_VALUE_BYTES,
+)
 from .values import check_canonical, strict_loads
 
+GSET: Final = b"a"
+ORSET: Final = b"s"
+RWSET: Final = b"w"
+EWFLAG: Final = b"e"
+DWFLAG: Final = b"d"
+REGISTER: Final = b"r"
+MVREGISTER: Final = b"v"
+LWWMAP: Final = b"m"
+GCOUNTER: Final = b"g"
+COUNTER: Final = b"c"
+BOUNDED: Final = b"b"
+ORMAP: Final = b"o"
+RETIRED: Final = b"x"
+
+STAMPED: Final = (REGISTER, LWWMAP)
+"""Types whose payloads begin with a stamp."""
 STAMP_BYTES: Final = 8
 """Payloads of last-writer-wins entries begin with the stamp, big-endian, so that bytes order as stamps do."""
+SEPARATOR: Final = b"\xff"
+"""Between an object's id and that of an object inside it; not a byte of UTF-8."""
+ADDED: Final = b"\x01"
+REMOVED: Final = b"\x00"
 
 
 def object_id(tag: bytes, name: str) -> bytes:
     """The id of the object ``name`` of the type ``tag``; raises `UnsupportedType` or `InvalidValue` for a bad name."""
     return tag + name_to_bytes(name, "an object name", MAX_NAME_BYTES)
+
+
+def child_id(parent: bytes, tag: bytes, name: str) -> bytes:
+    """The id of the object ``name`` inside the map ``parent``; raises as `object_id` does, and if it is too deep."""
+    child = parent + SEPARATOR + object_id(tag, name)
+    if len(child) > MAX_OBJECT_BYTES or child.count(SEPARATOR) >= MAX_NESTING:
+        raise InvalidValue(f"maps may nest {MAX_NESTING} deep, and {MAX_OBJECT_BYTES} bytes of names may lead to an object")
+    return child
+
+
+def type_tag(obj: bytes) -> bytes:
+    """The tag of the object's own type: of the last part of its id."""
+    at = obj.rfind(SEPARATOR) + 1
+    return obj[at : at + 1]
 
 
 def name_to_bytes(name: str, what: str, max_bytes: int) -> bytes:
@@ -42,41 +103,92 @@ def check_replica_id(replica_id: str) -> str:
 
 def check_entry(obj: bytes, key: bytes, payload: bytes) -> None:
     """Raise ValueError unless an entry with this key and payload can belong to object ``obj``."""
-    if not obj or len(obj) > MAX_NAME_BYTES + 1:
+    check_object(obj)
+    check_content(obj, key, payload)
+
+
+def check_object(obj: bytes) -> None:
+    """Raise ValueError unless entries can belong to an object with this id."""
+    if not obj or len(obj) > MAX_OBJECT_BYTES:
         raise ValueError("bad object id")
+    *maps, own = obj.split(SEPARATOR)
+    if len(maps) >= MAX_NESTING or any(part[:1] != ORMAP for part in maps):
+        raise ValueError("an object inside what is no map, or too deep inside")
+    for part in (*maps, own):
+        if not part or len(part) > MAX_NAME_BYTES + 1:
+            raise ValueError("bad object name")
+        if part[:1] in CHECKS or part[:1] == ORMAP:
+            part[1:].decode()
+
+
+def check_content(obj: bytes, key: bytes, payload: bytes) -> None:
+    """The part of `check_entry` that depends on the entry: ``obj`` has passed `check_object`."""
     if len(key) > MAX_KEY_BYTES or len(payload) > MAX_VALUE_BYTES + STAMP_BYTES:
         raise ValueError("key or payload too long")
-    check = CHECKS.get(obj[:1])
+    check = CHECKS.get(type_tag(obj))
     if check is not None:
-        obj[1:].decode()
         check(key, payload)
 
 
-def _check_orset(key: bytes, payload: bytes) -> None:
+def closed_writers(events: Iterable[Event]) -> dict[str, int]:
+    """The writers that these live entries say are closed, with their last seq."""
+    closed: dict[str, int] = {}
+    for event in events:
+        if event.obj == RETIRED and event.payload is not None:
+            last, is_closed = cbor2.loads(event.payload)
+            if is_closed:
+                writer = event.key.decode()
+                closed[writer] = max(last, closed.get(writer, 0))
+    return closed
+
+
+def _check_set(key: bytes, payload: bytes) -> None:
     check_canonical(key)
     if payload:
         raise ValueError("a set entry has no payload")
 
 
+def _check_rwset(key: bytes, payload: bytes) -> None:
+    check_canonical(key)
+    if payload not in (ADDED, REMOVED):
+        raise ValueError("an entry of a remove-wins set is an add or a remove")
+
+
+def _check_flag(key: bytes, payload: bytes) -> None:
+    if key or payload:
+        raise ValueError("a flag entry is empty")
+
+
 def _check_gcounter(key: bytes, payload: bytes) -> None:
-    _check_writer(key)
-    check_canonical(payload)
-    _check_count(strict_loads(payload))
+    _check_counts(key, payload, 1, granted=False)
 
 
 def _check_counter(key: bytes, payload: bytes) -> None:
+    _check_counts(key, payload, 2, granted=False)
+
+
+def _check_bounded(key: bytes, payload: bytes) -> None:
+    _check_counts(key, payload, 2, granted=True)
+
+
+def _check_counts(key: bytes, payload: bytes, count: int, *, granted: bool) -> None:
     _check_writer(key)
     check_canonical(payload)
     counts = strict_loads(payload)
-    if type(counts) is not list or len(counts) != 2:
-        raise ValueError("a counter entry is a pair")
-    for count in counts:
-        _check_count(count)
+    if type(counts) is not list or len(counts) != 1 + count or any(type(n) is not int for n in counts):
+        raise ValueError("a counter entry is a generation and its counts")
+    if not (counts[0] or granted) or abs(counts[0]) > MAX_SEQ:
+        raise ValueError("no such generation")
+    if min(counts[1:]) < 0:
+        raise ValueError("a count is at least 0")
 
 
-def _check_count(count: object) -> None:
-    if type(count) is not int or count < 0:
-        raise ValueError("a count is an integer of at least 0")
+def _check_retired(key: bytes, payload: bytes) -> None:
+    _check_writer(key)
+    check_canonical(payload)
+    row = strict_loads(payload)
+    if type(row) is not list or [type(item) for item in row] != [int, bool] or not 0 <= row[0] <= MAX_SEQ:
+        raise ValueError("a retired writer has a last seq, and is closed or not")
 
 
 def _check_writer(key: bytes) -> None:
@@ -106,22 +218,22 @@ def _check_stamped(payload: bytes) -> None:
     check_canonical(payload[STAMP_BYTES:])
 
 
-ORSET: Final = b"s"
-GCOUNTER: Final = b"g"
-COUNTER: Final = b"c"
-REGISTER: Final = b"r"
-MVREGISTER: Final = b"v"
-LWWMAP: Final = b"m"
+def _check_ormap(key: bytes, payload: bytes) -> None:
+    raise ValueError("a map of objects has no entries of its own")
+
 
 CHECKS: Final[dict[bytes, Callable[[bytes, bytes], None]]] = {
-    ORSET: _check_orset,
-    GCOUNTER: _check_gcounter,
-    COUNTER: _check_counter,
+    GSET: _check_set,
+    ORSET: _check_set,
+    RWSET: _check_rwset,
+    EWFLAG: _check_flag,
+    DWFLAG: _check_flag,
     REGISTER: _check_register,
     MVREGISTER: _check_mvregister,
     LWWMAP: _check_lwwmap,
+    GCOUNTER: _check_gcounter,
+    COUNTER: _check_counter,
+    BOUNDED: _check_bounded,
+    ORMAP: _check_ormap,
+    RETIRED: _check_retired,
 }
-STAMPED: Final = (REGISTER, LWWMAP)
-"""Types whose payloads begin with a stamp."""
-KEYLESS: Final = (REGISTER, MVREGISTER)
-"""Types that are one place."""
