@@ -1,40 +1,71 @@
 """Delta-state CRDTs: shared data types that merge without coordination. See README.md in this package."""
 
+from .bounded import BoundedCounter
+from .changes import Change
 from .clock import HybridClock
 from .codec import decode, decode_context, encode, encode_context
 from .context import Context, Dot
 from .counters import GCounter, PNCounter
 from .delta import Delta, Event
-from .errors import CrdtError, DecodeError, InvalidValue, LocalError, LogTrimmed, RemoteError, UnsupportedType
+from .errors import (
+    CrdtError,
+    DecodeError,
+    InsufficientRights,
+    InTransaction,
+    InvalidValue,
+    LocalError,
+    LogTrimmed,
+    OutOfStep,
+    RemoteError,
+    UnsupportedType,
+    WriterRetired,
+)
+from .flags import DWFlag, EWFlag
 from .lwwmap import LWWMap
-from .orset import ORSet
+from .ormap import ORMap
+from .reconcile import Reconciliation
 from .registers import LWWRegister, MVRegister
 from .replica import Replica
-from .store import Change
+from .sets import GSet, ORSet, RWSet
+from .stats import Stats
+from .store import Transaction
 from .values import Value
 
 __all__ = [
+    "BoundedCounter",
     "Change",
     "Context",
     "CrdtError",
+    "DWFlag",
     "DecodeError",
     "Delta",
     "Dot",
+    "EWFlag",
     "Event",
     "GCounter",
+    "GSet",
     "HybridClock",
+    "InTransaction",
+    "InsufficientRights",
     "InvalidValue",
     "LWWMap",
     "LWWRegister",
     "LocalError",
     "LogTrimmed",
     "MVRegister",
+    "ORMap",
     "ORSet",
+    "OutOfStep",
     "PNCounter",
+    "RWSet",
+    "Reconciliation",
     "RemoteError",
     "Replica",
+    "Stats",
+    "Transaction",
     "UnsupportedType",
     "Value",
+    "WriterRetired",
     "decode",
     "decode_context",
     "encode",

@@ -1,17 +1,22 @@
 """What every type has in common: one constructor shape, merge, and a place in a store."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self
 
+from .changes import OnChange
 from .clock import HybridClock
-from .delta import Delta
+from .delta import NOTHING, Delta
 from .errors import InvalidValue, UnsupportedType
+from .folds import entries_of
 from .limits import MAX_INT
-from .schema import object_id
-from .store import KIND_OF_TAG, Store
+from .schema import KIND_OF_TAG, RETIRED, SEPARATOR, names_of, object_id, type_tag
+from .stats import Stats, stats_of
+from .store import Store, Transaction
 
 
 class Crdt:
-    """A replicated object. Made alone with a replica id of its own, or by an accessor of `Replica`."""
+    """A replicated object. Made alone with a replica id of its own, or by an accessor of `Replica` or `ORMap`."""
 
     __slots__ = ("_object", "_store")
     tag: ClassVar[bytes]
@@ -25,10 +30,10 @@ class Crdt:
         self._object = object_id(self.tag, "")
 
     @classmethod
-    def _within(cls, store: Store, name: str) -> Self:
+    def _within(cls, store: Store, obj: bytes) -> Self:
         self = cls.__new__(cls)
         self._store = store
-        self._object = object_id(cls.tag, name)
+        self._object = obj
         return self
 
     @property
@@ -37,8 +42,13 @@ class Crdt:
 
     @property
     def name(self) -> str:
-        """The object's name inside its `Replica`; empty when it stands alone."""
-        return self._object[1:].decode()
+        """The object's name inside its `Replica` or `ORMap`; empty when it stands alone."""
+        return self._object[self._object.rfind(SEPARATOR) + 2 :].decode()
+
+    @property
+    def kind(self) -> str:
+        """The name of its type's accessor, such as ``"orset"``."""
+        return KIND_OF_TAG[self.tag]
 
     def value(self) -> Any:
         """The current content as plain Python data."""
@@ -56,21 +66,60 @@ class Crdt:
         elif type(other) is type(self):
             if other._store is self._store:
                 return self
-            if other.name != self.name:
+            if other._object != self._object:
                 raise InvalidValue(f"{other.name!r} is not another replica of {self.name!r}; merge the Replica instead")
-            delta = other._store.kernel.delta_since(self._store.kernel.context)
+            other._store.check_settled("merging from an object")
+            delta = other._store.kernel.delta_since(self._store.kernel.exported_context())
         else:
             raise UnsupportedType(f"{type(self).__name__} merges a Delta or its own type, not {type(other).__name__}")
         if len(self._object) == 1:
-            for event in delta.events:
-                if event.payload is not None and event.obj != self._object:
-                    kind = KIND_OF_TAG.get(event.obj[:1], "unknown object")
-                    raise InvalidValue(
-                        f"the delta carries {kind} {event.obj[1:].decode(errors='replace')!r}, not a standalone "
-                        f"{KIND_OF_TAG[self.tag]}; merge it into a Replica"
-                    )
+            self._check_foreign(delta)
         self._store.merge(delta)
         return self
+
+    def _check_foreign(self, delta: Delta) -> None:
+        """Raise `InvalidValue` if a delta for an object that stands alone carries entries of others."""
+        inside = self._object + SEPARATOR
+        for event in delta.events:
+            if event.payload is not None and event.obj != self._object and not event.obj.startswith(inside):
+                if event.obj == RETIRED:
+                    continue
+                kind = KIND_OF_TAG.get(type_tag(event.obj), "unknown object")
+                name = "/".join(names_of(event.obj)) if kind in KIND_OF_TAG.values() else event.obj.hex()
+                raise InvalidValue(
+                    f"the delta carries {kind} {name!r}, not a standalone {self.kind}; merge it into a Replica"
+                )
+
+    def on_change(self, told: OnChange) -> Callable[[], None]:
+        """Call ``told`` once with the list of `Change` of each write, transaction or merge that changed this object.
+
+        Returns a function that ends it. Changes inside a map's objects are changes of the map.
+        """
+        return self._store.subscribe(told, self._object)
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """A block whose writes are one batch; see `Replica.transaction`."""
+        return self._store.transaction()
+
+    def stats(self) -> Stats:
+        """What it holds and what that takes; of the whole replica if it is inside one."""
+        return stats_of(self._store)
+
+    def _write_all(self, key: bytes, payload: bytes | None) -> Delta:
+        """Write in place of everything seen at ``key``; nothing to write and nothing there is no change."""
+        held = self._store.kernel.at(self._object, key)
+        if payload is None and not held:
+            return NOTHING
+        return self._store.write(self._object, key, payload, held)
+
+    def _remove_everything(self) -> Delta:
+        """Remove all entries seen here."""
+        held = tuple(entries_of(self._store.kernel.keys(self._object)))
+        return self._store.write(self._object, b"", None, held) if held else NOTHING
+
+    def _reset(self) -> Delta:
+        """Take away all that was seen here, for the map that this object is in."""
+        return self._remove_everything()
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
@@ -84,3 +133,10 @@ def check_amount(amount: int) -> int:
     if not 0 <= amount <= MAX_INT:
         raise InvalidValue(f"a counter moves by 0 to 2**64 - 1 at a time, not by {amount}")
     return amount
+
+
+def check_total(total: int) -> int:
+    """Return ``total`` if one writer's share of a counter can be as much."""
+    if total > MAX_INT:
+        raise InvalidValue("one writer's share of a counter ends at 2**64 - 1")
+    return total

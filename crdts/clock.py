@@ -52,10 +52,16 @@ class HybridClock:
 
     def observe(self, stamp: int) -> bool:
         """Follow a stamp from elsewhere; return False (and count) if it is more than ``max_drift`` ahead."""
+        if self.follows(stamp):
+            return True
+        self.refused += 1
+        return False
+
+    def follows(self, stamp: int) -> bool:
+        """Like `observe`, without counting."""
         if stamp <= self._last:
             return True
         if stamp > int((self._now() + self._max_drift) * 1_000_000) << COUNTER_BITS:
-            self.refused += 1
             return False
         self._last = stamp
         return True

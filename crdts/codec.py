@@ -1,43 +1,62 @@
 """Deltas and contexts as bytes: canonical (one encoding each), versioned, in columns, and strict on the way in.
 
-A delta is one CBOR array of flat columns, so that ids, names and seqs are written once however many events there are:
+A delta of one event is a CBOR array of its parts, 0 standing for the writer itself among the kills:
 
-    [version, replicas, objects, spans, places, keys, payloads, kills, runs, context, prekilled]
+    [2, replica, seq, object, key, payload, replica or 0, seq, ...]
+
+Any other is an array of flat columns, so that ids, names, seqs and whatever repeats are written once however many
+events there are:
+
+    [3, replicas, objects, spans, places, contents, kills, batches, runs, context, prekilled]
 
     replicas   sorted replica ids; everything below names them by position
     objects    sorted object ids
-    spans      replica, start, count, ...       the dots of the events, in order
-    places     per event: 0 for no entry, -1 for one that has been replaced, else 1 + the position of its object
-    keys       per entry, in order of the events
-    payloads   per entry
-    kills      event position, replica, seq, ...
+    spans      replica, gap, count, ...         the dots of the events; gaps from the span before of the same replica
+    places     place, count, ...                0 for no entry, 1 for one that has been replaced, else 2 + object
+    contents   per object: keys, payloads       columns, see `columns.py`; or keys, stamps, the rest of the payloads
+    kills      gap, replica, seq, ...           gaps between the positions of the events
+    batches    replica, start, count, ...       the transactions that the events belong to
     runs       replica, start, count, ...       dead dots that killed nothing
     context    null, or per replica a list of alternating gaps and lengths (state form)
     prekilled  replica, seq, ...                (state form)
 """
 
 from collections.abc import Iterable
-from itertools import pairwise
+from functools import partial
+from itertools import groupby, islice, pairwise, repeat
+from operator import attrgetter
 from typing import Any, Final
 
 import cbor2
 
+from .columns import MIN_STRINGS, pack_stamps, pack_strings, unpack_stamps, unpack_strings
 from .context import Context, Dot, DotRange
-from .delta import REPLACED, Delta, Event
+from .delta import REPLACED, Batch, Delta, Event
 from .errors import DecodeError, InvalidValue, UnsupportedType
-from .limits import MAX_DELTA_BYTES, MAX_KILLS_PER_EVENT, MAX_SEQ
-from .schema import check_entry, check_replica_id
+from .limits import MAX_BATCH_EVENTS, MAX_DELTA_BYTES, MAX_KILLS_PER_EVENT, MAX_SEQ
+from .schema import STAMP_BYTES, STAMPED, check_entries, check_entry, check_replica_id, closed_writers, type_tag
 from .values import strict_loads
 
-VERSION: Final = 1
+ROW: Final = 2
+COLUMNS: Final = 3
+CONTEXT: Final = 1
+"""The versions of the three formats, each the first item of its array."""
 
 DELTA_BYTES: Final = 64
 """Upper bound of what a delta takes beside its pieces: the headers of its columns."""
 RUN_BYTES: Final = 21
 """Upper bound of one run, its replica id apart: a position and two integers."""
+BATCH_BYTES: Final = 15
+"""Upper bound of one transaction, its events apart."""
 _POSITION_BYTES: Final = 3
 """A position in a table; enough for deltas of up to 65,536 events, and so for any of less than 256 KiB."""
-_SPAN_BYTES: Final = _POSITION_BYTES + 9 + 5
+_SPAN_BYTES: Final = _POSITION_BYTES + 9 + 3
+_CONTENT_BYTES: Final = 13
+"""The headers of one object's columns."""
+_NO_ENTRY, _REPLACED, _FIRST_OBJECT = 0, 1, 2
+
+_event_of = partial(tuple.__new__, Event)
+"""An event from the tuple of its fields; in bulk, half of what the constructor takes."""
 
 
 def event_bytes(event: Event, *, follows: bool = False) -> int:
@@ -45,7 +64,7 @@ def event_bytes(event: Event, *, follows: bool = False) -> int:
 
     ``follows`` says that its dot is the next after that of another event of the delta, so that it starts no span.
     """
-    size = _POSITION_BYTES if follows else _POSITION_BYTES + _SPAN_BYTES
+    size = _POSITION_BYTES + 1 if follows else _POSITION_BYTES + 1 + _SPAN_BYTES
     if event.payload is not None:
         size += _string_bytes(event.key) + _string_bytes(event.payload)
     return size + sum(2 * _POSITION_BYTES + _head_bytes(seq) for _, seq in event.kills)
@@ -53,7 +72,9 @@ def event_bytes(event: Event, *, follows: bool = False) -> int:
 
 def name_bytes(name: str | bytes) -> int:
     """Upper bound of what a replica or object id adds to the delta that uses it first."""
-    return _string_bytes(name if isinstance(name, bytes) else name.encode())
+    if isinstance(name, bytes):
+        return _string_bytes(name) + _CONTENT_BYTES
+    return _string_bytes(name.encode())
 
 
 def _string_bytes(text: bytes) -> int:
@@ -71,46 +92,108 @@ def _head_bytes(number: int) -> int:
     return 5 if number < 1 << 32 else 9
 
 
+# ---- encoding
+
+
 def encode(delta: Delta) -> bytes:
     """The canonical bytes of ``delta``."""
     events = delta.events
+    if len(events) == 1 and not delta.runs and delta.context is None and events[0].batch is None:
+        return _encode_row(events[0])
+    return cbor2.dumps(_columns(delta))
+
+
+def _encode_row(event: Event) -> bytes:
+    replica, seq, obj, key, payload, kills, _ = event
+    row = [ROW, replica, seq, obj, key, payload]
+    for killed, killed_seq in kills:
+        row += (0 if killed == replica else killed, killed_seq)
+    return cbor2.dumps(row)
+
+
+def _columns(delta: Delta) -> list[Any]:
+    events = delta.events
+    killers = [(i, event) for i, event in enumerate(events) if event.kills]
     names = {event.replica for event in events}
-    names.update(replica for event in events for replica, _ in event.kills)
+    names.update(replica for _, event in killers for replica, _ in event.kills)
     names.update(run[0] for run in delta.runs)
     names.update(dot[0] for dot in delta.prekilled)
     if delta.context is not None:
         names.update(delta.context.replicas())
     replicas = sorted(names)
-    objects = sorted({event.obj for event in events if event.payload is not None})
     at = {replica: i for i, replica in enumerate(replicas)}
-    place = {obj: i + 1 for i, obj in enumerate(objects)}
-    columns = [
-        VERSION,
+    contents, places = _group(events)
+    objects = sorted(contents)
+    place = {obj: i + _FIRST_OBJECT for i, obj in enumerate(objects)} | {b"": _NO_ENTRY, REPLACED: _REPLACED}
+    return [
+        COLUMNS,
         replicas,
         objects,
         _spans(events, at),
-        [place[e.obj] if e.payload is not None else -1 if e.obj == REPLACED else 0 for e in events],
-        [e.key for e in events if e.payload is not None],
-        [e.payload for e in events if e.payload is not None],
-        [n for i, e in enumerate(events) if e.kills for replica, seq in e.kills for n in (i, at[replica], seq)],
+        [n for obj, count in places for n in (place[obj], count)],
+        [_content(obj, contents[obj]) for obj in objects],
+        _kills(killers, at),
+        _batches(events, at),
         [n for replica, start, stop in delta.runs for n in (at[replica], start, stop - start)],
         _context_columns(delta.context, at) if delta.context is not None else None,
         [n for replica, seq in delta.prekilled for n in (at[replica], seq)],
     ]
-    return cbor2.dumps(columns)
 
 
-def _spans(events: Iterable[Event], at: dict[str, int]) -> list[int]:
+def _group(events: tuple[Event, ...]) -> tuple[dict[bytes, list[Event]], list[tuple[bytes, int]]]:
+    """The events that have entries, by object; and how many in a row belong to each object."""
+    contents: dict[bytes, list[Event]] = {}
+    places: list[tuple[bytes, int]] = []
+    for obj, group in groupby(events, attrgetter("obj")):
+        some = list(group)
+        places.append((obj, len(some)))
+        if some[0].payload is not None:
+            contents.setdefault(obj, []).extend(some)
+    return contents, places
+
+
+def _spans(events: tuple[Event, ...], at: dict[str, int]) -> list[int]:
     spans: list[int] = []
-    current, following = "", 0
-    for event in events:
-        if event.seq == following and event.replica == current:
-            spans[-1] += 1
-        else:
-            current = event.replica
-            spans += (at[current], event.seq, 1)
-        following = event.seq + 1
+    for replica, group in groupby(events, attrgetter("replica")):
+        seqs = [event.seq for event in group]
+        if seqs[-1] - seqs[0] == len(seqs) - 1:
+            spans += (at[replica], seqs[0] - 1, len(seqs))
+            continue
+        following = 1
+        for seq in seqs:
+            if seq == following and following > 1:
+                spans[-1] += 1
+            else:
+                spans += (at[replica], seq - following, 1)
+            following = seq + 1
     return spans
+
+
+def _content(obj: bytes, events: list[Event]) -> list[Any]:
+    keys = pack_strings([event.key for event in events])
+    payloads = [event.payload or b"" for event in events]
+    if len(payloads) < MIN_STRINGS or type_tag(obj) not in STAMPED or min(map(len, payloads)) < STAMP_BYTES:
+        return [keys, pack_strings(payloads)]
+    stamps = b"".join([payload[:STAMP_BYTES] for payload in payloads])
+    return [keys, pack_stamps(stamps), pack_strings([payload[STAMP_BYTES:] for payload in payloads])]
+
+
+def _kills(killers: list[tuple[int, Event]], at: dict[str, int]) -> list[int]:
+    kills: list[int] = []
+    last = 0
+    for i, event in killers:
+        for replica, seq in event.kills:
+            kills += (i - last, at[replica], seq)
+            last = i
+    return kills
+
+
+def _batches(events: tuple[Event, ...], at: dict[str, int]) -> list[int]:
+    batches: dict[tuple[str, Batch], None] = {}
+    for event in events:
+        if event.batch is not None:
+            batches[event.replica, event.batch] = None
+    return [n for replica, (start, stop) in batches for n in (at[replica], start, stop - start)]
 
 
 def _context_columns(context: Context, at: dict[str, int]) -> list[list[int]]:
@@ -124,6 +207,9 @@ def _context_columns(context: Context, at: dict[str, int]) -> list[list[int]]:
     return columns
 
 
+# ---- decoding
+
+
 def decode(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Delta:
     """The delta whose canonical bytes are ``data``.
 
@@ -131,7 +217,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Delta:
     """
     try:
         _check_size(data, max_bytes)
-        delta = _parse(strict_loads(data, max_depth=4))
+        delta = _parse(strict_loads(data, max_depth=7))
         canonical = encode(delta) == data
     except (ValueError, UnsupportedType, InvalidValue) as error:
         raise DecodeError(f"not a delta: {error}") from None
@@ -144,7 +230,7 @@ def encode_context(context: Context) -> bytes:
     """The canonical bytes of a context: a delta in the state form without entries would say more than is known."""
     replicas = context.replicas()
     at = {replica: i for i, replica in enumerate(replicas)}
-    return cbor2.dumps([VERSION, replicas, _context_columns(context, at)])
+    return cbor2.dumps([CONTEXT, replicas, _context_columns(context, at)])
 
 
 def decode_context(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Context:
@@ -152,7 +238,7 @@ def decode_context(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Context:
     try:
         _check_size(data, max_bytes)
         row = strict_loads(data, max_depth=4)
-        if type(row) is not list or len(row) != 3 or type(row[0]) is not int or row[0] != VERSION:
+        if type(row) is not list or len(row) != 3 or type(row[0]) is not int or row[0] != CONTEXT:
             raise ValueError("unknown version or shape")
         context = _parse_context(row[2], _names(row[1]))
         canonical = encode_context(context) == data
@@ -173,28 +259,64 @@ def _check_size(data: bytes, max_bytes: int) -> None:
 def _parse(row: Any) -> Delta:
     if type(row) is not list or not row or type(row[0]) is not int:
         raise ValueError("unknown shape")
-    if row[0] != VERSION:
-        raise ValueError(f"version {row[0]}, this is version {VERSION}")
+    if row[0] == ROW:
+        return Delta((_parse_row(row),))
+    if row[0] != COLUMNS:
+        raise ValueError(f"format {row[0]}, this version reads {ROW} and {COLUMNS}")
     if len(row) != 11:
         raise ValueError("unknown shape")
-    _, names, objects, spans, places, keys, payloads, kills, runs, bounds, prekilled = row
+    return _parse_columns(row)
+
+
+def _parse_row(row: list[Any]) -> Event:
+    if len(row) < 6 or len(row) % 2 or len(row) > 6 + 2 * MAX_KILLS_PER_EVENT:
+        raise ValueError("unknown shape")
+    _, replica, seq, obj, key, payload = row[:6]
+    if type(replica) is not str or type(seq) is not int or type(obj) is not bytes or type(key) is not bytes:
+        raise ValueError("a part of an event has another type")
+    check_replica_id(replica)
+    if not 0 < seq <= MAX_SEQ:
+        raise ValueError("a dot is out of range")
+    kills: tuple[Dot, ...] = ()
+    if len(row) > 6:
+        kills = tuple([_parse_kill(replica, row[i], row[i + 1]) for i in range(6, len(row), 2)])
+        if any(a >= b for a, b in pairwise(kills)):
+            raise ValueError("unsorted kills")
+    if type(payload) is bytes:
+        check_entry(obj, key, payload)
+    elif payload is not None or obj not in (b"", REPLACED) or key or not kills:
+        raise ValueError("an event neither stores nor replaces anything")
+    return Event(replica, seq, obj, key, payload, kills)
+
+
+def _parse_kill(writer: str, replica: Any, seq: Any) -> Dot:
+    if type(replica) is int and replica == 0:
+        replica = writer
+    elif type(replica) is not str:
+        raise ValueError("a kill names a replica")
+    else:
+        check_replica_id(replica)
+    if type(seq) is not int or not 0 < seq <= MAX_SEQ:
+        raise ValueError("a dot is out of range")
+    return replica, seq
+
+
+def _parse_columns(row: list[Any]) -> Delta:
+    _, names, objects, spans, places, contents, kills, batches, runs, bounds, prekilled = row
     replicas = _names(names)
-    events = _parse_events(
-        _dots(spans, replicas, places),
-        places,
-        _column(objects, bytes),
-        _column(keys, bytes),
-        _column(payloads, bytes),
-        _parse_kills(kills, replicas, len(places)),
-    )
-    context = None if bounds is None else _parse_context(bounds, replicas)
-    killed = tuple(_parse_dot(r, seq, replicas) for r, seq in _rows(prekilled, 2))
+    ranges = list(_parse_spans(spans, replicas))
+    total = sum(stop - start for _, start, stop in ranges)
+    groups = _parse_places(places, _column(objects, bytes), total)
+    events = _parse_events(ranges, groups, contents, _parse_kills(kills, replicas, total))
     dead = tuple(_parse_range(r, replicas) for r in _rows(runs, 3))
-    delta = Delta(events, dead, context, killed)
+    if batches:
+        events = _in_batches(events, [_parse_range(r, replicas) for r in _rows(batches, 3)])
+    context = None if bounds is None else _parse_context(bounds, replicas)
+    delta = Delta(events, dead, context, tuple(_parse_dot(r, seq, replicas) for r, seq in _rows(prekilled, 2)))
     _check_order(delta)
     if context is not None:
-        _check_state(delta, context)
-    elif killed:
+        check_state(delta)
+    elif delta.prekilled:
         raise ValueError("pre-killed dots outside a state")
     return delta
 
@@ -202,9 +324,8 @@ def _parse(row: Any) -> Delta:
 def _column(column: Any, kind: type) -> Any:
     if type(column) is not list:
         raise ValueError("a column is not a list")
-    for item in column:
-        if type(item) is not kind:
-            raise ValueError(f"{type(item).__name__} in a column of {kind.__name__}")
+    if not set(map(type, column)) <= {kind}:
+        raise ValueError(f"something else in a column of {kind.__name__}")
     return column
 
 
@@ -234,52 +355,106 @@ def _parse_range(row: tuple[int, ...], replicas: list[str]) -> DotRange:
     return name, first, first + count
 
 
-def _dots(spans: Any, replicas: list[str], places: Any) -> list[Dot]:
-    ranges = [_parse_range(row, replicas) for row in _rows(spans, 3)]
-    if sum(stop - start for _, start, stop in ranges) != len(_column(places, int)):
+def _parse_spans(spans: Any, replicas: list[str]) -> Iterable[DotRange]:
+    current, following = -1, 1
+    for replica, gap, count in _rows(spans, 3):
+        if replica != current:
+            current, following = replica, 1
+        if gap < 0:
+            raise ValueError("spans are not in order")
+        yield _parse_range((replica, following + gap, count), replicas)
+        following += gap + count
+
+
+def _parse_places(places: Any, objects: list[bytes], total: int) -> list[tuple[int, int, bytes]]:
+    """Place, number of events and object, of each group of events in a row."""
+    groups = []
+    for place, count in _rows(places, 2):
+        if not 0 <= place < len(objects) + _FIRST_OBJECT or count < 1:
+            raise ValueError("an entry of no object")
+        groups.append((place, count, (b"", REPLACED, *objects)[place] if place < 2 else objects[place - 2]))
+    if sum(count for _, count, _ in groups) != total:
         raise ValueError("as many dots as events expected")  # before a huge range is walked
-    return [(replica, seq) for replica, start, stop in ranges for seq in range(start, stop)]
+    return groups
 
 
-def _parse_kills(column: Any, replicas: list[str], count: int) -> dict[int, list[Dot]]:
+def _parse_kills(column: Any, replicas: list[str], count: int) -> dict[int, tuple[Dot, ...]]:
     kills: dict[int, list[Dot]] = {}
-    for event, replica, seq in _rows(column, 3):
-        if not 0 <= event < count:
+    event = 0
+    for gap, replica, seq in _rows(column, 3):
+        event += gap
+        if gap < 0 or event >= count:
             raise ValueError("kills of no event")
         dots = kills.setdefault(event, [])
         dots.append(_parse_dot(replica, seq, replicas))
         if len(dots) > MAX_KILLS_PER_EVENT or (len(dots) > 1 and dots[-2] >= dots[-1]):
             raise ValueError("too many or unsorted kills")
-    return kills
+    return {event: tuple(dots) for event, dots in kills.items()}
 
 
 def _parse_events(
-    dots: list[Dot],
-    places: list[int],
-    objects: list[bytes],
-    keys: list[bytes],
-    payloads: list[bytes],
-    kills: dict[int, list[Dot]],
+    ranges: list[DotRange], groups: list[tuple[int, int, bytes]], contents: Any, kills: dict[int, tuple[Dot, ...]]
 ) -> tuple[Event, ...]:
-    entries = len(places) - places.count(0) - places.count(-1)
-    if len(keys) != entries or len(payloads) != entries:
-        raise ValueError("as many keys and payloads as entries expected")
-    if places and not -1 <= min(places) <= max(places) <= len(objects):
-        raise ValueError("an entry of no object")
-    events: list[Event] = []
-    entry = 0
-    for i, (replica, seq) in enumerate(dots):
-        killed = tuple(kills[i]) if i in kills else ()
-        if places[i] > 0:
-            obj, key, payload = objects[places[i] - 1], keys[entry], payloads[entry]
-            check_entry(obj, key, payload)
-            events.append(Event(replica, seq, obj, key, payload, killed))
-            entry += 1
-        elif killed:
-            events.append(Event(replica, seq, REPLACED if places[i] else b"", b"", None, killed))
-        else:
+    counts: dict[bytes, int] = {}
+    for place, count, obj in groups:
+        if place >= _FIRST_OBJECT:
+            counts[obj] = counts.get(obj, 0) + count
+    if type(contents) is not list or len(contents) != len(counts):
+        raise ValueError("as many contents as objects expected")
+    entries = {
+        obj: iter(_parse_content(obj, content, counts[obj]))
+        for obj, content in zip(sorted(counts), contents, strict=True)
+    }
+    replicas: list[str] = []
+    seqs: list[int] = []
+    for replica, start, stop in ranges:
+        replicas += [replica] * (stop - start)
+        seqs += range(start, stop)
+    objs: list[bytes] = []
+    stored: list[tuple[bytes, bytes | None]] = []
+    for place, count, obj in groups:
+        objs += [obj] * count
+        stored += islice(entries[obj], count) if place >= _FIRST_OBJECT else repeat((b"", None), count)
+    killed: Iterable[tuple[Dot, ...]] = repeat(())
+    if kills or b"" in objs or REPLACED in objs:
+        killed = [kills.get(i, ()) for i in range(len(objs))]
+        if any(not dead and entry[1] is None for dead, entry in zip(killed, stored, strict=True)):
             raise ValueError("an event neither stores nor replaces anything")
-    return tuple(events)
+    keys = [key for key, _ in stored]
+    payloads = [payload for _, payload in stored]
+    return tuple(map(_event_of, zip(replicas, seqs, objs, keys, payloads, killed, repeat(None))))
+
+
+def _parse_content(obj: bytes, content: Any, count: int) -> Iterable[tuple[bytes, bytes]]:
+    if type(content) is not list or not 2 <= len(content) <= 3:
+        raise ValueError("contents are keys and payloads")
+    keys = unpack_strings(content[0], count)
+    payloads = unpack_strings(content[-1], count)
+    if len(content) == 3:
+        stamps = unpack_stamps(content[1], count)
+        payloads = [stamp + rest for stamp, rest in zip(stamps, payloads, strict=True)]
+    check_entries(obj, keys, payloads)
+    return zip(keys, payloads, strict=True)
+
+
+def _in_batches(events: tuple[Event, ...], batches: list[DotRange]) -> tuple[Event, ...]:
+    """``events`` with the transactions they belong to."""
+    by_replica: dict[str, list[Batch]] = {}
+    for replica, start, stop in batches:
+        of_replica = by_replica.setdefault(replica, [])
+        if not 1 < stop - start <= MAX_BATCH_EVENTS or (of_replica and of_replica[-1][1] > start):
+            raise ValueError("a transaction of too few or many events, or out of order")
+        of_replica.append((start, stop))
+    tagged = []
+    for replica, group in groupby(events, attrgetter("replica")):
+        waiting = iter(by_replica.get(replica, ()))
+        batch = next(waiting, None)
+        for event in group:
+            while batch is not None and batch[1] <= event.seq:
+                batch = next(waiting, None)
+            inside = batch is not None and batch[0] <= event.seq
+            tagged.append(event._replace(batch=batch) if inside else event)
+    return tuple(tagged)
 
 
 def _parse_context(columns: Any, replicas: list[str]) -> Context:
@@ -297,8 +472,9 @@ def _parse_context(columns: Any, replicas: list[str]) -> Context:
 
 
 def _check_order(delta: Delta) -> None:
-    dots = [(event.replica, event.seq) for event in delta.events]
-    if any(a >= b for a, b in pairwise(dots)):
+    # Dots are in order within a replica, as gaps are not negative; what is left are the replicas.
+    writers = [replica for replica, _ in groupby(delta.events, attrgetter("replica"))]
+    if any(a >= b for a, b in pairwise(writers)):
         raise ValueError("events are not in order")
     for run, following in pairwise(delta.runs):
         if run >= following or (run[0] == following[0] and run[2] >= following[1]):
@@ -307,10 +483,23 @@ def _check_order(delta: Delta) -> None:
         raise ValueError("pre-killed dots are not in order")
 
 
-def _check_state(delta: Delta, context: Context) -> None:
-    if delta.runs or any(event.kills or event.payload is None for event in delta.events):
+def check_state(state: Delta) -> None:
+    """Raise ValueError unless this delta in the state form, its parts in order, can be a state."""
+    context = state.context
+    if context is None:
+        raise ValueError("a state has a context")
+    if state.runs or any(event.kills or event.payload is None or event.batch for event in state.events):
         raise ValueError("a state carries live entries only")
-    if any(not context.contains(event.replica, event.seq) for event in delta.events):
-        raise ValueError("a state carries an entry outside its context")
-    if any(context.contains(*dot) for dot in delta.prekilled):
+    closed = closed_writers(state.events)
+    if closed:
+        if any(writer in closed for writer in context.replicas()):
+            raise ValueError("a retired writer in a context")
+        context = context.copy()
+        for writer, last in closed.items():
+            context.add_range(writer, 1, last + 1)
+    for replica, group in groupby(state.events, attrgetter("replica")):
+        seqs = [event.seq for event in group]
+        if context.prefix(replica) < seqs[-1] and not all(context.contains(replica, seq) for seq in seqs):
+            raise ValueError("a state carries an entry outside its context")
+    if any(context.contains(*dot) for dot in state.prekilled):
         raise ValueError("a pre-killed dot is processed")

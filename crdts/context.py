@@ -133,6 +133,22 @@ class Context:
         part._bounds = {r: b[:] for r, b in self._bounds.items() if r < first or (stop and r >= stop)}
         return part
 
+    def discard_last(self, replica: str) -> None:
+        """Take the highest seq of ``replica`` out again: for a mutation that is undone."""
+        bounds = self._bounds[replica]
+        bounds[-1] -= 1
+        if bounds[-1] == bounds[-2]:
+            del bounds[-2:]
+            if not bounds:
+                del self._bounds[replica]
+
+    def without(self, replicas: Iterable[str]) -> "Context":
+        """A copy that lacks these replicas."""
+        part = self.copy()
+        for replica in replicas:
+            part._bounds.pop(replica, None)
+        return part
+
     def cloud_size(self) -> int:
         """How many ranges do not belong to a prefix: 0 when every replica's dots are contiguous from 1."""
         return sum(len(b) // 2 - (b[0] == 1) for b in self._bounds.values())
@@ -157,6 +173,13 @@ class Context:
     def __repr__(self) -> str:
         parts = ", ".join(f"{r}:{start}-{stop - 1}" for r, start, stop in self.ranges())
         return f"Context({parts})"
+
+
+def seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:
+    """The keys of ``seqs`` in [start, stop), sorted, by whichever of the two is shorter to walk."""
+    if stop - start < len(seqs):
+        return [seq for seq in range(start, stop) if seq in seqs]
+    return sorted([seq for seq in seqs if start <= seq < stop])
 
 
 def _subtract(mine: list[int], theirs: list[int]) -> Iterator[tuple[int, int]]:

@@ -1,45 +1,77 @@
-"""Counters: each writer keeps its own cumulative entry, replacing its previous one; the value is the sum."""
+"""Counters: each writer keeps its own cumulative entry, replacing its previous one; the value is the sum.
 
-from typing import Any
+A reset must take away what was seen and nothing else, although a writer's next entry repeats what it had counted
+before. So a writer counts in *generations*, named by the seq of the first entry of each. A reset replaces the entries
+it sees, and leaves for every other writer an entry that says how much of which generation is void. An increment that
+the reset had not seen goes on counting in the old generation, less what is void; a writer that has seen the reset
+begins a new generation at 0, and removes what was said of its old ones, which nobody needs any more: its own
+earlier entries are all dead, and no other writer makes entries of its generations.
+"""
 
 import cbor2
 
-from .base import Crdt, check_amount
+from .base import Crdt, check_amount, check_total
 from .delta import NOTHING, Delta
-from .errors import InvalidValue
-from .limits import MAX_INT
+from .folds import Held, counted, counts_of
 from .schema import COUNTER, GCOUNTER
 from .values import decode_value
 
 
-def _check_total(total: int) -> int:
-    if total > MAX_INT:
-        raise InvalidValue("one writer's share of a counter ends at 2**64 - 1")
-    return total
+class _Counter(Crdt):
+    __slots__ = ()
+
+    def value(self) -> int:
+        return counted(self._store.kernel.keys(self._object))
+
+    def reset(self) -> Delta:
+        """Back to 0 as far as was seen here: a concurrent increment survives, and it alone. One change."""
+        return self._reset()
+
+    def _move(self, *by: int) -> Delta:
+        kernel = self._store.kernel
+        key = kernel.replica_id.encode()
+        held = kernel.at(self._object, key)
+        counts, _ = counts_of(held)
+        generation = max(counts, default=kernel.context.last(kernel.replica_id) + 1)
+        before = counts.get(generation, [0] * len(by))
+        row = [generation, *(check_total(b + n) for b, n in zip(before, by, strict=True))]
+        replaced = held
+        if len(held) > 1:  # what is void of this generation must stay, others may yet see its earlier entries
+            replaced = tuple(e for e in held if decode_value(e.payload or b"")[0] != -generation)
+        return self._store.write(self._object, key, cbor2.dumps(row), replaced)
+
+    def _reset(self) -> Delta:
+        store = self._store
+        me = self.replica_id.encode()
+        with store.transaction() as done:
+            for key, held in sorted(store.kernel.keys(self._object).items()):
+                if key == me:  # we count one after the other: nothing of ours can be on its way
+                    store.write(self._object, key, None, held)
+                else:
+                    self._void(key, held)
+        return done.delta
+
+    def _void(self, key: bytes, held: Held) -> None:
+        """Say of another writer that what was seen of it does not count; drop what says less."""
+        counts, voids = counts_of(held)
+        for generation, numbers in sorted(counts.items()):
+            void = list(map(max, numbers, voids.get(generation, numbers)))
+            replaced = tuple(e for e in held if abs(decode_value(e.payload or b"")[0]) == generation)
+            self._store.write(self._object, key, cbor2.dumps([-generation, *void]), replaced)
 
 
-class GCounter(Crdt):
-    """A counter that only grows."""
+class GCounter(_Counter):
+    """A counter that only grows, but for resets."""
 
     __slots__ = ()
     tag = GCOUNTER
 
     def increment(self, amount: int = 1) -> Delta:
         """Add ``amount``, at least 0; raises `UnsupportedType` or `InvalidValue`."""
-        if not check_amount(amount):
-            return NOTHING
-        kernel = self._store.kernel
-        key = kernel.replica_id.encode()
-        held = kernel.at(self._object, key)
-        total = _check_total(amount + max((decode_value(e.payload) for e in held if e.payload), default=0))
-        return self._store.write(self._object, key, cbor2.dumps(total), held)
-
-    def value(self) -> int:
-        places = self._store.kernel.keys(self._object).values()
-        return sum(max(decode_value(e.payload) for e in held if e.payload) for held in places)
+        return self._move(amount) if check_amount(amount) else NOTHING
 
 
-class PNCounter(Crdt):
+class PNCounter(_Counter):
     """A counter that grows and shrinks; it may go below zero."""
 
     __slots__ = ()
@@ -47,31 +79,8 @@ class PNCounter(Crdt):
 
     def increment(self, amount: int = 1) -> Delta:
         """Add ``amount``, at least 0; raises `UnsupportedType` or `InvalidValue`."""
-        return self._move(check_amount(amount), 0)
+        return self._move(amount, 0) if check_amount(amount) else NOTHING
 
     def decrement(self, amount: int = 1) -> Delta:
         """Subtract ``amount``, at least 0; raises `UnsupportedType` or `InvalidValue`."""
-        return self._move(0, check_amount(amount))
-
-    def value(self) -> int:
-        total = 0
-        for held in self._store.kernel.keys(self._object).values():
-            up, down = _highest(held)
-            total += up - down
-        return total
-
-    def _move(self, up: int, down: int) -> Delta:
-        if not up and not down:
-            return NOTHING
-        kernel = self._store.kernel
-        key = kernel.replica_id.encode()
-        held = kernel.at(self._object, key)
-        before = _highest(held)
-        counts = [_check_total(before[0] + up), _check_total(before[1] + down)]
-        return self._store.write(self._object, key, cbor2.dumps(counts), held)
-
-
-def _highest(held: tuple[Any, ...]) -> tuple[int, int]:
-    """One writer's counts: the pointwise highest, should there ever be several entries under its id."""
-    counts = [decode_value(event.payload) for event in held]
-    return max((c[0] for c in counts), default=0), max((c[1] for c in counts), default=0)
+        return self._move(0, amount) if check_amount(amount) else NOTHING

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from .context import Context, Dot, DotRange
 
 REPLACED: Final = b"\0"
 """Stands in `Event.obj` for an entry that is not sent, because it has been replaced already."""
+
+Batch: TypeAlias = tuple[int, int]
+"""The events of one transaction of a replica: the half-open range of their seqs."""
 
 
 class Event(NamedTuple):
@@ -28,8 +31,8 @@ class Event(NamedTuple):
     """What is stored there; None when there is no entry, as in a removal."""
     kills: tuple[Dot, ...]
     """Dots that the writer observed at that place and replaced; sorted."""
-    batch: tuple[int, int] | None = None
-    """The transaction it was made in, as the half-open range of its seqs: processed all or none. None: on its own."""
+    batch: Batch | None = None
+    """The transaction it was made in: its events are processed all or none. None: on its own."""
 
     @property
     def dot(self) -> Dot:
@@ -41,7 +44,8 @@ class Delta:
     """A change to merge. Two forms:
 
     * *events* (``context`` is None): it claims the dots of ``events`` and of ``runs``, and nothing else, so any part
-      of it is a valid delta too. Dots that are told of as replaced count where the event that replaced them is known.
+      of it is a valid delta too. Dots that are told of as replaced count where the event that replaced them is known,
+      and those of a transaction where all of it is.
     * *state* (``context`` is given): ``events`` are all live entries of a replica whose processed dots are
       ``context``; ``prekilled`` are dots killed before they arrived. It is merged whole or not at all.
 
@@ -69,8 +73,8 @@ class Delta:
         return len(self.events) + len(self.runs)
 
 
-NOTHING = Delta()
-"""The delta of an operation that changed nothing."""
+NOTHING: Final = Delta()
+"""The delta of an operation that changed nothing, or that is part of a transaction under way."""
 
 
 def events_delta(events: Iterable[Event], runs: Iterable[DotRange] = ()) -> Delta:

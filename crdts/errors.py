@@ -25,8 +25,24 @@ class InvalidValue(LocalError, ValueError):
     """A value or argument is of the right type but out of range. The message names the range."""
 
 
+class InsufficientRights(LocalError):
+    """A bounded counter's writer wants to spend more than it holds here. Ask a holder for a transfer."""
+
+
+class InTransaction(LocalError):
+    """Something that must not happen while a transaction is open: merging, handing out deltas, retiring."""
+
+
+class WriterRetired(LocalError):
+    """This replica's own id has been retired: go on under a new one."""
+
+
 class DecodeError(RemoteError, ValueError):
     """Encoded bytes are not a valid canonical delta or context. The message names the first fault found."""
+
+
+class OutOfStep(RemoteError):
+    """A message of a reconciliation is not the one that is awaited; start a new one."""
 
 
 class LogTrimmed(LocalError):

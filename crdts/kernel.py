@@ -9,30 +9,32 @@ so applying events is commutative, associative and idempotent by construction. T
 * every mutation takes a dot, removals too;
 * a killed dot whose event has not arrived is *pre-killed*, not processed;
 * a delta claims only the dots it carries, and of the dead ones only those whose killer is known;
+* the events of a transaction are processed all or none;
 * when the kill log no longer reaches back, a peer gets the whole state, joined at once, never in part.
+
+What a peer lacks, and in which order to send it, is in `catchup.py`.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Final, TypeAlias
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
-from .context import Context, Dot, DotRange
+from .catchup import deltas_since, prefers_state
+from .context import Context, Dot, DotRange, seqs_within
 from .delta import NOTHING, REPLACED, Delta, Event, events_delta, state_delta
-from .errors import LogTrimmed
+from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT
-from .packing import Packer
-
-Kills: TypeAlias = tuple[Dot, ...]
-
-DEFAULT_LOG_LIMIT: Final = 65_536
-"""Kills remembered for peers that lag behind, in dots; about 200 bytes each."""
-
-STATE_PREFERENCE: Final = 1.25
-"""A state is sent in place of events if those would be this many times its entries."""
+from .livemap import LiveMap
+from .schema import RETIRED, SEPARATOR, Limit, closed_writers, writer_limit
+from .tree import ObjectTree
 
 _MASK: Final = (1 << 64) - 1
 _UNBOUNDED: Final = 1 << 62
+_DEPENDENT: Final = (REPLACED, RETIRED)
+"""What may stand in `Event.obj` of events that count only behind others."""
+_NO_LIMIT: Final = Limit(_UNBOUNDED, closed=False)
 
 
 class Kernel:
@@ -45,22 +47,24 @@ class Kernel:
         self.processed = 0
         """How often something new was processed: compare to see whether a merge brought anything."""
         self.live: dict[str, dict[int, Event]] = {}
-        """Live entries by dot. Their events are held without kills: those are in the log."""
+        """Live entries by dot. Their events are held without kills and transactions: those are in the log."""
         self.objects: dict[bytes, dict[bytes, tuple[Event, ...]]] = {}
         """The same entries by place; no place is ever empty."""
+        self.tree = ObjectTree()
+        """Those of the objects that are inside maps."""
         self.prekilled: dict[str, dict[int, None]] = {}
         """Dots killed before their own event arrived (P); empty when nothing is in flight."""
-        self.log: dict[str, dict[int, Kills]] = {}
-        """Kills by the dot of the killing event, complete above `floor`."""
-        self.removals: dict[str, dict[int, None]] = {}
-        """Those of the logged events that never had an entry."""
-        self.log_size = 0
-        self.log_limit = log_limit
-        self.floor: dict[str, int] = {}
-        self.fingerprint = 0
-        """Sum of the hashes of all live entries, modulo 2**64: equal contents have equal fingerprints."""
-        self.touched: dict[tuple[bytes, bytes], Dot] | None = None
-        """Places changed since somebody set this to a dict, with the dot that changed them last."""
+        self.log = KillLog(log_limit)
+        self.limits: dict[str, Limit] = {}
+        """Writers that are being retired, or are, and the last of their events that may be accepted."""
+        self.refused = 0
+        """Events that came from beyond such a limit."""
+        self.touched: dict[tuple[bytes, bytes], tuple[tuple[Event, ...], Dot]] | None = None
+        """Places changed since somebody set this to a dict: what was there before, and the dot that changed it last."""
+        self.undo: list[tuple[Event, list[Event]]] | None = None
+        """Own events since somebody set this to a list, with the entries they replaced; see `rollback`."""
+        self._live_map: LiveMap | None = None
+        self._fingerprint: int | None = None
 
     # ---- writing
 
@@ -69,21 +73,49 @@ class Kernel:
 
         Returns it, behind further entry-less events if it replaces more than one event may.
         """
-        kills = tuple(sorted([(e.replica, e.seq) for e in replaced]))
-        if payload is None and not kills:
-            raise ValueError("an event stores something or replaces something")
-        events: tuple[Event, ...] = ()
-        while len(kills) > MAX_KILLS_PER_EVENT:
-            events += (self._make(b"", b"", None, kills[:MAX_KILLS_PER_EVENT]),)
-            kills = kills[MAX_KILLS_PER_EVENT:]
+        kills: Kills = tuple(sorted([(e.replica, e.seq) for e in replaced])) if replaced else ()
         if payload is None:
-            return (*events, self._make(b"", b"", None, kills))
+            if not kills:
+                raise ValueError("an event stores something or replaces something")
+            obj = key = b""
+        if len(kills) <= MAX_KILLS_PER_EVENT:
+            return (self._make(obj, key, payload, kills),)
+        events: list[Event] = []
+        while len(kills) > MAX_KILLS_PER_EVENT:
+            events.append(self._make(b"", b"", None, kills[:MAX_KILLS_PER_EVENT]))
+            kills = kills[MAX_KILLS_PER_EVENT:]
         return (*events, self._make(obj, key, payload, kills))
 
     def _make(self, obj: bytes, key: bytes, payload: bytes | None, kills: Kills) -> Event:
-        event = Event(self.replica_id, self.context.last(self.replica_id) + 1, obj, key, payload, kills)
+        me = self.replica_id
+        event = Event(me, self.context.last(me) + 1, obj, key, payload, kills)
+        if self.undo is not None:
+            victims = [self.live[replica][seq] for replica, seq in kills if seq in self.live.get(replica, ())]
+            self.undo.append((event, victims))
         self.apply(event)
         return event
+
+    def together(self, events: list[Event]) -> list[Event]:
+        """Make one transaction of these events, the last ones of our own, and return them as such."""
+        if len(events) < 2:
+            return events
+        batch = events[0].seq, events[-1].seq + 1
+        self.log.remember_batch(self.replica_id, batch)
+        return [event._replace(batch=batch) for event in events]
+
+    def rollback(self, mark: int) -> None:
+        """Undo the latest own events that `undo` holds, down to ``mark`` of them, as if they had never been made."""
+        undo = self.undo or []
+        while len(undo) > mark:
+            event, victims = undo.pop()
+            if event.payload is not None:
+                self._drop(event.dot, event.dot)
+            if event.kills:
+                self.log.forget(event.replica, event.seq)
+            self.context.discard_last(event.replica)
+            for victim in victims:
+                self._insert(victim)
+            self.processed -= 1
 
     # ---- reading
 
@@ -96,16 +128,47 @@ class Kernel:
         """All places of an object that hold a live entry. The kernel's own dict: read only, and not across writes."""
         return self.objects.get(obj) or {}
 
+    @property
+    def fingerprint(self) -> int:
+        """Sum of the hashes of all live entries, modulo 2**64: equal contents have equal fingerprints.
+
+        Kept up to date from the first time that it is asked for: who never asks does not pay for the hashes.
+        """
+        if self._fingerprint is None:
+            entries = (event for seqs in self.live.values() for event in seqs.values())
+            self._fingerprint = sum(map(entry_hash, entries)) & _MASK
+        return self._fingerprint
+
+    @property
+    def live_map(self) -> LiveMap:
+        """The live dots as bitmaps; kept up to date from the first time that it is asked for."""
+        if self._live_map is None:
+            self._live_map = LiveMap(self.live)  # type: ignore[arg-type]  # it reads the keys only
+        return self._live_map
+
+    def exported_context(self) -> Context:
+        """The dots processed, less those of writers that are retired for good: what is told to peers.
+
+        The kernel's own context where there are none: copy it before keeping it.
+        """
+        closed = [writer for writer, limit in self.limits.items() if limit.closed]
+        return self.context.without(closed) if closed else self.context
+
     # ---- applying
 
     def apply(self, event: Event) -> bool:
         """Process one event; return whether it was new.
 
-        One whose entry is told of as replaced counts only if we know what replaced it; see `apply_run`.
+        One whose entry is told of as replaced counts only if we know what replaced it; see `apply_run`. One of a
+        writer who is being retired counts only up to its limit.
         """
-        replica, seq, obj, _, payload, kills = event
+        replica, seq, obj, _, payload, kills, _ = event
+        if self.limits and self._is_refused(replica, seq):
+            return False
         killed_before = self._take_prekilled(replica, seq) if self.prekilled else False
         if obj == REPLACED and not killed_before:
+            return False
+        if obj == RETIRED and not self._may_close(event):
             return False
         if not self.context.add(replica, seq):
             return False
@@ -115,7 +178,7 @@ class Kernel:
         if kills:
             for dot in kills:
                 self._kill(dot, (replica, seq))
-            self._remember(event)
+            self.log.remember(event)
         return True
 
     def apply_run(self, run: DotRange) -> bool:
@@ -126,7 +189,7 @@ class Kernel:
         that event never arrive; they are told of again when it has.
         """
         replica, start, stop = run
-        known = _seqs_within(self.prekilled.get(replica, {}), start, stop)
+        known = seqs_within(self.prekilled.get(replica, {}), start, stop)
         for seq in known:
             self.context.add(replica, seq)
             self._take_prekilled(replica, seq)
@@ -147,9 +210,11 @@ class Kernel:
             self.prekilled.setdefault(dot[0], {})[dot[1]] = None
 
     def _insert(self, event: Event) -> None:
-        replica, seq, obj, key, payload, kills = event
-        if kills:
+        replica, seq, obj, key, payload, kills, batch = event
+        if kills or batch:
             event = Event(replica, seq, obj, key, payload, ())
+            if batch:
+                self.log.remember_batch(replica, batch)
         entries = self.live.get(replica)
         if entries is None:
             entries = self.live[replica] = {}
@@ -157,11 +222,24 @@ class Kernel:
         keys = self.objects.get(obj)
         if keys is None:
             keys = self.objects[obj] = {}
-        held = keys.get(key)
-        keys[key] = (event,) if held is None else (*held, event)
-        self.fingerprint = (self.fingerprint + entry_hash(event)) & _MASK
+            if SEPARATOR in obj:
+                self.tree.add(obj)
+        held = keys.get(key, ())
+        keys[key] = (*held, event) if held else (event,)
+        if self._fingerprint is not None:
+            self._fingerprint = (self._fingerprint + entry_hash(event)) & _MASK
+        if self._live_map is not None:
+            self._live_map.flip(replica, seq)
         if self.touched is not None:
-            self.touched[obj, key] = (replica, seq)
+            self._touch(obj, key, held, (replica, seq))
+        if obj == RETIRED:
+            self._limit(key)
+
+    def _touch(self, obj: bytes, key: bytes, held: tuple[Event, ...], by: Dot) -> None:
+        touched = self.touched or {}
+        known = touched.get((obj, key))
+        touched[obj, key] = (held if known is None else known[0], by)
+        self.touched = touched
 
     def _drop(self, dot: Dot, by: Dot) -> bool:
         entries = self.live.get(dot[0])
@@ -170,60 +248,87 @@ class Kernel:
             return False
         if not entries:
             del self.live[dot[0]]
-        keys = self.objects[event.obj]
-        held = keys[event.key]
+        obj, key = event.obj, event.key
+        keys = self.objects[obj]
+        held = keys[key]
         if len(held) > 1:
-            keys[event.key] = tuple([e for e in held if e is not event])
+            keys[key] = tuple([e for e in held if e is not event])
         else:
-            del keys[event.key]
+            del keys[key]
             if not keys:
-                del self.objects[event.obj]
-        self.fingerprint = (self.fingerprint - entry_hash(event)) & _MASK
+                del self.objects[obj]
+                if SEPARATOR in obj:
+                    self.tree.remove(obj)
+        if self._fingerprint is not None:
+            self._fingerprint = (self._fingerprint - entry_hash(event)) & _MASK
+        if self._live_map is not None:
+            self._live_map.flip(*dot)
         if self.touched is not None:
-            self.touched[event.obj, event.key] = by
+            self._touch(obj, key, held, by)
+        if obj == RETIRED:
+            self._limit(key)
         return True
 
-    # ---- the kill log, a bounded cache
+    # ---- retired writers
 
-    def _remember(self, event: Event) -> None:
-        replica, seq, obj, _, _, kills = event
-        if seq <= self.floor.get(replica, 0):
+    def _limit(self, key: bytes) -> None:
+        """Read anew what the live entries say of one writer's retirement."""
+        writer = key.decode()
+        limit = writer_limit(self.at(RETIRED, key))
+        if limit is None:
+            self.limits.pop(writer, None)
             return
-        self.log.setdefault(replica, {})[seq] = kills
-        if not obj:
-            self.removals.setdefault(replica, {})[seq] = None
-        self.log_size += len(kills)
-        if self.log_size > self.log_limit:
-            self.trim_log(self.log_limit // 2)
+        self.limits[writer] = limit
+        if limit.closed:
+            self.log.raise_floor(writer, limit.last)
+            for seq in seqs_within(self.live.get(writer, {}), limit.last + 1, _UNBOUNDED):
+                self.refused += 1  # nobody else has it, or will
+                self._drop((writer, seq), (writer, seq))
 
-    def _forget(self, replica: str, seq: int) -> None:
-        kept, removals = self.log[replica], self.removals.get(replica, {})
-        self.log_size -= len(kept.pop(seq))
-        removals.pop(seq, None)
-        if not kept:
-            del self.log[replica]
-            self.removals.pop(replica, None)
+    def _is_refused(self, replica: str, seq: int) -> bool:
+        """Whether an event comes from a writer who is being retired, from beyond what it may have written."""
+        late = seq > self.limits.get(replica, _NO_LIMIT).last and not self.context.contains(replica, seq)
+        self.refused += late
+        return late
 
-    def trim_log(self, limit: int) -> None:
-        """Forget the oldest kills, of the replica with the longest log first, until at most ``limit`` dots remain.
+    def _may_close(self, event: Event) -> bool:
+        """Whether this event of a retirement may be processed: one that closes it, only behind all of its writer's.
 
-        Costs bandwidth later (a peer that lags behind `floor` gets a state), never correctness.
+        Else we would say that we have all of them, as closed writers are left out of contexts.
         """
-        while self.log_size > limit:
-            replica = max(sorted(self.log), key=lambda r: len(self.log[r]))
-            kept = self.log[replica]
-            for seq in sorted(kept)[: max(1, len(kept) // 2)]:
-                self._forget(replica, seq)
-                self.floor[replica] = seq
+        limit = writer_limit((event,))
+        return limit is None or not limit.closed or self.context.prefix(event.key.decode()) >= limit.last
 
     # ---- what a peer lacks
 
+    def missing_for(self, known: Context) -> list[DotRange]:
+        """The dots processed here and not by a peer that has told us the context ``known``."""
+        closed = [
+            (writer, 1, limit.last + 1)
+            for writer, limit in self.limits.items()
+            if limit.closed and any(e.dot in known for e in self.at(RETIRED, writer.encode()))
+        ]
+        if closed:
+            known = known.copy()
+            for run in closed:
+                known.add_range(*run)
+        return self.context.missing_from(known)
+
     def log_reaches(self, known: Context) -> bool:
         """Whether everything missing from ``known`` can still be sent as events."""
-        return self._reaches(self.context.missing_from(known))
+        return self.log.reaches(self.missing_for(known))
 
-    def _reaches(self, missing: list[DotRange]) -> bool:
-        return all(start > self.floor.get(replica, 0) for replica, start, _ in missing)
+    def trim_log(self, limit: int) -> None:
+        """Forget the oldest kills until at most ``limit`` remain; see `KillLog.trim`."""
+        self.log.trim(limit)
+
+    def prefers_state(self, known: Context) -> bool:
+        """Whether a state is possible at a lower price than events; see `catchup.prefers_state`."""
+        return prefers_state(self, known)
+
+    def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
+        """What ``known`` lacks as events, in pieces of at most ``max_bytes``; see `catchup.deltas_since`."""
+        return deltas_since(self, known, max_bytes)
 
     def delta_since(self, known: Context) -> Delta:
         """What a replica that has processed ``known`` lacks: events or state, whichever is smaller and possible."""
@@ -236,134 +341,118 @@ class Kernel:
             runs.extend(delta.runs)
         return events_delta(events, runs) if events or runs else NOTHING
 
-    def prefers_state(self, known: Context) -> bool:
-        """Whether the log no longer reaches back to ``known``, or events would be a good deal more than what is alive.
-
-        Not as soon as they are more: events can be applied as they come and resumed, a state is all or nothing.
-        """
-        missing = self.context.missing_from(known)
-        if not self._reaches(missing):
-            return True
-        entries = sum(len(seqs) for seqs in self.live.values())
-        if sum(stop - start for _, start, stop in missing) <= entries:
-            return False
-        pieces = 0
-        for replica, start, stop in missing:
-            log = self.log.get(replica, {})
-            live = self.live.get(replica, {})
-            pieces += len({*_seqs_within(live, start, stop), *_seqs_within(log, start, stop)})
-        return pieces > entries * STATE_PREFERENCE + len(missing)
-
-    def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
-        """What ``known`` lacks as events, in pieces of at most ``max_bytes`` encoded, live entries first.
-
-        The kernel may change between two pieces; every piece is valid when it is made. Raises `LogTrimmed` when the
-        log no longer reaches back, at the start or midway; what was yielded until then stays valid.
-        """
-        missing = self.context.missing_from(known)
-        packer = Packer(max_bytes)
-        # Nothing waits in the packer while the caller has its turn, or one piece might call a dot alive and dead.
-        for replica, start, stop in missing:
-            for seq in _seqs_within(self.live.get(replica, {}), start, stop):
-                event = self._live_event(replica, seq)
-                full = packer.make_room(event) if event is not None else None
-                if full is not None:
-                    yield full
-                    event = self._live_event(replica, seq)
-                if event is not None:
-                    packer.add(event)
-        # What was replaced counts where its killer is known: so killers before their victims, and runs last.
-        for dead_pieces in (self._dead_killers, self._dead_runs):
-            for piece in dead_pieces(missing):
-                full = packer.make_room(piece)
-                if full is not None:
-                    yield full
-                packer.add(piece)
-        rest = packer.flush()
-        if rest is not None:
-            yield rest
-
-    def _live_event(self, replica: str, seq: int) -> Event | None:
-        self._check_floor(replica, seq)
-        event = self.live.get(replica, {}).get(seq)
-        kills = self.log.get(replica, {}).get(seq)
-        return event._replace(kills=kills) if event is not None and kills else event
-
-    def _dead_killers(self, missing: list[DotRange]) -> list[Event]:
-        """The events of these ranges that are not live and killed something, killers before their victims."""
-        found: dict[Dot, Event] = {}
-        for replica, start, stop in missing:
-            self._check_floor(replica, start)
-            live, log = self.live.get(replica, {}), self.log.get(replica, {})
-            removals = self.removals.get(replica, {})
-            for seq in reversed(_seqs_within(log, start, stop)):
-                if seq not in live:
-                    obj = b"" if seq in removals else REPLACED
-                    found[replica, seq] = Event(replica, seq, obj, b"", None, log[seq])
-        return _killers_first(found)
-
-    def _dead_runs(self, missing: list[DotRange]) -> list[DotRange]:
-        """The other dots of these ranges that are not live."""
-        runs = []
-        for replica, start, stop in missing:
-            self._check_floor(replica, start)
-            live, log = self.live.get(replica, {}), self.log.get(replica, {})
-            following = start
-            for seq in sorted({*_seqs_within(live, start, stop), *_seqs_within(log, start, stop)}):
-                if following < seq:
-                    runs.append((replica, following, seq))
-                following = seq + 1
-            if following < stop:
-                runs.append((replica, following, stop))
-        return runs
-
-    def _check_floor(self, replica: str, seq: int) -> None:
-        if seq <= self.floor.get(replica, 0):
-            raise LogTrimmed(f"the kill log of {replica} starts above {self.floor[replica]}, {seq} was asked for")
-
     # ---- states
 
     def state(self) -> Delta:
         """Everything, as one snapshot: live entries, the whole context, and the pre-killed dots. No dead dot."""
         events = [self.live[replica][seq] for replica in sorted(self.live) for seq in sorted(self.live[replica])]
         prekilled = [(replica, seq) for replica in self.prekilled for seq in self.prekilled[replica]]
-        return state_delta(events, self.context.copy(), prekilled)
+        return state_delta(events, self.exported_context().copy(), prekilled)
 
     def join(self, state: Delta) -> None:
         """Join a whole state atomically (the optimized OR-set join of Bieniusa et al., 2012, with pre-kills)."""
         theirs = state.context
         if theirs is None:
             raise TypeError("join takes a state; use apply for events")
-        alive: dict[str, dict[int, None]] = {}
-        for event in state.events:
-            alive.setdefault(event.replica, {})[event.seq] = None
-        self._drop_absent(theirs, alive)
+        closed = closed_writers(state.events)
+        if closed:
+            theirs = theirs.copy()
+            for writer, last in closed.items():
+                theirs.add_range(writer, 1, last + 1)
+        if self._goes_too_far(theirs):
+            return
+        self._drop_absent(theirs, state.events)
         for dot in state.prekilled:
             self._kill(dot, dot)
-        for event in state.events:
-            replica, seq = event.replica, event.seq
-            if not self.context.contains(replica, seq) and seq not in self.prekilled.get(replica, ()):
-                self._insert(event)
+        self._insert_new(state.events)
+        self._absorb(theirs)
+
+    def join_difference(
+        self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context
+    ) -> None:
+        """Join a state of which only the difference is known, at once.
+
+        ``theirs`` is the state's whole context. Of the dots in both ``theirs`` and ``seen``, ``gone`` are those that
+        live here and not there; of those in ``theirs`` and not in ``seen``, ``events`` are all that live there.
+        """
+        if self._goes_too_far(theirs):
+            return
+        for dot in gone:
+            self._drop(dot, dot)
+        alive = {event.dot: None for event in events}
+        for replica, start, stop in theirs.missing_from(seen):
+            for seq in seqs_within(self.live.get(replica, {}), start, stop):  # came in meanwhile, by another way
+                if (replica, seq) not in alive:
+                    self._drop((replica, seq), (replica, seq))
+        for dot in prekilled:
+            self._kill(dot, dot)
+        self._insert_new(tuple(events))
+        self._absorb(theirs)
+
+    def _goes_too_far(self, theirs: Context) -> bool:
+        """Whether a state holds events of a writer that was closed before them. Counts it, if so.
+
+        It is refused as a whole: its dead may have been killed by events that nobody else will ever process.
+        """
+        beyond = any(limit.closed and theirs.last(writer) > limit.last for writer, limit in self.limits.items())
+        self.refused += beyond
+        return beyond
+
+    def _absorb(self, theirs: Context) -> None:
+        """Count as processed what another replica has, without a log of it."""
         self.processed += 1
         for replica, start, stop in theirs.missing_from(self.context):
-            self.floor[replica] = max(self.floor.get(replica, 0), stop - 1)
+            self.log.raise_floor(replica, stop - 1)
             self.context.add_range(replica, start, stop)
-            for seq in _seqs_within(self.prekilled.get(replica, {}), start, stop):
+            for seq in seqs_within(self.prekilled.get(replica, {}), start, stop):
                 self._take_prekilled(replica, seq)
-        self._forget_below_floor()
 
-    def _drop_absent(self, theirs: Context, alive: dict[str, dict[int, None]]) -> None:
+    def _drop_absent(self, theirs: Context, events: tuple[Event, ...]) -> None:
         """Drop what the other side has processed and no longer has."""
+        if not self.live:
+            return
+        alive: dict[str, dict[int, None]] = {}
+        for event in events:
+            alive.setdefault(event.replica, {})[event.seq] = None
         for replica in sorted(self.live):
             kept = alive.get(replica, {})
             for seq in [s for s in self.live[replica] if s not in kept and theirs.contains(replica, s)]:
                 self._drop((replica, seq), (replica, seq))
 
-    def _forget_below_floor(self) -> None:
-        """Log records at or below the floor can never be sent; an incomplete log is not a log."""
-        for replica in sorted(self.log):
-            for seq in _seqs_within(self.log[replica], 0, self.floor.get(replica, 0) + 1):
-                self._forget(replica, seq)
+    def _insert_new(self, events: tuple[Event, ...]) -> None:
+        """Insert the entries of a state, sorted by dot, that have not been processed or killed here."""
+        for replica, group in groupby(events, attrgetter("replica")):
+            entries = list(group)
+            early = self.prekilled.get(replica, {})
+            if early or self.context.last(replica) >= entries[0].seq:
+                contains = self.context.contains
+                entries = [e for e in entries if not contains(replica, e.seq) and e.seq not in early]
+            self._insert_all(replica, entries)
+
+    def _insert_all(self, replica: str, entries: list[Event]) -> None:
+        """`_insert` for many entries of one replica, without kills: in bulk where their places are empty."""
+        watched = self.touched is not None or self._fingerprint is not None or self._live_map is not None
+        if watched or len(entries) < 16:
+            for event in entries:
+                self._insert(event)
+            return
+        for obj, group in groupby(entries, attrgetter("obj")):
+            some = list(group)
+            places: dict[bytes, tuple[Event, ...]] = dict(
+                zip([e.key for e in some], zip(some, strict=True), strict=True)
+            )
+            keys = self.objects.get(obj)
+            if len(places) < len(some) or obj == RETIRED or (keys and not keys.keys().isdisjoint(places)):
+                for event in some:
+                    self._insert(event)
+                continue
+            if keys is None:
+                self.objects[obj] = places
+                if SEPARATOR in obj:
+                    self.tree.add(obj)
+            else:
+                keys.update(places)
+            self.live.setdefault(replica, {}).update(zip([e.seq for e in some], some, strict=True))
 
     # ---- merging
 
@@ -372,41 +461,73 @@ class Kernel:
         if delta.is_state:
             self.join(delta)
             return []
-        new = [event for event in delta.events if event.obj != REPLACED and self.apply(event)]
-        waiting = [event for event in reversed(delta.events) if event.obj == REPLACED]
-        progress = True
-        while waiting and progress:  # one of them may be the killer of another
-            applied = [event for event in waiting if self.apply(event)]
-            progress = bool(applied)
-            new += applied
-            waiting = [event for event in waiting if not self.context.contains(event.replica, event.seq)]
+        new: list[Event] = []
+        waiting: list[list[Event]] = []
+        for event in delta.events:
+            if event.batch is not None:
+                self._add_to_batch(waiting, event)
+            elif event.obj in _DEPENDENT:
+                waiting.append([event])
+            elif self.apply(event):
+                new.append(event)
+        if waiting:
+            new += self._apply_waiting(waiting)
         for run in delta.runs:
             self.apply_run(run)
         return new
 
+    @staticmethod
+    def _add_to_batch(waiting: list[list[Event]], event: Event) -> None:
+        last = waiting[-1][-1] if waiting else None
+        if last is not None and last.replica == event.replica and last.batch == event.batch:
+            waiting[-1].append(event)
+        else:
+            waiting.append([event])
+
+    def _apply_waiting(self, waiting: list[list[Event]]) -> list[Event]:
+        """Apply what depends on other events: replaced ones and transactions. One of them may be what another needs."""
+        new: list[Event] = []
+        if self.limits:
+            waiting = [unit for unit in waiting if not self._is_refused(unit[-1].replica, unit[-1].seq)]
+        waiting = waiting[::-1]  # killers mostly have higher dots than their victims
+        progress = True
+        while waiting and progress:
+            rest = []
+            for unit in waiting:
+                applied = self._apply_unit(unit)
+                new += applied
+                if not applied and any(e.dot not in self.context for e in unit):
+                    rest.append(unit)
+            progress = len(rest) < len(waiting)
+            waiting = rest
+        return new
+
+    def _apply_unit(self, unit: list[Event]) -> list[Event]:
+        """Apply one event, or all of a transaction if all of it is here or known to be dead."""
+        batch = unit[0].batch
+        if batch is None:
+            return [event for event in unit if self.apply(event)]
+        replica = unit[0].replica
+        here = {event.seq: None for event in unit if event.obj != REPLACED}
+        for event in unit:
+            here.update((seq, None) for victim, seq in event.kills if victim == replica)
+        if not self._is_complete(replica, batch, here):
+            return []
+        entries = [event for event in unit if event.obj != REPLACED and self.apply(event)]
+        replaced = [event for event in reversed(unit) if event.obj == REPLACED and self.apply(event)]
+        self.apply_run((replica, *batch))
+        if entries or replaced:
+            self.log.remember_batch(replica, batch)
+        return entries + replaced
+
+    def _is_complete(self, replica: str, batch: tuple[int, int], here: dict[int, None]) -> bool:
+        """Whether every dot of a transaction is ``here``, processed before, or known to be dead."""
+        early = self.prekilled.get(replica, {})
+        return all(seq in here or seq in early or self.context.contains(replica, seq) for seq in range(*batch))
+
 
 def entry_hash(event: Event) -> int:
     """64 bits that stand for the dot, place and payload of an entry."""
-    replica, seq, obj, key, payload, _ = event
+    replica, seq, obj, key, payload, _, _ = event
     text = b"%d %d %d %b %d " % (len(obj), len(key), len(replica), replica.encode(), seq)
     return int.from_bytes(blake2b(b"".join((text, obj, key, payload or b"")), digest_size=8).digest(), "big")
-
-
-def _killers_first(events: dict[Dot, Event]) -> list[Event]:
-    """``events`` in an order in which each comes before those it killed (Kahn's topological sort)."""
-    killers = Counter(dot for event in events.values() for dot in event.kills if dot in events)
-    ready = [event for dot, event in events.items() if not killers[dot]]
-    for event in ready:  # grows while it is walked
-        for dot in event.kills:
-            if dot in events:
-                killers[dot] -= 1
-                if not killers[dot]:
-                    ready.append(events[dot])
-    return ready
-
-
-def _seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:
-    """The keys of ``seqs`` in [start, stop), sorted, by whichever of the two is shorter to walk."""
-    if stop - start < len(seqs):
-        return [seq for seq in range(start, stop) if seq in seqs]
-    return sorted([seq for seq in seqs if start <= seq < stop])

@@ -22,6 +22,8 @@ MAX_KILLS_PER_EVENT: Final = 4096
 """Dots one event may replace; an operation that observes more is written as several events."""
 MAX_BATCH_EVENTS: Final = 16_384
 """Events of one transaction."""
+MAX_BATCH_BYTES: Final = MAX_VALUE_BYTES + (256 << 10)
+"""All events of one transaction, encoded: they travel in one piece."""
 MAX_SEQ: Final = (1 << 62) - 1
 MAX_INT: Final = (1 << 64) - 1
 MIN_INT: Final = -(1 << 64)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from .base import Crdt
-from .delta import NOTHING, Delta
+from .delta import Delta
 from .errors import CrdtError
+from .folds import last_written, losers
 from .limits import MAX_KEY_BYTES
-from .registers import stamped_value, winner, write_stamped
+from .registers import write_stamped
 from .schema import LWWMAP, name_to_bytes
 from .values import Value
 
@@ -28,19 +29,23 @@ class LWWMap(Crdt):
 
     def delete(self, key: str) -> Delta:
         """Remove ``key`` as far as it was seen here; an empty delta if it is not there."""
-        place = _key(key)
-        held = self._store.kernel.at(self._object, place)
-        return self._store.write(self._object, place, None, held) if held else NOTHING
+        return self._write_all(_key(key), None)
 
     def get(self, key: str, default: Any = None) -> Any:
         held = self._store.kernel.at(self._object, _key(key))
-        return stamped_value(winner(held)) if held else default
+        return last_written(held) if held else default
+
+    @property
+    def conflicts(self) -> dict[str, list[Any]]:
+        """The values that lost to the current ones, by key, the latest first; see `LWWRegister.conflicts`."""
+        places = self._store.kernel.keys(self._object).items()
+        return {key.decode(): losers(held) for key, held in places if len(held) > 1}
 
     def __getitem__(self, key: str) -> Any:
         held = self._store.kernel.at(self._object, _key(key))
         if not held:
             raise KeyError(key)
-        return stamped_value(winner(held))
+        return last_written(held)
 
     def __contains__(self, key: object) -> bool:
         try:
@@ -59,11 +64,11 @@ class LWWMap(Crdt):
         return [key.decode() for key in self._store.kernel.keys(self._object)]
 
     def values(self) -> list[Any]:
-        return [stamped_value(winner(held)) for held in self._store.kernel.keys(self._object).values()]
+        return [last_written(held) for held in self._store.kernel.keys(self._object).values()]
 
     def items(self) -> list[tuple[str, Any]]:
         places = self._store.kernel.keys(self._object).items()
-        return [(key.decode(), stamped_value(winner(held))) for key, held in places]
+        return [(key.decode(), last_written(held)) for key, held in places]
 
     def value(self) -> dict[str, Any]:
         return dict(self.items())

@@ -1,14 +1,20 @@
 """Groups events into deltas that stay under a byte budget when encoded, without encoding them to find out."""
 
-from .codec import DELTA_BYTES, RUN_BYTES, event_bytes, name_bytes
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from .codec import BATCH_BYTES, DELTA_BYTES, RUN_BYTES, event_bytes, name_bytes
 from .context import Dot, DotRange
 from .delta import Delta, Event, events_delta
+
+Unit: TypeAlias = tuple[list[Event], list[DotRange]]
+"""What must not be torn apart: one event, or one run, or all of a transaction."""
 
 
 class Packer:
     """Collects events and runs; hands back a full delta whenever the next piece would not fit.
 
-    The sizes are upper bounds, so an encoded delta is never larger than ``max_bytes``, except that a single event
+    The sizes are upper bounds, so an encoded delta is never larger than ``max_bytes``, except that a single unit
     larger than that travels alone.
     """
 
@@ -23,26 +29,29 @@ class Packer:
         self._names: dict[str | bytes, None] = {}
         self._last: Dot | None = None
 
-    def make_room(self, piece: Event | DotRange) -> Delta | None:
-        """Hand back what was collected if ``piece`` does not fit beside it."""
-        return self.flush() if self._size + self._bytes_of(piece) > self._max_bytes else None
+    def make_room(self, unit: Unit) -> Delta | None:
+        """Hand back what was collected if ``unit`` does not fit beside it."""
+        return self.flush() if self._size + self._unit_bytes(unit) > self._max_bytes else None
 
     def add(self, piece: Event | DotRange) -> Delta | None:
         """Take an event or a run of dead dots; return the full delta that had to make room for it, if any."""
-        full = None
-        size = self._bytes_of(piece)
-        if self._size + size > self._max_bytes:
-            full = self.flush()
-            size = self._bytes_of(piece)  # its names are new again
-        self._size += size
-        if isinstance(piece, Event):
-            if not self._has_names(piece):
-                self._names.update(dict.fromkeys(_names_of(piece)))
-            self._events.append(piece)
-            self._last = (piece.replica, piece.seq)
-        else:
-            self._names[piece[0]] = None
-            self._runs.append(piece)
+        return self.add_unit(([piece], []) if isinstance(piece, Event) else ([], [piece]))
+
+    def add_unit(self, unit: Unit) -> Delta | None:
+        """Take what belongs together; return the full delta that had to make room for it, if any."""
+        full = self.make_room(unit)
+        if unit[0] and unit[0][0].batch is not None:
+            self._size += BATCH_BYTES
+        for event in unit[0]:
+            self._size += self._event_bytes(event)
+            if not self._has_names(event):
+                self._names.update(dict.fromkeys(_names_of(event)))
+            self._last = (event.replica, event.seq)
+        for run in unit[1]:
+            self._size += self._run_bytes(run)
+            self._names[run[0]] = None
+        self._events += unit[0]
+        self._runs += unit[1]
         return full
 
     def flush(self) -> Delta | None:
@@ -53,14 +62,21 @@ class Packer:
         self._clear()
         return delta
 
-    def _bytes_of(self, piece: Event | DotRange) -> int:
-        if isinstance(piece, Event):
-            names = 0
-            if not self._has_names(piece):
-                names = sum(name_bytes(name) for name in _names_of(piece) if name not in self._names)
-            follows = (piece.replica, piece.seq - 1) == self._last
-            return names + event_bytes(piece, follows=follows)
-        return RUN_BYTES + (0 if piece[0] in self._names else name_bytes(piece[0]))
+    def _unit_bytes(self, unit: Unit) -> int:
+        events, runs = unit
+        if len(events) == 1 and not runs and events[0].batch is None:
+            return self._event_bytes(events[0])
+        size = sum(map(self._run_bytes, runs)) + sum(map(self._event_bytes, events))
+        return size + BATCH_BYTES if events else size
+
+    def _event_bytes(self, event: Event) -> int:
+        names = 0
+        if not self._has_names(event):
+            names = sum(name_bytes(name) for name in _names_of(event) if name not in self._names)
+        return names + event_bytes(event, follows=(event.replica, event.seq - 1) == self._last)
+
+    def _run_bytes(self, run: DotRange) -> int:
+        return RUN_BYTES + (0 if run[0] in self._names else name_bytes(run[0]))
 
     def _has_names(self, event: Event) -> bool:
         """Whether the delta names the replica and object of ``event`` already; the usual case, made cheap."""
@@ -72,3 +88,27 @@ def _names_of(event: Event) -> list[str | bytes]:
     """The ids that ``event`` needs in a delta's tables, each once."""
     names: list[str | bytes] = [event.replica, *sorted({replica for replica, _ in event.kills} - {event.replica})]
     return [*names, event.obj] if event.payload is not None else names
+
+
+def units(events: Iterable[Event]) -> Iterator[Unit]:
+    """``events`` as what must not be torn apart: those of a transaction together, if they follow each other."""
+    together: list[Event] = []
+    for event in events:
+        if together and (event.batch is None or not _belong_together(together[0], event)):
+            yield together, []
+            together = []
+        together.append(event)
+    if together:
+        yield together, []
+
+
+def _belong_together(one: Event, other: Event) -> bool:
+    return (one.replica, one.batch) == (other.replica, other.batch)
+
+
+def pack(events: Iterable[Event], max_bytes: int) -> list[Delta]:
+    """``events`` as deltas of at most ``max_bytes`` encoded, in order."""
+    packer = Packer(max_bytes)
+    deltas = [full for unit in units(events) if (full := packer.add_unit(unit)) is not None]
+    rest = packer.flush()
+    return [*deltas, rest] if rest is not None else deltas

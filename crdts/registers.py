@@ -4,24 +4,11 @@ from typing import Any
 
 from .base import Crdt
 from .clock import seconds_of, stamp_at
-from .delta import NOTHING, Delta, Event
+from .delta import NOTHING, Delta
+from .folds import all_values, last_written, losers, stamp_of, winner
 from .schema import MVREGISTER, REGISTER, STAMP_BYTES
 from .store import Store
-from .values import Value, decode_value, encode_value
-
-
-def stamp_of(event: Event) -> bytes:
-    """The stamp of a last-writer-wins entry; bytes order as the stamps do."""
-    return (event.payload or b"")[:STAMP_BYTES]
-
-
-def winner(held: tuple[Event, ...]) -> Event:
-    """The entry that last-writer-wins reads: the highest (stamp, replica id, seq). ``held`` is not empty."""
-    return held[0] if len(held) == 1 else max(held, key=lambda e: (stamp_of(e), e.replica, e.seq))
-
-
-def stamped_value(event: Event) -> Any:
-    return decode_value((event.payload or b"")[STAMP_BYTES:])
+from .values import Value, encode_value
 
 
 def write_stamped(store: Store, obj: bytes, key: bytes, value: Value, timestamp: float | None) -> Delta:
@@ -58,10 +45,15 @@ class LWWRegister(Crdt):
     def get(self, default: Any = None) -> Any:
         """The value, or ``default`` while none was written."""
         held = self._store.kernel.at(self._object, b"")
-        return stamped_value(winner(held)) if held else default
+        return last_written(held) if held else default
 
     def value(self) -> Any:
         return self.get()
+
+    @property
+    def conflicts(self) -> list[Any]:
+        """The values that lost to the current one, the latest first; kept until somebody who has seen them writes."""
+        return losers(self._store.kernel.at(self._object, b""))
 
     @property
     def timestamp(self) -> float | None:
@@ -78,13 +70,11 @@ class MVRegister(Crdt):
 
     def set(self, value: Value) -> Delta:
         """Write ``value`` in place of everything seen here."""
-        encoded = encode_value(value)
-        return self._store.write(self._object, b"", encoded, self._store.kernel.at(self._object, b""))
+        return self._write_all(b"", encode_value(value))
 
     def get(self) -> list[Any]:
         """All concurrent values, each once, in an order that is the same everywhere; empty while none was written."""
-        held = self._store.kernel.at(self._object, b"")
-        return [decode_value(payload) for payload in sorted({e.payload for e in held if e.payload is not None})]
+        return all_values(self._store.kernel.at(self._object, b""))
 
     def value(self) -> list[Any]:
         return self.get()

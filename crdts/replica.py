@@ -1,36 +1,35 @@
 """Many named objects under one causal context: what one process shares."""
 
-from collections.abc import Callable
-from typing import Final, Self, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Final, Self
 
 from .base import Crdt
+from .changes import OnChange
 from .clock import HybridClock
 from .context import Context
-from .counters import GCounter, PNCounter
 from .delta import Delta
 from .errors import InvalidValue, UnsupportedType
-from .kernel import DEFAULT_LOG_LIMIT, Kernel
-from .lwwmap import LWWMap
-from .orset import ORSet
-from .registers import LWWRegister, MVRegister
-from .schema import check_replica_id
-from .store import KIND_OF_TAG, OnChange, OnWrite, Store
+from .kernel import Kernel
+from .killlog import DEFAULT_LOG_LIMIT
+from .ormap import TYPE_OF_TAG, Accessors, view
+from .reconcile import Reconciliation
+from .retirement import Retirement
+from .schema import KIND_OF_TAG, SEPARATOR, check_replica_id, type_tag
+from .stats import Stats, stats_of
+from .store import OnWrite, Store, Transaction
 
-_T = TypeVar("_T", bound=Crdt)
-
-TYPES: Final[dict[str, type[Crdt]]] = {
-    KIND_OF_TAG[kind.tag]: kind for kind in (ORSet, GCounter, PNCounter, LWWRegister, MVRegister, LWWMap)
-}
+TYPES: Final[dict[str, type[Crdt]]] = {KIND_OF_TAG[tag]: kind for tag, kind in TYPE_OF_TAG.items()}
 """Every type by the name of its accessor."""
 
 
-class Replica:
+class Replica(Accessors):
     """A set of named objects. A name is scoped by its type: an orset "x" and a counter "x" are two objects.
 
     An object exists as soon as it is named and takes room once it is written to.
     """
 
-    __slots__ = ("store",)
+    __slots__ = ("_retirement", "store")
 
     def __init__(
         self, replica_id: str, *, clock: HybridClock | None = None, log_limit: int = DEFAULT_LOG_LIMIT
@@ -38,57 +37,42 @@ class Replica:
         """``replica_id`` names this writer and must never be used again by another, nor after its state was lost.
 
         ``log_limit`` bounds what is remembered for replicas that lag behind, in replaced dots: more costs memory,
-        less makes them fetch a whole state sooner.
+        less makes them fetch a whole state, or reconcile, sooner.
         """
         if log_limit < 0:
             raise InvalidValue(f"log_limit is a number of dots, at least 0, not {log_limit}")
         self.store = Store(replica_id, clock=clock, kernel=Kernel(check_replica_id(replica_id), log_limit=log_limit))
+        self._retirement = Retirement(self.store)
 
     @property
     def replica_id(self) -> str:
         return self.store.kernel.replica_id
 
-    def orset(self, name: str) -> ORSet:
-        """The observed-remove set of that name."""
-        return self._object(ORSet, name)
-
-    def gcounter(self, name: str) -> GCounter:
-        """The grow-only counter of that name."""
-        return self._object(GCounter, name)
-
-    def counter(self, name: str) -> PNCounter:
-        """The counter of that name that goes up and down."""
-        return self._object(PNCounter, name)
-
-    def register(self, name: str) -> LWWRegister:
-        """The last-writer-wins register of that name."""
-        return self._object(LWWRegister, name)
-
-    def mvregister(self, name: str) -> MVRegister:
-        """The multi-value register of that name."""
-        return self._object(MVRegister, name)
-
-    def lwwmap(self, name: str) -> LWWMap:
-        """The last-writer-wins map of that name."""
-        return self._object(LWWMap, name)
-
-    def _object(self, kind: type[_T], name: str) -> _T:
-        if name == "":
-            raise InvalidValue("an object in a replica needs a name of at least one character")
-        return kind._within(self.store, name)
+    def _home(self) -> tuple[Store, bytes]:
+        return self.store, b""
 
     def objects(self) -> list[Crdt]:
-        """Every object that holds something, by type and name."""
-        return [
-            TYPES[KIND_OF_TAG[obj[:1]]]._within(self.store, obj[1:].decode())
-            for obj in sorted(self.store.kernel.objects)
-            if obj[:1] in KIND_OF_TAG
-        ]
+        """Every object that holds something and is not inside a map, by type and name."""
+        outermost = {obj.partition(SEPARATOR)[0] for obj in self.store.kernel.objects}
+        return [view(self.store, obj) for obj in sorted(outermost) if type_tag(obj) in TYPE_OF_TAG]
+
+    # ---- transactions
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """``with replica.transaction() as done:`` makes all that is written in the block one batch.
+
+        Receivers apply all of it or nothing, subscribers hear of it once, and an exception undoes it. Inside, mutators
+        return empty deltas; ``done.delta`` is the whole of it afterwards. Merging inside raises `InTransaction`.
+        Raises `InvalidValue` at the operation that makes it too large.
+        """
+        return self.store.transaction()
+
+    # ---- exchange
 
     @property
     def context(self) -> Context:
-        """The dots processed so far, as a copy that later changes leave alone."""
-        return self.store.kernel.context.copy()
+        """The dots processed so far, as a copy that later changes leave alone; without writers retired for good."""
+        return self.store.kernel.exported_context().copy()
 
     @property
     def fingerprint(self) -> int:
@@ -97,26 +81,78 @@ class Replica:
 
     def delta_since(self, context: Context) -> Delta:
         """What a replica with this context lacks, in the smaller of the two forms of `Delta`."""
+        self.store.check_settled("handing out a delta")
         return self.store.kernel.delta_since(context)
+
+    def deltas_since(self, context: Context, max_bytes: int) -> Iterator[Delta]:
+        """The same as events, in pieces of at most ``max_bytes`` encoded: send as many as you like, each helps.
+
+        A single event or transaction larger than that travels alone. Raises `LogTrimmed`, at the start or midway, when
+        the kill log does not reach back so far: then `delta_since` gives a state, and `reconcile` just the difference.
+        """
+        self.store.check_settled("handing out a delta")
+        return self.store.kernel.deltas_since(context, max_bytes)
+
+    def reconcile(self, *, max_bytes: int = 65_536) -> Reconciliation:
+        """One side of a reconciliation: finds and exchanges just what differs, whatever the kill logs remember."""
+        return Reconciliation(self.store, max_bytes=max_bytes)
+
+    def trim_log(self, limit: int = 0) -> None:
+        """Forget all but ``limit`` of the kills remembered for replicas that lag behind."""
+        self.store.kernel.trim_log(limit)
 
     def merge(self, other: "Delta | Replica") -> Self:
         """Join a delta, or everything another replica has, in place; returns self and leaves ``other`` as it was."""
         if isinstance(other, Replica):
             if other is self:
                 return self
-            other = other.delta_since(self.store.kernel.context)
-        elif not isinstance(other, Delta):
+            self.store.merge(other.delta_since(self.store.kernel.exported_context()))
+            self.report(other.replica_id, other.context)
+        elif isinstance(other, Delta):
+            self.store.merge(other)
+        else:
             raise UnsupportedType(f"a Replica merges a Delta or a Replica, not {type(other).__name__}")
-        self.store.merge(other)
         return self
 
+    # ---- writers that have gone
+
+    def retire(self, other_id: str) -> Delta:
+        """Say that the writer ``other_id`` will never write again: its entries stay, its id leaves the contexts.
+
+        It is closed once all others have been heard to know all of its events; see `report`, and the README for what
+        can go wrong. Raises `InvalidValue` for a writer that nothing was ever heard of.
+        """
+        return self._retirement.retire(other_id)
+
+    def report(self, peer_id: str, context: Context) -> Delta:
+        """Note the `context` that a peer has sent; returns the event that closes a retired writer, if one may be.
+
+        Only needed to finish retirements, at the replica that began them; `merge` of a `Replica` does it by itself.
+        """
+        return self._retirement.report(peer_id, context)
+
+    @property
+    def retired(self) -> dict[str, int]:
+        """Writers that are closed, with the seq of their last event."""
+        limits = self.store.kernel.limits
+        return {writer: limits[writer].last for writer in sorted(limits) if limits[writer].closed}
+
+    # ---- watching
+
     def on_change(self, told: OnChange) -> Callable[[], None]:
-        """Call ``told`` with a list of `Change` after every write and merge; returns a function that ends it."""
+        """Call ``told`` once with the list of `Change` of every write, transaction and merge that changed something.
+
+        Returns a function that ends it.
+        """
         return self.store.subscribe(told)
 
     def on_write(self, told: OnWrite) -> None:
         """Call ``told`` with the events of every local mutation, at once; for whoever carries them to peers."""
         self.store.on_write(told)
+
+    def stats(self) -> Stats:
+        """What it holds and what that takes. Encodes everything: not for every second."""
+        return stats_of(self.store)
 
     def __repr__(self) -> str:
         return f"<Replica {self.replica_id!r}: {len(self.store.kernel.objects)} objects>"

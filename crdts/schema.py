@@ -13,17 +13,15 @@ here come from a newer version: they are carried along and never read.
 | r | last-writer-wins register | none | stamp, value |
 | v | multi-value register | none | value |
 | m | last-writer-wins map | key | stamp, value |
-| g | grow-only counter | writer | generation, up |
-| c | counter | writer | generation, up, down |
-| b | bounded counter | holder | generation, in, out |
+| g | grow-only counter | writer | generation, up; or -generation, up that is void |
+| c | counter | writer | generation, up, down; or -generation, up and down that are void |
+| b | bounded counter | holder | lower bound, granted, spent, {holder: transferred}; or seq of a share, what is void |
 | o | map of objects | holds no entries of its own | |
 | x | retired writers | replica id | last seq, closed or not |
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final
-
-import cbor2
+from typing import Any, Final, NamedTuple
 
 from .delta import Event
 from .errors import InvalidValue, UnsupportedType
@@ -36,7 +34,7 @@ from .limits import (
     MAX_SEQ,
     MAX_VALUE_BYTES,
 )
-from .values import check_canonical, strict_loads
+from .values import check_canonical, decode_value
 
 GSET: Final = b"a"
 ORSET: Final = b"s"
@@ -52,6 +50,23 @@ BOUNDED: Final = b"b"
 ORMAP: Final = b"o"
 RETIRED: Final = b"x"
 
+KIND_OF_TAG: Final[dict[bytes, str]] = {
+    GSET: "gset",
+    ORSET: "orset",
+    RWSET: "rwset",
+    EWFLAG: "ewflag",
+    DWFLAG: "dwflag",
+    REGISTER: "register",
+    MVREGISTER: "mvregister",
+    LWWMAP: "lwwmap",
+    GCOUNTER: "gcounter",
+    COUNTER: "counter",
+    BOUNDED: "bounded_counter",
+    ORMAP: "ormap",
+}
+"""The name of each type, which is also the name of its accessor on `Replica` and `ORMap`."""
+KEYED: Final = (GSET, ORSET, RWSET, LWWMAP)
+"""Types whose places are elements or keys."""
 STAMPED: Final = (REGISTER, LWWMAP)
 """Types whose payloads begin with a stamp."""
 STAMP_BYTES: Final = 8
@@ -71,7 +86,7 @@ def child_id(parent: bytes, tag: bytes, name: str) -> bytes:
     """The id of the object ``name`` inside the map ``parent``; raises as `object_id` does, and if it is too deep."""
     child = parent + SEPARATOR + object_id(tag, name)
     if len(child) > MAX_OBJECT_BYTES or child.count(SEPARATOR) >= MAX_NESTING:
-        raise InvalidValue(f"maps may nest {MAX_NESTING} deep, and {MAX_OBJECT_BYTES} bytes of names may lead to an object")
+        raise InvalidValue(f"maps nest {MAX_NESTING} deep at most, with {MAX_OBJECT_BYTES} bytes of names in all")
     return child
 
 
@@ -79,6 +94,11 @@ def type_tag(obj: bytes) -> bytes:
     """The tag of the object's own type: of the last part of its id."""
     at = obj.rfind(SEPARATOR) + 1
     return obj[at : at + 1]
+
+
+def names_of(obj: bytes) -> tuple[str, ...]:
+    """The names that lead to an object, outermost first; those of objects that stand alone are empty and left out."""
+    return tuple([part[1:].decode() for part in obj.split(SEPARATOR) if len(part) > 1])
 
 
 def name_to_bytes(name: str, what: str, max_bytes: int) -> bytes:
@@ -130,15 +150,49 @@ def check_content(obj: bytes, key: bytes, payload: bytes) -> None:
         check(key, payload)
 
 
+def check_entries(obj: bytes, keys: list[bytes], payloads: list[bytes]) -> None:
+    """`check_entry` for many entries of one object."""
+    check_object(obj)
+    if type_tag(obj) != LWWMAP or len(keys) < 2:
+        for key, payload in zip(keys, payloads, strict=True):
+            check_content(obj, key, payload)
+        return
+    if max(map(len, keys)) > MAX_KEY_BYTES or max(map(len, payloads)) > MAX_VALUE_BYTES + STAMP_BYTES:
+        raise ValueError("key or payload too long")
+    b"\0".join(keys).decode()  # no piece of valid text begins or ends within a character
+    if min(map(len, payloads)) <= STAMP_BYTES:
+        raise ValueError("no stamp")
+    for value in dict.fromkeys([payload[STAMP_BYTES:] for payload in payloads]):
+        check_canonical(value)
+
+
+class Limit(NamedTuple):
+    """How far a writer that is being retired may be believed."""
+
+    last: int
+    """Its highest seq that may be accepted."""
+    closed: bool
+    """Everybody has its events up to there: it has left the contexts that are exchanged."""
+
+
+def writer_limit(held: Iterable[Event]) -> Limit | None:
+    """What these live entries of `RETIRED`, all of one writer, say of it; None if there are none."""
+    rows = [decode_value(event.payload) for event in held if event.payload is not None]
+    if not rows:
+        return None
+    closed = [last for last, is_closed in rows if is_closed]
+    return Limit(max(closed), closed=True) if closed else Limit(max(last for last, _ in rows), closed=False)
+
+
 def closed_writers(events: Iterable[Event]) -> dict[str, int]:
     """The writers that these live entries say are closed, with their last seq."""
     closed: dict[str, int] = {}
     for event in events:
-        if event.obj == RETIRED and event.payload is not None:
-            last, is_closed = cbor2.loads(event.payload)
-            if is_closed:
+        if event.obj == RETIRED:
+            limit = writer_limit((event,))
+            if limit is not None and limit.closed:
                 writer = event.key.decode()
-                closed[writer] = max(last, closed.get(writer, 0))
+                closed[writer] = max(limit.last, closed.get(writer, 0))
     return closed
 
 
@@ -160,39 +214,48 @@ def _check_flag(key: bytes, payload: bytes) -> None:
 
 
 def _check_gcounter(key: bytes, payload: bytes) -> None:
-    _check_counts(key, payload, 1, granted=False)
+    _check_counts(key, payload, 1)
 
 
 def _check_counter(key: bytes, payload: bytes) -> None:
-    _check_counts(key, payload, 2, granted=False)
+    _check_counts(key, payload, 2)
+
+
+def _check_counts(key: bytes, payload: bytes, count: int) -> None:
+    row = _numbers(key, payload)
+    if len(row) != 1 + count or any(type(n) is not int for n in row):
+        raise ValueError("a counter entry is a generation and its counts")
+    if not 0 < abs(row[0]) <= MAX_SEQ or min(row[1:]) < 0:
+        raise ValueError("a generation or a count is out of range")
 
 
 def _check_bounded(key: bytes, payload: bytes) -> None:
-    _check_counts(key, payload, 2, granted=True)
+    row = _numbers(key, payload)
+    if len(row) == 4 and type(row[3]) is dict and type(row[0]) is int:
+        transferred = row.pop()
+        for holder in transferred:
+            check_replica_id(holder)
+        row = [*row[1:], *transferred.values()]
+    elif len(row) != 2:
+        raise ValueError("a bounded counter entry is a share, or how much of one is void")
+    if any(type(n) is not int or n < 0 for n in row):
+        raise ValueError("rights are integers of at least 0")
 
 
-def _check_counts(key: bytes, payload: bytes, count: int, *, granted: bool) -> None:
-    _check_writer(key)
+def _numbers(key: bytes, payload: bytes) -> list[Any]:
+    """The payload of an entry whose key is a writer."""
+    check_replica_id(key.decode())
     check_canonical(payload)
-    counts = strict_loads(payload)
-    if type(counts) is not list or len(counts) != 1 + count or any(type(n) is not int for n in counts):
-        raise ValueError("a counter entry is a generation and its counts")
-    if not (counts[0] or granted) or abs(counts[0]) > MAX_SEQ:
-        raise ValueError("no such generation")
-    if min(counts[1:]) < 0:
-        raise ValueError("a count is at least 0")
+    row = decode_value(payload)
+    if type(row) is not list:
+        raise ValueError("a list expected")
+    return row
 
 
 def _check_retired(key: bytes, payload: bytes) -> None:
-    _check_writer(key)
-    check_canonical(payload)
-    row = strict_loads(payload)
-    if type(row) is not list or [type(item) for item in row] != [int, bool] or not 0 <= row[0] <= MAX_SEQ:
+    row = _numbers(key, payload)
+    if [type(item) for item in row] != [int, bool] or not 0 <= row[0] <= MAX_SEQ:
         raise ValueError("a retired writer has a last seq, and is closed or not")
-
-
-def _check_writer(key: bytes) -> None:
-    check_replica_id(key.decode())
 
 
 def _check_register(key: bytes, payload: bytes) -> None:
@@ -218,7 +281,7 @@ def _check_stamped(payload: bytes) -> None:
     check_canonical(payload[STAMP_BYTES:])
 
 
-def _check_ormap(key: bytes, payload: bytes) -> None:
+def _check_ormap(_key: bytes, _payload: bytes) -> None:
     raise ValueError("a map of objects has no entries of its own")
 
 

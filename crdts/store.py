@@ -1,83 +1,203 @@
 """One kernel, its clock, and who is told about changes: what a standalone object and a `Replica` both stand on."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeAlias
 
-from . import schema
+from .changes import OnChange, changes_of
 from .clock import HybridClock
-from .delta import Delta, Event, events_delta
+from .context import Context, Dot
+from .delta import NOTHING, Delta, Event, events_delta
+from .errors import InTransaction, InvalidValue, WriterRetired
 from .kernel import Kernel
-from .values import decode_element
+from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
 
-KIND_OF_TAG: Final[dict[bytes, str]] = {
-    schema.ORSET: "orset",
-    schema.GCOUNTER: "gcounter",
-    schema.COUNTER: "counter",
-    schema.REGISTER: "register",
-    schema.MVREGISTER: "mvregister",
-    schema.LWWMAP: "lwwmap",
-}
-"""The name of each type, which is also the name of its accessor on `Replica`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One place whose content changed, by a local write or by a merge. Read the object to see what it is now."""
-
-    kind: str
-    """The type's accessor name, such as ``"orset"``."""
-    name: str
-    key: Any
-    """The set element, the map key, the counter's writer; None for registers."""
-    writer: str
-    """The replica id of the event that changed the place last."""
-    seq: int
-    """The seq of that event."""
-
-
-OnChange: TypeAlias = Callable[[list[Change]], None]
 OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
+
+_EVENT_BYTES: Final = 64
+_KILL_BYTES: Final = 24
+"""What an event, and each dot it replaces, is reckoned to take encoded."""
+
+
+class Transaction:
+    """Several operations as one: see `Store.transaction`."""
+
+    __slots__ = ("delta",)
+
+    def __init__(self) -> None:
+        self.delta = NOTHING
+        """All that the operations made, once the block has ended."""
 
 
 class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
-    __slots__ = ("_guards", "_on_change", "_on_write", "clock", "kernel", "on_listener_error")
+    __slots__ = (
+        *("_aborted", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes"),
+        *("clock", "kernel", "on_listener_error"),
+    )
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
-        self.kernel = kernel if kernel is not None else Kernel(schema.check_replica_id(replica_id))
+        self.kernel = kernel if kernel is not None else Kernel(check_replica_id(replica_id))
         self.clock = clock if clock is not None else HybridClock(time.time)
-        self._on_change: dict[object, OnChange] = {}
+        self._on_change: dict[object, tuple[bytes, OnChange]] = {}
         self._on_write: list[OnWrite] = []
         self._guards: list[Callable[[], None]] = []
+        self._pending: list[Event] | None = None
+        self._pending_bytes = 0
+        self._aborted = False
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
 
+    # ---- writing
+
     def write(self, obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> Delta:
-        """Make one mutation, tell the subscribers, and return it as a delta; raises what a guard raises."""
+        """Make one mutation, tell the subscribers, and return it as a delta; raises what a guard raises.
+
+        Within a transaction, nobody is told yet and the delta is empty.
+        """
+        kernel = self.kernel
         for guard in self._guards:
             guard()
-        events = self.kernel.write(obj, key, payload, replaced)
+        if kernel.limits and kernel.replica_id in kernel.limits:
+            raise WriterRetired(f"{kernel.replica_id!r} has been retired; go on under a new replica id")
+        if self._pending is not None:
+            self._check_room(key, payload, replaced)
+            self._pending += kernel.write(obj, key, payload, replaced)
+            return NOTHING
+        events = kernel.write(obj, key, payload, replaced)
+        if len(events) > 1 and len(replaced) * _KILL_BYTES <= MAX_BATCH_BYTES:
+            events = tuple(kernel.together(list(events)))
+        for told in self._on_write:
+            told(events)
+        if kernel.touched:
+            self._publish()
+        return Delta(events)
+
+    def _check_room(self, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> None:
+        """Raise unless one more mutation fits the transaction under way; counts it."""
+        if self._aborted:
+            raise InTransaction("the transaction was undone: it must end before anything else happens to the replica")
+        size = _EVENT_BYTES + len(key) + len(payload or b"") + len(replaced) * _KILL_BYTES
+        if self._pending_bytes + size > MAX_BATCH_BYTES or len(self._pending or ()) >= MAX_BATCH_EVENTS:
+            raise InvalidValue(
+                f"a transaction holds {MAX_BATCH_EVENTS:,} changes and {MAX_BATCH_BYTES:,} bytes at most; make several"
+            )
+        self._pending_bytes += size
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Make everything that is written in the block one batch: receivers apply all of it or nothing.
+
+        Subscribers hear of it once, at its end. Reads inside see what was written so far. An exception undoes all of
+        it (but for the clock, which has gone on); a block inside a block is undone alone. Merging inside raises
+        `InTransaction`. Raises `InvalidValue` at the operation that makes it too large.
+        """
+        kernel = self.kernel
+        outermost = self._pending is None
+        if self._pending is None:
+            self._pending, kernel.undo = [], []
+            self._pending_bytes, self._aborted = 0, False
+        events, undo, size = len(self._pending), len(kernel.undo or ()), self._pending_bytes
+        done = Transaction()
+        try:
+            yield done
+            if self._aborted:
+                raise InTransaction("the transaction was undone: it must not wait for anything while it is open")
+        except BaseException:
+            kernel.rollback(undo)
+            del self._pending[events:]
+            self._pending_bytes = size
+            if outermost:
+                self._pending = kernel.undo = None
+                self._publish()
+            raise
+        if outermost:
+            done.delta = self._commit(self._pending)
+
+    def _commit(self, pending: list[Event]) -> Delta:
+        self._pending = self.kernel.undo = None
+        if not pending:
+            return NOTHING
+        events = tuple(self.kernel.together(pending))
         for told in self._on_write:
             told(events)
         self._publish()
-        return events_delta(events) if len(events) > 1 else Delta(events)
+        return events_delta(events)
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._pending is not None
+
+    def check_settled(self, what: str) -> None:
+        """Raise `InTransaction` while a transaction is open: what it has written may yet be undone."""
+        if self._pending is not None:
+            raise InTransaction(f"{what} while a transaction is open; end it first")
+
+    def abort_transaction(self) -> None:
+        """Undo the transaction under way, if there is one: its block will raise `InTransaction`.
+
+        For whoever must send or merge while the program is inside a transaction, as it has waited for something there.
+        """
+        if self._pending is not None and not self._aborted:
+            self.kernel.rollback(0)
+            self._pending.clear()
+            self._aborted = True
+
+    def guard_writes(self, guard: Callable[[], None]) -> None:
+        """Call ``guard`` before every local mutation: an exception it raises refuses the mutation, wholly."""
+        self._guards.append(guard)
+
+    def on_write(self, told: OnWrite) -> None:
+        """Call ``told`` with the events of every local mutation or transaction, at once."""
+        self._on_write.append(told)
+
+    # ---- merging
 
     def merge(self, delta: Delta) -> list[Event]:
         """Join ``delta`` in place; return the events that were new."""
+        self.check_settled("merging")
         new = self.kernel.merge(delta)
-        for event in delta.events if delta.is_state else new:
-            if event.payload is not None and event.obj[:1] in schema.STAMPED:
-                self.clock.observe(int.from_bytes(event.payload[: schema.STAMP_BYTES], "big"))
-        self._publish()
+        self.observe(delta.events if delta.is_state else new)
+        if self.kernel.touched:
+            self._publish()
         return new
 
-    def subscribe(self, told: OnChange) -> Callable[[], None]:
-        """Call ``told`` with the changes of every write and merge; returns a function that ends it."""
+    def join_difference(
+        self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context
+    ) -> None:
+        """Join a state of which only the difference is known; see `Kernel.join_difference`."""
+        self.check_settled("reconciling")
+        self.kernel.join_difference(theirs, gone, events, prekilled, seen)
+        self.observe(events)
+        if self.kernel.touched:
+            self._publish()
+
+    def observe(self, events: Iterable[Event]) -> None:
+        """Let the clock follow the stamps of these entries."""
+        stamped: dict[bytes, bool] = {}
+        stamps: list[bytes] = []
+        for event in events:
+            known = stamped.get(event.obj)
+            if known is None:
+                known = stamped[event.obj] = type_tag(event.obj) in STAMPED
+            if known and event.payload is not None:
+                stamps.append(event.payload[:STAMP_BYTES])
+        if stamps and not self.clock.follows(int.from_bytes(max(stamps), "big")):
+            for stamp in stamps:
+                self.clock.observe(int.from_bytes(stamp, "big"))
+
+    # ---- telling
+
+    def subscribe(self, told: OnChange, within: bytes = b"") -> Callable[[], None]:
+        """Call ``told`` with the changes of every write, transaction and merge; returns a function that ends it.
+
+        Only with those in the object ``within`` or inside it, if one is given, and not at all if there are none.
+        """
         subscription = object()
-        self._on_change[subscription] = told
+        self._on_change[subscription] = within, told
         if self.kernel.touched is None:
             self.kernel.touched = {}
 
@@ -88,30 +208,20 @@ class Store:
 
         return cancel
 
-    def guard_writes(self, guard: Callable[[], None]) -> None:
-        """Call ``guard`` before every local mutation: an exception it raises refuses the mutation, wholly."""
-        self._guards.append(guard)
-
-    def on_write(self, told: OnWrite) -> None:
-        """Call ``told`` with the events of every local mutation, at once."""
-        self._on_write.append(told)
-
     def _publish(self) -> None:
         touched = self.kernel.touched
         if not touched:
             return
         self.kernel.touched = {}
-        changes = [_change(obj, key, *dot) for (obj, key), dot in touched.items() if obj[:1] in KIND_OF_TAG]
-        for told in tuple(self._on_change.values()):
+        changes = changes_of(self.kernel, touched)
+        for within, told in tuple(self._on_change.values()):
+            inside = within + SEPARATOR
+            heard = [c for obj, c in changes if not within or obj == within or obj.startswith(inside)]
+            if not heard:
+                continue
             try:
-                told(changes)
+                told(heard)
             except Exception as error:
                 if self.on_listener_error is None:
                     raise
                 self.on_listener_error(error)
-
-
-def _change(obj: bytes, key: bytes, writer: str, seq: int) -> Change:
-    tag = obj[:1]
-    place = decode_element(key) if tag == schema.ORSET else None if tag in schema.KEYLESS else key.decode()
-    return Change(KIND_OF_TAG[tag], obj[1:].decode(), place, writer, seq)

@@ -6,7 +6,7 @@ is its canonical encoding (RFC 8949 section 4.2.3, length-first deterministic CB
 type here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
@@ -17,6 +17,8 @@ from .limits import MAX_DEPTH, MAX_INT, MAX_KEY_BYTES, MAX_VALUE_BYTES, MIN_INT
 
 SHORT_BYTES: Final = 64
 """Encoded values up to this length are worth remembering."""
+_SHAPE_KEYS: Final = 16
+"""Dicts of up to so many keys have their order remembered."""
 
 Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | tuple[Value, ...] | dict[str, Value] | None"
 
@@ -28,28 +30,41 @@ def encode_value(value: Value) -> bytes:
     64 bits, nesting deeper than `MAX_DEPTH`, text that is not valid Unicode, or more than `MAX_VALUE_BYTES` bytes.
     """
     kind = type(value)
-    # Scalars skip canonical mode: it is several times slower and only changes floats and dict order.
-    if kind is str or kind is bytes:
-        if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]  # kind says it has a length
-            raise _too_long(len(value))  # type: ignore[arg-type]
-        try:
+    try:
+        if kind is str or kind is bytes:
+            if len(value) > MAX_VALUE_BYTES:  # type: ignore[arg-type]  # kind says it has a length
+                raise _too_long(len(value))  # type: ignore[arg-type]
             encoded = cbor2.dumps(value)
-        except (UnicodeEncodeError, cbor2.CBOREncodeError):
-            raise InvalidValue("text with lone surrogates cannot be encoded; replace them first") from None
-    elif kind is int:
-        _check_int(cast(int, value))
-        return cbor2.dumps(value)
-    elif value is None or kind is bool:
-        return cbor2.dumps(value)
-    else:
-        _check(value, MAX_DEPTH)
-        try:
+        elif kind is int:
+            _check_int(cast(int, value))
+            return cbor2.dumps(value)
+        elif value is None or kind is bool:
+            return cbor2.dumps(value)
+        elif _is_simple(value, MAX_DEPTH):
+            if kind is dict:
+                value = _in_order(cast("dict[str, Value]", value))
+            encoded = cbor2.dumps(value)
+        else:  # several times slower
             encoded = cbor2.dumps(value, canonical=True)
-        except (UnicodeEncodeError, cbor2.CBOREncodeError):
-            raise InvalidValue("text with lone surrogates cannot be encoded; replace them first") from None
+    except (UnicodeEncodeError, cbor2.CBOREncodeError):
+        raise InvalidValue("text with lone surrogates cannot be encoded; replace them first") from None
     if len(encoded) > MAX_VALUE_BYTES:
         raise _too_long(len(encoded))
     return encoded
+
+
+def _in_order(value: "dict[str, Value]") -> "dict[str, Value]":
+    """A dict with ASCII keys in canonical order: shorter keys first."""
+    if len(value) > _SHAPE_KEYS:
+        return dict(sorted(value.items(), key=lambda item: (len(item[0]), item[0])))
+    keys = tuple(value)
+    order = _order_of(keys)
+    return value if keys == order else {key: value[key] for key in order}
+
+
+@lru_cache(maxsize=512)
+def _order_of(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(keys, key=lambda key: (len(key), key)))
 
 
 def encode_key(value: Value) -> bytes:
@@ -147,30 +162,44 @@ def _check_int(value: int) -> None:
         raise InvalidValue("an integer must be between -2**64 and 2**64 - 1; share larger ones as text")
 
 
-def _check(value: object, depth: int) -> None:
-    """Walk ``value`` before it reaches the encoder, which would die on very deep nesting instead of raising."""
+def _is_simple(value: object, depth: int) -> bool:
+    """Walk ``value`` before it reaches the encoder, which would die on very deep nesting instead of raising.
+
+    Returns whether the encoder's plain mode makes canonical bytes of it, once a dict at the top is in order: there are
+    no floats in it, no dict keys beyond ASCII, and no dicts below the top.
+    """
     kind = type(value)
-    if kind is str or kind is bool or value is None or kind is float or kind is bytes:
-        return
+    if kind is str or kind is bool or value is None or kind is bytes:
+        return True
     if kind is int:
         _check_int(cast(int, value))
-    elif kind is list or kind is tuple:
-        if not depth:
-            raise _too_deep()
-        for item in cast("list[object]", value):
-            _check(item, depth - 1)
-    elif kind is dict:
-        if not depth:
-            raise _too_deep()
-        for key, item in cast("dict[object, object]", value).items():
+        return True
+    if kind is float:
+        return False
+    if kind is list or kind is tuple:
+        return _are_simple(cast("list[object]", value), depth)
+    if kind is dict:
+        held = cast("dict[object, object]", value)
+        ascii_keys = True
+        for key in held:
             if type(key) is not str:
                 raise UnsupportedType(f"dict keys must be str, not {type(key).__name__}")
-            _check(item, depth - 1)
-    else:
-        raise UnsupportedType(
-            f"{kind.__module__}.{kind.__qualname__} cannot be shared; use None, bool, int, float, str, bytes, "
-            "lists or tuples of those, or dicts with str keys"
-        )
+            ascii_keys = ascii_keys and key.isascii()
+        return _are_simple(held.values(), depth) and ascii_keys
+    raise UnsupportedType(
+        f"{kind.__module__}.{kind.__qualname__} cannot be shared; use None, bool, int, float, str, bytes, "
+        "lists or tuples of those, or dicts with str keys"
+    )
+
+
+def _are_simple(items: Iterable[object], depth: int) -> bool:
+    if not depth:
+        raise _too_deep()
+    simple = True
+    for item in items:
+        if type(item) is not str and not (_is_simple(item, depth - 1) and type(item) is not dict):
+            simple = False
+    return simple
 
 
 def _freeze(value: Any) -> Any:

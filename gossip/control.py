@@ -20,7 +20,7 @@ import trio
 
 from crdts import Change, CrdtError
 from crdts.base import Crdt
-from crdts.store import KIND_OF_TAG
+from crdts.schema import KIND_OF_TAG
 
 from .node import Node
 from .protocol.errors import ConfigError, GossipError

@@ -1,0 +1,126 @@
+"""Bounded counter by escrow: a budget that is never overspent, even by replicas that are cut off from each other.
+
+Who adds to the counter holds the right to spend as much, and can transfer rights; nobody spends more than it knows
+itself to hold. All that a holder says is its own and only grows (granted, spent, transferred to each other holder), so
+what it does not know of yet can only be rights transferred to it (O'Neil, The escrow transactional method, 1986;
+Balegas et al., Extending eventually consistent cloud databases for enforcing numeric invariants, 2015).
+
+A reset makes void the rights it sees, holder by holder, and never what was spent: so a spending that it had not seen
+can leave a holder below zero, which its next rights make up for; but nothing is ever spent twice.
+"""
+
+import cbor2
+
+from .base import Crdt, check_amount, check_total
+from .clock import HybridClock
+from .delta import NOTHING, Delta
+from .errors import InsufficientRights, InvalidValue, UnsupportedType
+from .folds import Shares, read_share
+from .limits import MAX_INT
+from .schema import BOUNDED, check_replica_id
+from .store import Store
+from .values import encode_value
+
+
+class BoundedCounter(Crdt):
+    """A counter that never goes below ``lower``: it begins there, and a decrement needs rights to what it takes."""
+
+    __slots__ = ("_lower",)
+    tag = BOUNDED
+
+    def __init__(self, replica_id: str, lower: int = 0, *, clock: HybridClock | None = None) -> None:
+        """``lower`` must be the same at all replicas; should it not be, the highest that was written stands."""
+        super().__init__(replica_id, clock=clock)
+        self._lower = _check_lower(lower)
+
+    @classmethod
+    def _bounded(cls, store: Store, obj: bytes, lower: int) -> "BoundedCounter":
+        self = cls._within(store, obj)
+        self._lower = _check_lower(lower)
+        return self
+
+    def _shares(self) -> Shares:
+        return Shares(self._store.kernel.keys(self._object), getattr(self, "_lower", 0))
+
+    def value(self) -> int:
+        return self._shares().value()
+
+    @property
+    def lower(self) -> int:
+        """The bound in force."""
+        return self._shares().lower
+
+    def rights(self, holder: str | None = None) -> int:
+        """How much ``holder``, by default this replica, may take away without asking anyone."""
+        return self._shares().of(self.replica_id if holder is None else holder)
+
+    def holders(self) -> dict[str, int]:
+        """Who holds rights, and how many."""
+        shares = self._shares().spendable
+        return {holder: shares[holder] for holder in sorted(shares) if shares[holder] > 0}
+
+    def increment(self, amount: int = 1) -> Delta:
+        """Add ``amount``, at least 0, and hold the right to take it away again."""
+        return self._move(granted=check_amount(amount)) if amount else NOTHING
+
+    def decrement(self, amount: int = 1) -> Delta:
+        """Take ``amount`` away; raises `InsufficientRights` if this replica does not hold as much."""
+        self._check_rights(check_amount(amount), "take away")
+        return self._move(spent=amount) if amount else NOTHING
+
+    def transfer(self, to: str, amount: int) -> Delta:
+        """Give rights to another replica, as its id; raises `InsufficientRights` if there are not as many here."""
+        check_replica_id(to)
+        self._check_rights(check_amount(amount), f"transfer to {to!r}")
+        return self._move(to=to, moved=amount) if amount and to != self.replica_id else NOTHING
+
+    def reset(self) -> Delta:
+        """Make void all rights seen here: back to the lower bound. A concurrent increment survives. One change."""
+        return self._reset()
+
+    def _check_rights(self, amount: int, purpose: str) -> None:
+        rights = self.rights()
+        if amount > rights:
+            others = {holder: n for holder, n in self.holders().items() if holder != self.replica_id}
+            hint = f"ask for a transfer: {others}" if others else "nobody else holds any that we know of"
+            raise InsufficientRights(f"{self.replica_id!r} holds rights to {rights}, not to {purpose} {amount}; {hint}")
+
+    def _move(self, granted: int = 0, spent: int = 0, to: str = "", moved: int = 0) -> Delta:
+        kernel = self._store.kernel
+        key = kernel.replica_id.encode()
+        held = kernel.at(self._object, key)
+        share, *_ = read_share(held)
+        lower, had, used, transferred = share or [getattr(self, "_lower", 0), 0, 0, {}]
+        if moved:
+            transferred = {**transferred, to: check_total(transferred.get(to, 0) + moved)}
+        row = [lower, check_total(had + granted), check_total(used + spent), transferred]
+        replaced = tuple(e for e in held if len(_row(e.payload)) == 4)
+        return self._store.write(self._object, key, encode_value(row), replaced)
+
+    def _reset(self) -> Delta:
+        store = self._store
+        places = store.kernel.keys(self._object)
+        shares = Shares(places)
+        with store.transaction() as done:
+            for holder in sorted(shares.spendable):
+                key = holder.encode()
+                rights, seq = shares.of(holder), shares.seqs.get(holder, 0)
+                if not rights and seq <= shares.covered.get(holder, 0):
+                    continue
+                replaced = tuple(e for e in places.get(key, ()) if len(_row(e.payload)) == 2)
+                row = [max(seq, shares.covered.get(holder, 0)), check_total(shares.voided.get(holder, 0) + rights)]
+                store.write(self._object, key, cbor2.dumps(row), replaced)
+        return done.delta
+
+
+def _row(payload: bytes | None) -> list[object]:
+    row: list[object] = cbor2.loads(payload or b"")
+    return row
+
+
+def _check_lower(lower: int) -> int:
+    if type(lower) is not int:
+        raise UnsupportedType(f"a lower bound is an int, not {type(lower).__name__}")
+    if not -MAX_INT <= lower <= MAX_INT:
+        raise InvalidValue("a lower bound lies between -2**64 and 2**64")
+    return lower

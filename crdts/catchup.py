@@ -1,0 +1,180 @@
+"""What a peer lacks, as events: in an order in which every prefix is of use, cut anywhere by a byte budget.
+
+Live entries go first, as nothing depends on them. What was replaced counts at the receiver where the event that
+replaced it is known, and a transaction where all of it is: so killers go before their victims, and runs of dead dots
+that killed nothing go last. Causality never runs in a circle, so there is such an order.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from .context import Context, Dot, DotRange, seqs_within
+from .delta import REPLACED, Batch, Delta, Event
+from .packing import Packer, Unit
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+STATE_PREFERENCE: Final = 1.25
+"""A state is sent in place of events if those would be this many times its entries."""
+
+
+def prefers_state(kernel: "Kernel", known: Context) -> bool:
+    """Whether the log no longer reaches back to ``known``, or events would be a good deal more than what is alive.
+
+    Not as soon as they are more: events can be applied as they come and resumed, a state is all or nothing.
+    """
+    missing = kernel.missing_for(known)
+    if not kernel.log.reaches(missing):
+        return True
+    entries = sum(len(seqs) for seqs in kernel.live.values())
+    if sum(stop - start for _, start, stop in missing) <= entries:
+        return False
+    pieces = 0
+    for replica, start, stop in missing:
+        log = kernel.log.kills.get(replica, {})
+        live = kernel.live.get(replica, {})
+        pieces += len({*seqs_within(live, start, stop), *seqs_within(log, start, stop)})
+    return pieces > entries * STATE_PREFERENCE + len(missing)
+
+
+def deltas_since(kernel: "Kernel", known: Context, max_bytes: int) -> Iterator[Delta]:
+    """What ``known`` lacks as events, in pieces of at most ``max_bytes`` encoded, live entries first.
+
+    A single event or transaction larger than that travels alone. The kernel may change between two pieces; every
+    piece is valid when it is made. Raises `LogTrimmed` when the log no longer reaches back, at the start or midway;
+    what was yielded until then stays valid.
+    """
+    missing = kernel.missing_for(known)
+    packer = Packer(max_bytes)
+    yield from _pack_live(kernel, missing, packer)
+    for unit in dependent_units(kernel, missing):
+        full = packer.add_unit(unit)
+        if full is not None:
+            yield full
+    for run in dead_runs(kernel, missing):
+        full = packer.add(run)
+        if full is not None:
+            yield full
+    rest = packer.flush()
+    if rest is not None:
+        yield rest
+
+
+def _pack_live(kernel: "Kernel", missing: list[DotRange], packer: Packer) -> Iterator[Delta]:
+    """The live entries that belong to no transaction."""
+    for replica, start, stop in missing:
+        batches = kernel.log.batches.get(replica)
+        for seq in seqs_within(kernel.live.get(replica, {}), start, stop):
+            event = live_event(kernel, replica, seq)
+            if event is None or (batches and kernel.log.batch_of(replica, seq)):
+                continue
+            full = packer.make_room(([event], []))
+            if full is not None:
+                yield full
+                # Nothing waits while the caller has its turn, or one piece might call a dot alive and dead.
+                event = live_event(kernel, replica, seq)
+            if event is not None:
+                packer.add(event)
+
+
+def live_event(kernel: "Kernel", replica: str, seq: int) -> Event | None:
+    """The event of a live entry, with its kills; None if it has died."""
+    kernel.log.check(replica, seq)
+    event = kernel.live.get(replica, {}).get(seq)
+    kills = kernel.log.kills.get(replica, {}).get(seq)
+    return event._replace(kills=kills) if event is not None and kills else event
+
+
+def dead_killer(kernel: "Kernel", replica: str, seq: int) -> Event:
+    """An event that is not live and killed something."""
+    obj = b"" if seq in kernel.log.removals.get(replica, ()) else REPLACED
+    return Event(replica, seq, obj, b"", None, kernel.log.kills[replica][seq])
+
+
+def dependent_units(kernel: "Kernel", missing: list[DotRange]) -> list[Unit]:
+    """What counts only behind other events: dead ones that killed something, and transactions, killers first."""
+    units: list[Unit] = []
+    batches: dict[tuple[str, Batch], None] = {}
+    for replica, start, stop in missing:
+        kernel.log.check(replica, start)
+        live, log = kernel.live.get(replica, {}), kernel.log.kills.get(replica, {})
+        dead = [seq for seq in reversed(seqs_within(log, start, stop)) if seq not in live]
+        batch_of = kernel.log.batch_of
+        units += [([dead_killer(kernel, replica, seq)], []) for seq in dead if not batch_of(replica, seq)]
+        for batch in reversed(kernel.log.batches.get(replica, [])):
+            if batch[0] < stop and start < batch[1]:
+                batches[replica, batch] = None
+    units += [batch_unit(kernel, replica, batch) for replica, batch in batches]
+    return killers_first(units)
+
+
+def batch_unit(kernel: "Kernel", replica: str, batch: Batch) -> Unit:
+    """All of a transaction: its live entries, its dead killers, and the rest of its dots."""
+    kernel.log.check(replica, batch[0])
+    events: list[Event] = []
+    log = kernel.log.kills.get(replica, {})
+    for seq in range(*batch):
+        event = live_event(kernel, replica, seq)
+        if event is None and seq in log:
+            event = dead_killer(kernel, replica, seq)
+        if event is not None:
+            events.append(event._replace(batch=batch))
+    return events, runs_between(replica, *batch, [event.seq for event in events])
+
+
+def killers_first(units: list[Unit]) -> list[Unit]:
+    """``units`` in an order in which each comes before those it killed something of (Kahn's topological sort)."""
+    if all(len(events) == 1 and not runs for events, runs in units):
+        owner = {events[0].dot: i for i, (events, _) in enumerate(units)}
+    else:
+        owner = {dot: i for i, unit in enumerate(units) for dot in dots_of(unit)}
+    victims = [
+        [owner[dot] for event in events for dot in event.kills if dot in owner and owner[dot] != i]
+        for i, (events, _) in enumerate(units)
+    ]
+    killers = Counter(victim for one in victims for victim in one)
+    ready = [i for i in range(len(units)) if not killers[i]]
+    for i in ready:  # grows while it is walked
+        for victim in victims[i]:
+            killers[victim] -= 1
+            if not killers[victim]:
+                ready.append(victim)
+    return [units[i] for i in ready]
+
+
+def dots_of(unit: Unit) -> Iterator[Dot]:
+    events, runs = unit
+    for event in events:
+        yield event.dot
+    for replica, start, stop in runs:
+        for seq in range(start, stop):
+            yield replica, seq
+
+
+def dead_runs(kernel: "Kernel", missing: list[DotRange]) -> list[DotRange]:
+    """The dots of these ranges that are not live and killed nothing, but for those of transactions."""
+    runs: list[DotRange] = []
+    for replica, start, stop in missing:
+        kernel.log.check(replica, start)
+        live, log = kernel.live.get(replica, {}), kernel.log.kills.get(replica, {})
+        others = {*seqs_within(live, start, stop), *seqs_within(log, start, stop)}
+        for batch in kernel.log.batches.get(replica, []):
+            if batch[0] < stop and start < batch[1]:
+                others.update(range(max(start, batch[0]), min(stop, batch[1])))
+        runs += runs_between(replica, start, stop, sorted(others))
+    return runs
+
+
+def runs_between(replica: str, start: int, stop: int, seqs: list[int]) -> list[DotRange]:
+    """The ranges that ``seqs``, sorted, leave of [start, stop)."""
+    runs = []
+    following = start
+    for seq in seqs:
+        if following < seq:
+            runs.append((replica, following, seq))
+        following = seq + 1
+    if following < stop:
+        runs.append((replica, following, stop))
+    return runs

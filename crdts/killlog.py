@@ -1,0 +1,118 @@
+"""The kill log: what each event replaced, and which events belong together, for peers that lag behind.
+
+A bounded cache. It is complete above its floor; below it, peers are brought up to date by states or by reconciliation.
+"""
+
+from bisect import bisect_right, insort
+from typing import Final, TypeAlias
+
+from .context import Dot, DotRange, seqs_within
+from .delta import Batch, Event
+from .errors import LogTrimmed
+
+Kills: TypeAlias = tuple[Dot, ...]
+
+DEFAULT_LOG_LIMIT: Final = 65_536
+"""Kills remembered for peers that lag behind, in dots; about 200 bytes each."""
+
+
+class KillLog:
+    """Kills by the dot of the killing event, and the transactions, of each replica above `floor`."""
+
+    __slots__ = ("batches", "floor", "kills", "limit", "removals", "size")
+
+    def __init__(self, limit: int = DEFAULT_LOG_LIMIT) -> None:
+        self.kills: dict[str, dict[int, Kills]] = {}
+        self.removals: dict[str, dict[int, None]] = {}
+        """Those of the logged events that never had an entry."""
+        self.batches: dict[str, list[Batch]] = {}
+        """Transactions, sorted and disjoint."""
+        self.floor: dict[str, int] = {}
+        self.size = 0
+        """Dots in `kills` and transactions in `batches`."""
+        self.limit = limit
+
+    def remember(self, event: Event) -> None:
+        """Log an event that killed something, unless it is below the floor: an incomplete log is not a log."""
+        replica, seq, obj, _, _, kills, _ = event
+        if seq <= self.floor.get(replica, 0):
+            return
+        held = self.kills.get(replica)
+        if held is None:
+            held = self.kills[replica] = {}
+        held[seq] = kills
+        if not obj:
+            self.removals.setdefault(replica, {})[seq] = None
+        self.size += len(kills)
+        if self.size > self.limit:
+            self.trim(self.limit // 2)
+
+    def remember_batch(self, replica: str, batch: Batch) -> None:
+        """Log that these events belong together."""
+        if batch[0] > self.floor.get(replica, 0):
+            held = self.batches.setdefault(replica, [])
+            if batch not in held[bisect_right(held, batch) - 1 :]:
+                insort(held, batch)
+                self.size += 1
+
+    def batch_of(self, replica: str, seq: int) -> Batch | None:
+        """The transaction that this dot was made in, as far as it is remembered."""
+        held = self.batches.get(replica)
+        if not held:
+            return None
+        at = bisect_right(held, (seq, 1 << 62)) - 1
+        return held[at] if at >= 0 and seq < held[at][1] else None
+
+    def forget(self, replica: str, seq: int) -> None:
+        """Remove the record of one event, if there is one."""
+        held = self.kills.get(replica)
+        kills = held.pop(seq, None) if held is not None else None
+        if kills is None:
+            return
+        self.size -= len(kills)
+        removals = self.removals.get(replica)
+        if removals is not None and seq in removals:
+            del removals[seq]
+            if not removals:
+                del self.removals[replica]
+        if not held:
+            del self.kills[replica]
+
+    def trim(self, limit: int) -> None:
+        """Forget the oldest records, of the replica with the most of them first, until `size` is at most ``limit``.
+
+        Costs bandwidth later (a peer that lags behind `floor` needs more than events), never correctness.
+        """
+        while self.size > limit:
+            replica = max(sorted({*self.kills, *self.batches}), key=self._records)
+            seqs = sorted([*self.kills.get(replica, ()), *(start for start, _ in self.batches.get(replica, ()))])
+            self.raise_floor(replica, seqs[max(0, len(seqs) // 2 - 1)])
+
+    def _records(self, replica: str) -> int:
+        return len(self.kills.get(replica, ())) + len(self.batches.get(replica, ()))
+
+    def raise_floor(self, replica: str, seq: int) -> None:
+        """Forget all of ``replica`` up to ``seq``, and to the end of the transaction that it is in."""
+        if seq <= self.floor.get(replica, 0):
+            return
+        batch = self.batch_of(replica, seq)
+        floor = self.floor[replica] = batch[1] - 1 if batch else seq
+        for old in seqs_within(self.kills.get(replica, {}), 0, floor + 1):
+            self.forget(replica, old)
+        held = self.batches.get(replica)
+        if held:
+            kept = [batch for batch in held if batch[0] > floor]
+            self.size -= len(held) - len(kept)
+            self.batches[replica] = kept
+            if not kept:
+                del self.batches[replica]
+
+    def reaches(self, missing: list[DotRange]) -> bool:
+        """Whether these dots can still be told of as events."""
+        floor = self.floor
+        return not floor or all(start > floor.get(replica, 0) for replica, start, _ in missing)
+
+    def check(self, replica: str, seq: int) -> None:
+        """Raise `LogTrimmed` unless the log reaches back to this dot."""
+        if seq <= self.floor.get(replica, 0):
+            raise LogTrimmed(f"the kill log of {replica} starts above {self.floor[replica]}, {seq} was asked for")

@@ -1,0 +1,186 @@
+"""Objects by name: the accessors that `Replica` and `ORMap` have in common, and the map of objects itself.
+
+A map has no entries of its own: an object inside it has an id that begins with the map's, and a key is there as long as
+something below it is. So a delete is a removal of what was seen below, and a concurrent change of a child survives it,
+alone (reset-remove, as in Riak's maps; Almeida, Shoker, Baquero: Delta State Replicated Data Types, 2018).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from .base import Crdt
+from .bounded import BoundedCounter
+from .counters import GCounter, PNCounter
+from .delta import Delta
+from .errors import InvalidValue
+from .flags import DWFlag, EWFlag
+from .folds import WHOLE, entries_of, is_there
+from .lwwmap import LWWMap
+from .registers import LWWRegister, MVRegister
+from .schema import KIND_OF_TAG, ORMAP, child_id, names_of, object_id, type_tag
+from .sets import GSet, ORSet, RWSet
+from .store import Store
+
+_T = TypeVar("_T", bound=Crdt)
+
+
+class Accessors:
+    """Objects by name. A name is scoped by its type: an orset "x" and a counter "x" are two objects.
+
+    An object exists as soon as it is named and takes room once it is written to.
+    """
+
+    __slots__ = ()
+
+    def _home(self) -> tuple[Store, bytes]:
+        """The store, and the id of the map that the objects are in; empty outside of maps."""
+        raise NotImplementedError
+
+    def gset(self, name: str) -> GSet:
+        """The grow-only set of that name."""
+        return self._object_of(GSet, name)
+
+    def orset(self, name: str) -> ORSet:
+        """The observed-remove set of that name."""
+        return self._object_of(ORSet, name)
+
+    def rwset(self, name: str) -> RWSet:
+        """The remove-wins set of that name."""
+        return self._object_of(RWSet, name)
+
+    def ewflag(self, name: str) -> EWFlag:
+        """The enable-wins flag of that name."""
+        return self._object_of(EWFlag, name)
+
+    def dwflag(self, name: str) -> DWFlag:
+        """The disable-wins flag of that name."""
+        return self._object_of(DWFlag, name)
+
+    def gcounter(self, name: str) -> GCounter:
+        """The grow-only counter of that name."""
+        return self._object_of(GCounter, name)
+
+    def counter(self, name: str) -> PNCounter:
+        """The counter of that name that goes up and down."""
+        return self._object_of(PNCounter, name)
+
+    def bounded_counter(self, name: str, lower: int = 0) -> BoundedCounter:
+        """The bounded counter of that name. Everybody must give the same ``lower``."""
+        store, _ = self._home()
+        return BoundedCounter._bounded(store, self._id_of(BoundedCounter, name), lower)
+
+    def register(self, name: str) -> LWWRegister:
+        """The last-writer-wins register of that name."""
+        return self._object_of(LWWRegister, name)
+
+    def mvregister(self, name: str) -> MVRegister:
+        """The multi-value register of that name."""
+        return self._object_of(MVRegister, name)
+
+    def lwwmap(self, name: str) -> LWWMap:
+        """The last-writer-wins map of that name."""
+        return self._object_of(LWWMap, name)
+
+    def ormap(self, name: str) -> "ORMap":
+        """The map of objects of that name."""
+        return self._object_of(ORMap, name)
+
+    def _object_of(self, kind: type[_T], name: str) -> _T:
+        return kind._within(self._home()[0], self._id_of(kind, name))
+
+    def _id_of(self, kind: type[Crdt], name: str) -> bytes:
+        if name == "":
+            raise InvalidValue("an object in a replica or a map needs a name of at least one character")
+        _, home = self._home()
+        return child_id(home, kind.tag, name) if home else object_id(kind.tag, name)
+
+
+class ORMap(Crdt, Accessors):
+    """A map from names to objects of any type, maps too. A delete takes away what it had seen, and nothing else."""
+
+    __slots__ = ()
+    tag = ORMAP
+
+    def _home(self) -> tuple[Store, bytes]:
+        return self._store, self._object
+
+    def delete(self, key: str) -> Delta:
+        """Remove all objects under ``key``, of every type, as far as they were seen here. One change."""
+        return self._delete([child for child in self._children() if _name(child) == key])
+
+    def clear(self) -> Delta:
+        """Remove all objects in this map as far as they were seen here. One change."""
+        return self._delete(self._children())
+
+    def _reset(self) -> Delta:
+        return self.clear()
+
+    def _delete(self, children: list[bytes]) -> Delta:
+        kernel = self._store.kernel
+        inside = [obj for child in children for obj in kernel.tree.within(child) if obj in kernel.objects]
+        counters = [obj for obj in inside if type_tag(obj) in WHOLE]
+        entries = [e for obj in inside if type_tag(obj) not in WHOLE for e in entries_of(kernel.keys(obj))]
+        with self._store.transaction() as done:
+            if entries:
+                self._store.write(b"", b"", None, tuple(entries))
+            for obj in counters:
+                view(self._store, obj)._reset()
+        return done.delta
+
+    def _children(self) -> list[bytes]:
+        return self._store.kernel.tree.children(self._object)
+
+    def _present(self) -> dict[str, list[bytes]]:
+        """The ids of the objects that hold something, by key."""
+        present: dict[str, list[bytes]] = {}
+        for child in self._children():
+            if type_tag(child) in KIND_OF_TAG and holds_something(self._store, child):
+                present.setdefault(_name(child), []).append(child)
+        return present
+
+    def keys(self) -> list[str]:
+        """The keys that something is under, sorted."""
+        return sorted(self._present())
+
+    def __contains__(self, key: object) -> bool:
+        return any(_name(child) == key and holds_something(self._store, child) for child in self._children())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self._present())
+
+    def value(self) -> dict[str, Any]:
+        """What is under each key. Where several types share a key, a dict of them by accessor name."""
+        content: dict[str, Any] = {}
+        present = self._present()
+        for key in sorted(present):
+            views = [view(self._store, child) for child in present[key]]
+            content[key] = views[0].value() if len(views) == 1 else {each.kind: each.value() for each in views}
+        return content
+
+
+def _name(child: bytes) -> str:
+    return names_of(child)[-1]
+
+
+def holds_something(store: Store, obj: bytes) -> bool:
+    """Whether an object, or anything inside it, counts as being there."""
+    if type_tag(obj) == ORMAP:
+        return any(holds_something(store, child) for child in store.kernel.tree.children(obj))
+    return is_there(type_tag(obj), store.kernel.keys(obj))
+
+
+def view(store: Store, obj: bytes) -> Crdt:
+    """The object with this id, which is of a known type."""
+    return TYPE_OF_TAG[type_tag(obj)]._within(store, obj)
+
+
+TYPE_OF_TAG: Final[dict[bytes, type[Crdt]]] = {
+    kind.tag: kind
+    for kind in (
+        *(GSet, ORSet, RWSet, EWFlag, DWFlag, GCounter, PNCounter, BoundedCounter),
+        *(LWWRegister, MVRegister, LWWMap, ORMap),
+    )
+}

@@ -1,0 +1,368 @@
+"""Reconciliation: two replicas find out what differs and exchange just that, however far apart their kill logs are.
+
+Both sides tell what they have processed. Of the dots that only one side has processed, it sends the live entries. Of
+those that both have, they compare which ones live, as hashes over ranges of bitmaps that are split where they differ
+(range-based set reconciliation: Meyer, 2022): a dot alive on one side alone is one whose killer the other has
+processed. So a hundred differences among a hundred thousand entries cost a few kilobytes.
+
+Nothing is applied before all of it is known: each side then joins the other's state, as it was when it was compared, at
+once. An exchange that is interrupted has therefore changed nothing, or all on one side; it can be resumed by sending
+the last message again, or begun anew.
+
+Messages take turns. A message that asks nothing and leaves nothing to come is *quiet*; who has received one knows all.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
+
+import cbor2
+
+from .codec import decode, decode_context, encode, encode_context
+from .context import Context, Dot, seqs_within
+from .delta import Delta, Event
+from .errors import DecodeError, InvalidValue, LocalError, OutOfStep
+from .limits import MAX_DELTA_BYTES, MAX_SEQ
+from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
+from .packing import pack
+from .schema import check_replica_id
+from .store import Store
+from .values import strict_loads
+
+VERSION: Final = 1
+FANOUT: Final = 16
+"""Ranges that one range is split into: more means fewer rounds and more hashes of what is equal."""
+LEAF_CHUNKS: Final = 2
+"""Chunks that are sent as they are, rather than split further."""
+HASH_BYTES: Final = 8
+"""Of each range: at a million ranges compared, one wrong "equal" in 10**13; the fingerprint tells, and the next
+exchange compares other ranges."""
+MIN_MESSAGE_BYTES: Final = 512
+_PROBE_BYTES: Final = 32
+_CHUNK_BYTES: Final = CHUNK_DOTS // 8 + 14
+
+Bound: TypeAlias = ChunkKey | None
+"""Where a range ends; None: behind everything."""
+_LOWEST: Final[ChunkKey] = ("", 0)
+"""Before everything."""
+
+
+class _Range:
+    """Chunks from ``first`` on and before ``stop``: their hash to compare, or all of them."""
+
+    __slots__ = ("chunks", "digest", "first", "stop")
+
+    def __init__(self, first: ChunkKey, stop: Bound, digest: bytes = b"", chunks: Chunks | None = None) -> None:
+        self.first = first
+        self.stop = stop
+        self.digest = digest
+        self.chunks = chunks
+
+
+class Reconciliation:
+    """One side of an exchange; make one with `Replica.reconcile` on each.
+
+    One side sends `start`, then each gives what it receives to `receive` and sends what that returns, until it returns
+    None. The replicas may go on changing meanwhile.
+    """
+
+    def __init__(self, store: Store, *, max_bytes: int = 65_536) -> None:
+        """``max_bytes`` bounds a message, but for one single entry, or one context, that is larger."""
+        if max_bytes < MIN_MESSAGE_BYTES:
+            raise InvalidValue(f"messages of {max_bytes} bytes are too small; {MIN_MESSAGE_BYTES} at least")
+        self._store = store
+        self._max_bytes = max_bytes
+        self._step = -1
+        self._sent: bytes | None = None
+        self._mine: Context | None = None
+        self._theirs: Context | None = None
+        self._raw: Chunks = {}
+        self._chunks: Chunks = {}
+        self._keys: list[ChunkKey] = []
+        self._questions: deque[_Range] = deque()
+        self._gone_there: deque[tuple[ChunkKey, int]] = deque()
+        self._outgoing: deque[bytes] = deque()
+        self._gone: list[Dot] = []
+        self._entries: list[Event] = []
+        self._prekilled: list[Dot] = []
+        self._known_prekilled: list[Dot] = []
+        self._heard = False
+        """Our last message was quiet."""
+        self.finished = False
+        """Whether this replica has joined all that the other had."""
+
+    def start(self) -> bytes:
+        """The first message."""
+        if self._step >= 0:
+            raise LocalError("this exchange has begun; make another Reconciliation, or resume it")
+        self._step = 0
+        hint = encode_context(self._store.kernel.context)
+        self._sent = cbor2.dumps([VERSION, 0, hint])
+        return self._sent
+
+    def resume(self) -> bytes:
+        """The last message again, for a peer that may not have received it."""
+        if self._sent is None:
+            raise LocalError("nothing was sent yet; call start, or wait for the other side to")
+        return self._sent
+
+    def receive(self, message: bytes) -> bytes | None:
+        """Take a message; return the answer, or None when there is none to give.
+
+        Raises `DecodeError` for what is no message, and `OutOfStep` for one that is neither the next nor the last one
+        again. Neither changes anything.
+        """
+        self._store.check_settled("reconciling")
+        row = _parse(message)
+        step = row[1]
+        if step == self._step - 1:
+            return self._sent
+        if step != self._step + 1:
+            raise OutOfStep(f"message {step} of a reconciliation, {self._step + 1} was awaited")
+        if step == 0:
+            self._prepare_answer(decode_context(row[2]))
+            return self._reply(step)
+        body = _Body(row, first=step <= 2)
+        if step == 1:
+            self._take_snapshot()
+        if body.context is not None:
+            self._compare_with(body.context, body.prekilled, ask=step == 1)
+        self._take(body)
+        if body.quiet:
+            self._join()
+            if self._heard and not (self._gone_there or self._outgoing or self._questions):
+                self._step = step
+                self._sent = None
+                return None
+        return self._reply(step)
+
+    # ---- what both sides know
+
+    def _take_snapshot(self) -> None:
+        kernel = self._store.kernel
+        self._mine = kernel.context.copy()
+        self._raw = dict(kernel.live_map.chunks)
+        self._known_prekilled = [(r, seq) for r in sorted(kernel.prekilled) for seq in sorted(kernel.prekilled[r])]
+
+    def _prepare_answer(self, hint: Context) -> None:
+        """What the other certainly lacks can be made ready at once; the comparison waits for its snapshot."""
+        self._take_snapshot()
+        self._send_entries_beyond(hint)
+
+    def _compare_with(self, theirs: Context, prekilled: list[Dot], *, ask: bool) -> None:
+        self._theirs = theirs
+        self._prekilled = prekilled
+        mine = self._mine or Context()
+        self._chunks = masked(self._raw, mine.missing_from(theirs))
+        self._raw = {}
+        self._keys = sorted(self._chunks)
+        if ask:
+            self._send_entries_beyond(theirs)
+            self._questions.extend(self._split(_LOWEST, None))
+
+    def _send_entries_beyond(self, theirs: Context) -> None:
+        live = self._store.kernel.live
+        missing = (self._mine or Context()).missing_from(theirs)
+        entries = [
+            live[replica][seq]
+            for replica, start, stop in missing
+            for seq in seqs_within(live.get(replica, {}), start, stop)
+        ]
+        budget = self._max_bytes - MIN_MESSAGE_BYTES // 2
+        self._outgoing.extend(encode(delta) for delta in pack(entries, budget))
+
+    # ---- comparing
+
+    def _within(self, first: ChunkKey, stop: Bound) -> list[ChunkKey]:
+        end = len(self._keys) if stop is None else bisect_left(self._keys, stop)
+        return self._keys[bisect_left(self._keys, first) : end]
+
+    def _split(self, first: ChunkKey, stop: Bound) -> list[_Range]:
+        """Ranges that together are this one, each with its hash, or whole if there is little in it."""
+        keys = self._within(first, stop)
+        if len(keys) <= LEAF_CHUNKS:
+            return [_Range(first, stop, chunks={key: self._chunks[key] for key in keys})]
+        share = max(LEAF_CHUNKS, -(-len(keys) // FANOUT))
+        bounds: list[Bound] = [first, *keys[share::share], stop]
+        return [_Range(a, b, self._digest(a, b)) for a, b in pairwise(bounds) if a is not None]
+
+    def _digest(self, first: ChunkKey, stop: Bound) -> bytes:
+        digest = blake2b(digest_size=HASH_BYTES)
+        for replica, number in self._within(first, stop):
+            digest.update(b"%b %d " % (replica.encode(), number))
+            digest.update(self._chunks[replica, number].to_bytes(CHUNK_DOTS >> 3, "little"))
+        return digest.digest()
+
+    def _take(self, body: "_Body") -> None:
+        for asked in body.ranges:
+            if asked.chunks is None:
+                if self._digest(asked.first, asked.stop) != asked.digest:
+                    self._questions.extend(self._split(asked.first, asked.stop))
+            else:
+                self._compare_chunks(asked.first, asked.stop, asked.chunks)
+        for key, bits in body.gone:
+            self._gone.extend(dots_in(key, bits & self._chunks.get(key, 0)))
+        self._entries.extend(body.entries)
+
+    def _compare_chunks(self, first: ChunkKey, stop: Bound, theirs: Chunks) -> None:
+        for key in sorted({*self._within(first, stop), *theirs}):
+            here, there = self._chunks.get(key, 0), theirs.get(key, 0)
+            self._gone.extend(dots_in(key, here & ~there))
+            if there & ~here:
+                self._gone_there.append((key, there & ~here))
+
+    # ---- answering
+
+    def _reply(self, step: int) -> bytes:
+        context, prekilled = b"", []
+        size = MIN_MESSAGE_BYTES // 2
+        if step <= 1:
+            context = encode_context(self._mine or Context())
+            prekilled = self._known_prekilled
+            size += len(context) + 12 * len(prekilled)
+        ranges: list[_Range] = []
+        gone: list[tuple[ChunkKey, int]] = []
+        entries = b""
+        while self._questions and size < self._max_bytes:
+            asked = self._questions.popleft()
+            size += _PROBE_BYTES + _CHUNK_BYTES * len(asked.chunks or ())
+            ranges.append(asked)
+        while self._gone_there and size < self._max_bytes:
+            size += _CHUNK_BYTES
+            gone.append(self._gone_there.popleft())
+        if self._outgoing and (size + len(self._outgoing[0]) <= self._max_bytes or not (ranges or gone)):
+            entries = self._outgoing.popleft()
+        more = bool(self._questions or self._gone_there or self._outgoing)
+        # Before the other side's snapshot is known, nothing has been asked: that is no sign that nothing will be.
+        more = more or self._theirs is None
+        self._heard = not (ranges or more)
+        self._step = step + 1
+        table = _Names()
+        row = [VERSION, self._step, context, _flat_dots(table, prekilled)]
+        row += [[table.range(asked) for asked in ranges], table.chunks(gone), entries, more]
+        self._sent = cbor2.dumps([*row, table.names])
+        return self._sent
+
+    def _join(self) -> None:
+        if not self.finished and self._theirs is not None and self._mine is not None:
+            self.finished = True
+            self._store.join_difference(self._theirs, self._gone, self._entries, self._prekilled, self._mine)
+
+
+# ---- messages
+
+
+class _Names:
+    """The replica ids of one message, each written once."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._at: dict[str, int] = {}
+
+    def at(self, replica: str) -> int:
+        position = self._at.get(replica)
+        if position is None:
+            position = self._at[replica] = len(self.names)
+            self.names.append(replica)
+        return position
+
+    def bound(self, key: Bound) -> list[int]:
+        return [-1, 0] if key is None or key == _LOWEST else [self.at(key[0]), key[1]]
+
+    def range(self, asked: _Range) -> list[Any]:
+        content: Any = asked.digest if asked.chunks is None else self.chunks(sorted(asked.chunks.items()))
+        return [*self.bound(asked.first), *self.bound(asked.stop), content]
+
+    def chunks(self, chunks: list[tuple[ChunkKey, int]]) -> list[Any]:
+        row: list[Any] = []
+        for (replica, number), bits in chunks:
+            row += (self.at(replica), number, bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
+        return row
+
+
+def _flat_dots(table: _Names, dots: list[Dot]) -> list[int]:
+    return [n for replica, seq in dots for n in (table.at(replica), seq)]
+
+
+def _parse(message: bytes) -> list[Any]:
+    try:
+        if type(message) is not bytes or len(message) > MAX_DELTA_BYTES:
+            raise ValueError("too long, or not bytes")
+        row = strict_loads(message, max_depth=5)
+        if type(row) is not list or len(row) < 3 or row[0] != VERSION or type(row[1]) is not int:
+            raise ValueError("unknown version or shape")
+        if (len(row) != 3 if row[1] == 0 else len(row) != 9) or row[1] < 0:
+            raise ValueError("unknown shape")
+    except ValueError as error:
+        raise DecodeError(f"not a message of a reconciliation: {error}") from None
+    return row
+
+
+class _Body:
+    """A message behind the first, checked."""
+
+    def __init__(self, row: list[Any], *, first: bool) -> None:
+        _, _, context, prekilled, ranges, gone, entries, more, names = row
+        try:
+            if type(names) is not list or type(entries) is not bytes or type(more) is not bool:
+                raise ValueError("unknown shape")
+            self._names = [check_replica_id(name) for name in names]
+            self.context = decode_context(context) if first else None
+            if not first and context != b"":
+                raise ValueError("a context out of turn")
+            self.prekilled = self._dots(prekilled)
+            self.ranges = [self._range(row) for row in _list(ranges)]
+            self.gone = list(self._chunks(gone).items())
+            delta = decode(entries) if entries else Delta()
+            if delta.is_state or delta.runs or any(e.kills or e.payload is None or e.batch for e in delta.events):
+                raise ValueError("more than live entries")
+            self.entries = delta.events
+        except (ValueError, LocalError) as error:
+            raise DecodeError(f"not a message of a reconciliation: {error}") from None
+        self.quiet = not (more or self.ranges)
+
+    def _name(self, position: Any) -> str:
+        if type(position) is not int or not 0 <= position < len(self._names):
+            raise ValueError("no such replica id")
+        return self._names[position]
+
+    def _dots(self, flat: Any) -> list[Dot]:
+        numbers = _list(flat)
+        if len(numbers) % 2 or any(type(n) is not int or not 0 < n <= MAX_SEQ for n in numbers[1::2]):
+            raise ValueError("a dot is out of range")
+        return [(self._name(numbers[i]), numbers[i + 1]) for i in range(0, len(numbers), 2)]
+
+    def _range(self, row: Any) -> _Range:
+        if type(row) is not list or len(row) != 5:
+            raise ValueError("unknown shape of a range")
+        if type(row[1]) is not int or type(row[3]) is not int:
+            raise ValueError("a chunk has a number")
+        first = _LOWEST if row[0] == -1 else (self._name(row[0]), row[1])
+        stop = None if row[2] == -1 else (self._name(row[2]), row[3])
+        if type(row[4]) is bytes:
+            if len(row[4]) != HASH_BYTES:
+                raise ValueError("a hash has another length")
+            return _Range(first, stop, row[4])
+        return _Range(first, stop, chunks=self._chunks(row[4]))
+
+    def _chunks(self, flat: Any) -> Chunks:
+        parts = _list(flat)
+        if len(parts) % 3:
+            raise ValueError("chunks end within one")
+        chunks: Chunks = {}
+        for i in range(0, len(parts), 3):
+            number, bits = parts[i + 1], parts[i + 2]
+            if type(number) is not int or not 0 <= number <= MAX_SEQ >> CHUNK_BITS:
+                raise ValueError("a chunk is out of range")
+            if type(bits) is not bytes or len(bits) > CHUNK_DOTS >> 3:
+                raise ValueError("a chunk is too long")
+            chunks[self._name(parts[i]), number] = int.from_bytes(bits, "little")
+        return chunks
+
+
+def _list(part: Any) -> list[Any]:
+    if type(part) is not list:
+        raise ValueError("a list expected")
+    return part
