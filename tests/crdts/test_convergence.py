@@ -263,7 +263,10 @@ BROKEN = [
     DuplicatesApplyAgain,
 ]
 
-BY_THE_ORACLE = "live entries differ|calls a dot alive and dead|a transaction is forgotten|never arrives|pre-killed dots differ|context differs|log is not complete"
+BY_THE_ORACLE = (
+    "live entries differ|calls a dot alive and dead|a transaction is forgotten|never arrives|pre-killed dots differ|"
+    "context differs|log is not complete"
+)
 
 
 @pytest.mark.parametrize("broken", BROKEN)

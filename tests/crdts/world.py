@@ -247,7 +247,9 @@ class World:
 
     def _accepted(self, mail: Mail, received: set[Dot]) -> set[Dot]:
         """The transactions of which everything is known: told of, processed before, or known to be replaced."""
-        whole = [part for part in mail.parts if part.all <= part.alive | received | self.killed_by(received | part.told)]
+        whole = [
+            part for part in mail.parts if part.all <= part.alive | received | self.killed_by(received | part.told)
+        ]
         return {dot for part in whole for dot in part.all}
 
     def live(self, received: set[Dot]) -> set[Dot]:
