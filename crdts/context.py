@@ -62,6 +62,16 @@ class Context:
         self._splice(bounds, seq, seq + 1)
         return True
 
+    def take_next(self, replica: str) -> int:
+        """Add the dot behind the highest of ``replica``, and return its seq."""
+        bounds = self._bounds.get(replica)
+        if bounds is None:
+            self._bounds[replica] = [1, 2]
+            return 1
+        seq = bounds[-1]
+        bounds[-1] = seq + 1
+        return seq
+
     def add_range(self, replica: str, start: int, stop: int) -> None:
         """Add the dots ``start`` up to but not including ``stop``."""
         if start < stop:

@@ -75,13 +75,13 @@ class Kernel:
 
         Returns it, behind further entry-less events if it replaces more than one event may.
         """
-        kills: Kills = tuple(sorted([(e.replica, e.seq) for e in replaced])) if replaced else ()
         if payload is None:
-            if not kills:
+            if not replaced:
                 raise ValueError("an event stores something or replaces something")
             obj = key = b""
-        if len(kills) <= MAX_KILLS_PER_EVENT:
-            return (self._make(obj, key, payload, kills),)
+        if not replaced:
+            return (self._make(obj, key, payload, ()),)
+        kills: Kills = tuple(sorted([(e.replica, e.seq) for e in replaced]))
         events: list[Event] = []
         while len(kills) > MAX_KILLS_PER_EVENT:
             events.append(self._make(b"", b"", None, kills[:MAX_KILLS_PER_EVENT]))
@@ -90,12 +90,24 @@ class Kernel:
 
     def _make(self, obj: bytes, key: bytes, payload: bytes | None, kills: Kills) -> Event:
         me = self.replica_id
-        event = Event(me, self.context.last(me) + 1, obj, key, payload, kills)
+        seq = self.context.take_next(me)
+        event = Event(me, seq, obj, key, payload, kills)
         if self.undo is not None:
             victims = [self.live[replica][seq] for replica, seq in kills if seq in self.live.get(replica, ())]
             self.undo.append((event, victims))
-        self.apply(event)
+        self.processed += 1
+        killed_before = self._take_prekilled(me, seq) if self.prekilled else False
+        if payload is not None and not killed_before:
+            self._insert(event)
+        if kills:
+            self._replace(event)
         return event
+
+    def _replace(self, event: Event) -> None:
+        by = event.replica, event.seq
+        for dot in event.kills:
+            self._kill(dot, by)
+        self.log.remember(event)
 
     def together(self, events: list[Event]) -> list[Event]:
         """Make one transaction of these events, the last ones of our own, and return them as such."""
@@ -178,9 +190,7 @@ class Kernel:
         if payload is not None and not killed_before:
             self._insert(event)
         if kills:
-            for dot in kills:
-                self._kill(dot, (replica, seq))
-            self.log.remember(event)
+            self._replace(event)
         return True
 
     def apply_run(self, run: DotRange) -> bool:

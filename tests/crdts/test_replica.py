@@ -158,7 +158,7 @@ def test_changes_name_the_place_and_the_event_that_changed_it_last() -> None:
     ]
     told.clear()
     b.orset("s").remove((1, "x"))
-    assert told == [Change("orset", "s", (1, "x"), "b", 1)]
+    assert told == [Change(("s", (1, "x")), True, False, "orset", "b", 1)]
 
 
 def test_nobody_is_told_of_what_was_known_before() -> None:
