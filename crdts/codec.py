@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import cbor2
 
+from .bulk import collection_paused
 from .columns import MIN_STRINGS, pack_stamps, pack_strings, unpack_stamps, unpack_strings
 from .context import Context, Dot, DotRange
 from .delta import REPLACED, Batch, Delta, Event
@@ -101,10 +102,13 @@ def _head_bytes(number: int) -> int:
 
 def encode(delta: Delta) -> bytes:
     """The canonical bytes of ``delta``."""
+    return _encode_row(delta.events[0]) if is_single(delta) else cbor2.dumps(_columns(delta))
+
+
+def is_single(delta: Delta) -> bool:
+    """Whether it is one event and nothing else, to be encoded as a row."""
     events = delta.events
-    if len(events) == 1 and not delta.runs and delta.context is None and events[0].batch is None:
-        return _encode_row(events[0])
-    return cbor2.dumps(_columns(delta))
+    return len(events) == 1 and not delta.runs and delta.context is None and events[0].batch is None
 
 
 def _encode_row(event: Event) -> bytes:
@@ -115,7 +119,8 @@ def _encode_row(event: Event) -> bytes:
     return cbor2.dumps(row)
 
 
-def _columns(delta: Delta) -> list[Any]:
+def _columns(delta: Delta, known_contents: list[Any] | None = None) -> list[Any]:
+    """The columns of ``delta``; ``known_contents`` are those of its objects, if they are known."""
     events = delta.events
     killers = [(i, event) for i, event in enumerate(events) if event.kills]
     names = {event.replica for event in events}
@@ -135,7 +140,7 @@ def _columns(delta: Delta) -> list[Any]:
         objects,
         _spans(events, at),
         [n for obj, count in places for n in (place[obj], count)],
-        [_content(obj, contents[obj]) for obj in objects],
+        known_contents if known_contents is not None else [_content(obj, contents[obj]) for obj in objects],
         _kills(killers, at),
         _batches(events, at),
         [n for replica, start, stop in delta.runs for n in (at[replica], start, stop - start)],
@@ -176,10 +181,15 @@ def _spans(events: tuple[Event, ...], at: dict[str, int]) -> list[int]:
 def _content(obj: bytes, events: list[Event]) -> list[Any]:
     keys = pack_strings([event.key for event in events])
     payloads = [event.payload or b"" for event in events]
-    if len(payloads) < MIN_STRINGS or type_tag(obj) not in STAMPED or min(map(len, payloads)) < STAMP_BYTES:
+    if not _has_stamps(obj, payloads):
         return [keys, pack_strings(payloads)]
     stamps = b"".join([payload[:STAMP_BYTES] for payload in payloads])
     return [keys, pack_stamps(stamps), pack_strings([payload[STAMP_BYTES:] for payload in payloads])]
+
+
+def _has_stamps(obj: bytes, payloads: list[bytes]) -> bool:
+    """Whether the stamps of these payloads make a column."""
+    return len(payloads) >= MIN_STRINGS and type_tag(obj) in STAMPED and min(map(len, payloads)) >= STAMP_BYTES
 
 
 def _kills(killers: list[tuple[int, Event]], at: dict[str, int]) -> list[int]:
@@ -221,11 +231,11 @@ def decode(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Delta:
     """
     try:
         _check_size(data, max_bytes)
-        delta = _parse(strict_loads(data, max_depth=7))
-        canonical = encode(delta) == data
+        with collection_paused(len(data) // 4):
+            delta, canonical = _parse(strict_loads(data, max_depth=7))
     except (ValueError, UnsupportedType, InvalidValue) as error:
         raise DecodeError(f"not a delta: {error}") from None
-    if not canonical:
+    if canonical != data:
         raise DecodeError("not a delta in canonical form")
     return delta
 
@@ -260,16 +270,21 @@ def _check_size(data: bytes, max_bytes: int) -> None:
         raise ValueError(f"{len(data)} bytes, {max_bytes} allowed")
 
 
-def _parse(row: Any) -> Delta:
+def _parse(row: Any) -> tuple[Delta, bytes]:
+    """The delta, and its canonical bytes."""
     if type(row) is not list or not row or type(row[0]) is not int:
         raise ValueError("unknown shape")
     if row[0] == ROW:
-        return Delta((_parse_row(row),))
+        event = _parse_row(row)
+        return Delta((event,)), _encode_row(event)
     if row[0] != COLUMNS:
         raise ValueError(f"format {row[0]}, this version reads {ROW} and {COLUMNS}")
     if len(row) != 11:
         raise ValueError("unknown shape")
-    return _parse_columns(row)
+    delta = _parse_columns(row)
+    if is_single(delta):
+        raise ValueError("a single event is a row")
+    return delta, cbor2.dumps(_columns(delta, row[5]))
 
 
 def _parse_row(row: list[Any]) -> Event:
@@ -434,9 +449,13 @@ def _parse_content(obj: bytes, content: Any, count: int) -> Iterable[tuple[bytes
         raise ValueError("contents are keys and payloads")
     keys = unpack_strings(content[0], count)
     payloads = unpack_strings(content[-1], count)
+    canonical = [pack_strings(keys), pack_strings(payloads)]
     if len(content) == 3:
         stamps = unpack_stamps(content[1], count)
+        canonical.insert(1, pack_stamps(b"".join(stamps)))
         payloads = [stamp + rest for stamp, rest in zip(stamps, payloads, strict=True)]
+    if cbor2.dumps(canonical) != cbor2.dumps(content) or _has_stamps(obj, payloads) != (len(content) == 3):
+        raise ValueError("a column is not in canonical form")
     check_entries(obj, keys, payloads)
     return zip(keys, payloads, strict=True)
 

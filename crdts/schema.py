@@ -34,7 +34,7 @@ from .limits import (
     MAX_SEQ,
     MAX_VALUE_BYTES,
 )
-from .values import check_canonical, decode_value
+from .values import check_all_canonical, check_canonical, decode_value
 
 GSET: Final = b"a"
 ORSET: Final = b"s"
@@ -162,17 +162,22 @@ def check_content(obj: bytes, key: bytes, payload: bytes) -> None:
 def check_entries(obj: bytes, keys: list[bytes], payloads: list[bytes]) -> None:
     """`check_entry` for many entries of one object."""
     check_object(obj)
-    if type_tag(obj) != LWWMAP or len(keys) < 2:
+    tag = type_tag(obj)
+    if len(keys) < 2 or tag not in (GSET, ORSET, RWSET, LWWMAP):
         for key, payload in zip(keys, payloads, strict=True):
             check_content(obj, key, payload)
         return
     if max(map(len, keys)) > MAX_KEY_BYTES or max(map(len, payloads)) > MAX_VALUE_BYTES + STAMP_BYTES:
         raise ValueError("key or payload too long")
-    b"\0".join(keys).decode()  # no piece of valid text begins or ends within a character
-    if min(map(len, payloads)) <= STAMP_BYTES:
-        raise ValueError("no stamp")
-    for value in dict.fromkeys([payload[STAMP_BYTES:] for payload in payloads]):
-        check_canonical(value)
+    if tag == LWWMAP:
+        b"\0".join(keys).decode()  # no piece of valid text begins or ends within a character
+        if min(map(len, payloads)) <= STAMP_BYTES:
+            raise ValueError("no stamp")
+        check_all_canonical([payload[STAMP_BYTES:] for payload in payloads])
+    else:
+        check_all_canonical(keys)
+        for payload in dict.fromkeys(payloads):
+            CHECKS[tag](keys[0], payload)
 
 
 class Limit(NamedTuple):

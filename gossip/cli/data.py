@@ -44,7 +44,13 @@ def _brief(value: Any) -> str:
 
 @click.command()
 @click.argument("name")
-@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Only the object of this type.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(list(TYPES)),
+    metavar="TYPE",
+    help=f"Only the object of this type: {', '.join(TYPES)}.",
+)
 @verb_options
 def get(name: str, kind: str | None, data_dir: Path, as_json: bool) -> None:
     """Print the object NAME.
