@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from .context import Context, Dot, DotRange, seqs_within
-from .delta import REPLACED, Batch, Delta, Event
+from .delta import NOTHING, REPLACED, Batch, Delta, Event, events_delta
 from .packing import Packer, Unit
 
 if TYPE_CHECKING:
@@ -60,6 +60,28 @@ def deltas_since(kernel: "Kernel", known: Context, max_bytes: int) -> Iterator[D
     rest = packer.flush()
     if rest is not None:
         yield rest
+
+
+def whole_delta(kernel: "Kernel", known: Context) -> Delta:
+    """All that ``known`` lacks as one delta of events; raises `LogTrimmed` as `deltas_since` does."""
+    missing = kernel.missing_for(known)
+    if not missing:
+        return NOTHING
+    events: list[Event] = []
+    for replica, start, stop in missing:
+        kernel.log.check(replica, start)
+        live = kernel.live.get(replica, {})
+        log, batches = kernel.log.kills.get(replica), kernel.log.batches.get(replica)
+        if not batches and not log:
+            events += [live[seq] for seq in seqs_within(live, start, stop)]
+        else:
+            alone = [s for s in seqs_within(live, start, stop) if not batches or not kernel.log.batch_of(replica, s)]
+            events += [event for seq in alone if (event := live_event(kernel, replica, seq)) is not None]
+    runs: list[DotRange] = []
+    for unit_events, unit_runs in dependent_units(kernel, missing):
+        events += unit_events
+        runs += unit_runs
+    return events_delta(events, [*runs, *dead_runs(kernel, missing)])
 
 
 def _pack_live(kernel: "Kernel", missing: list[DotRange], packer: Packer) -> Iterator[Delta]:

@@ -51,6 +51,7 @@ BATCH_BYTES: Final = 15
 _POSITION_BYTES: Final = 3
 """A position in a table; enough for deltas of up to 65,536 events, and so for any of less than 256 KiB."""
 _SPAN_BYTES: Final = _POSITION_BYTES + 9 + 3
+_PLACE_BYTES: Final = 2 * _POSITION_BYTES
 _CONTENT_BYTES: Final = 13
 """The headers of one object's columns."""
 _NO_ENTRY, _REPLACED, _FIRST_OBJECT = 0, 1, 2
@@ -59,12 +60,15 @@ _event_of = partial(tuple.__new__, Event)
 """An event from the tuple of its fields; in bulk, half of what the constructor takes."""
 
 
-def event_bytes(event: Event, *, follows: bool = False) -> int:
+def event_bytes(event: Event, *, after: Event | None = None) -> int:
     """Upper bound of what ``event`` adds to an encoded delta, its replica and object ids apart.
 
-    ``follows`` says that its dot is the next after that of another event of the delta, so that it starts no span.
+    ``after`` is another event of the delta: if this one's dot is the next, and its object the same, it starts neither
+    a span nor a run of places.
     """
-    size = _POSITION_BYTES + 1 if follows else _POSITION_BYTES + 1 + _SPAN_BYTES
+    size = _SPAN_BYTES + _PLACE_BYTES
+    if after is not None and after.seq + 1 == event.seq and after.replica == event.replica:
+        size = 0 if after.obj == event.obj else _PLACE_BYTES
     if event.payload is not None:
         size += _string_bytes(event.key) + _string_bytes(event.payload)
     return size + sum(2 * _POSITION_BYTES + _head_bytes(seq) for _, seq in event.kills)

@@ -182,6 +182,22 @@ def seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:
     return sorted([seq for seq in seqs if start <= seq < stop])
 
 
+def runs_in(seqs: list[int]) -> Iterator[tuple[int, int]]:
+    """``seqs``, sorted and each once, as maximal half-open ranges."""
+    if seqs and seqs[-1] - seqs[0] == len(seqs) - 1:  # the usual case, in no time
+        yield seqs[0], seqs[-1] + 1
+        return
+    start = stop = 0
+    for seq in seqs:
+        if seq != stop:
+            if start < stop:
+                yield start, stop
+            start = seq
+        stop = seq + 1
+    if start < stop:
+        yield start, stop
+
+
 def _subtract(mine: list[int], theirs: list[int]) -> Iterator[tuple[int, int]]:
     """Ranges of ``mine`` less those of ``theirs``; both flat and sorted. O(len(mine) + len(theirs))."""
     j = 0

@@ -15,21 +15,23 @@ so applying events is commutative, associative and idempotent by construction. T
 What a peer lacks, and in which order to send it, is in `catchup.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from .catchup import deltas_since, prefers_state
-from .context import Context, Dot, DotRange, seqs_within
-from .delta import NOTHING, REPLACED, Delta, Event, events_delta, state_delta
+from .catchup import deltas_since, prefers_state, whole_delta
+from .context import Context, Dot, DotRange, runs_in, seqs_within
+from .delta import REPLACED, Delta, Event, state_delta
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT
 from .livemap import LiveMap
 from .schema import RETIRED, SEPARATOR, Limit, closed_writers, writer_limit
 from .tree import ObjectTree
 
+BULK_EVENTS: Final = 32
+"""From so many entries on, they are looked at in bulk first."""
 _MASK: Final = (1 << 64) - 1
 _UNBOUNDED: Final = 1 << 62
 _DEPENDENT: Final = (REPLACED, RETIRED)
@@ -334,12 +336,7 @@ class Kernel:
         """What a replica that has processed ``known`` lacks: events or state, whichever is smaller and possible."""
         if self.prefers_state(known):
             return self.state()
-        events: list[Event] = []
-        runs: list[DotRange] = []
-        for delta in self.deltas_since(known, _UNBOUNDED):
-            events.extend(delta.events)
-            runs.extend(delta.runs)
-        return events_delta(events, runs) if events or runs else NOTHING
+        return whole_delta(self, known)
 
     # ---- states
 
@@ -432,7 +429,7 @@ class Kernel:
     def _insert_all(self, replica: str, entries: list[Event]) -> None:
         """`_insert` for many entries of one replica, without kills: in bulk where their places are empty."""
         watched = self.touched is not None or self._fingerprint is not None or self._live_map is not None
-        if watched or len(entries) < 16:
+        if watched or len(entries) < BULK_EVENTS:
             for event in entries:
                 self._insert(event)
             return
@@ -463,7 +460,10 @@ class Kernel:
             return []
         new: list[Event] = []
         waiting: list[list[Event]] = []
-        for event in delta.events:
+        events: Iterable[Event] = delta.events
+        if len(delta.events) >= BULK_EVENTS:
+            events = self._apply_in_bulk(delta.events, new)
+        for event in events:
             if event.batch is not None:
                 self._add_to_batch(waiting, event)
             elif event.obj in _DEPENDENT:
@@ -475,6 +475,24 @@ class Kernel:
         for run in delta.runs:
             self.apply_run(run)
         return new
+
+    def _apply_in_bulk(self, events: tuple[Event, ...], new: list[Event]) -> list[Event]:
+        """Apply what depends on nothing and is all new, replica by replica, adding it to ``new``; return the rest."""
+        rest: list[Event] = []
+        for replica, group in groupby(events, attrgetter("replica")):
+            some = list(group)
+            if self.limits or replica in self.prekilled or self.context.last(replica) >= some[0].seq:
+                rest += some
+                continue
+            plain = [e for e in some if not e.kills and e.payload is not None and e.batch is None and e.obj != RETIRED]
+            if len(plain) < len(some):
+                rest += [e for e in some if e.kills or e.payload is None or e.batch is not None or e.obj == RETIRED]
+            for start, stop in runs_in([event.seq for event in plain]):
+                self.context.add_range(replica, start, stop)
+            self.processed += len(plain)
+            self._insert_all(replica, plain)
+            new += plain
+        return rest
 
     @staticmethod
     def _add_to_batch(waiting: list[list[Event]], event: Event) -> None:

@@ -48,13 +48,14 @@ class KillLog:
             self.trim(self.limit // 2)
 
     def remember_batch(self, replica: str, batch: Batch) -> None:
-        """Log that these events belong together; if some of them are below the floor, they all have to be."""
+        """Log that these events belong together."""
         floor = self.floor.get(replica, 0)
         if batch[0] <= floor:
-            self.raise_floor(replica, batch[1] - 1)
+            if batch[1] - 1 > floor:  # it was trimmed in the middle of it, and must not be told of in part
+                self.raise_floor(replica, batch[1] - 1)
             return
         held = self.batches.setdefault(replica, [])
-        if batch not in held[bisect_right(held, batch) - 1 :]:
+        if self.batch_of(replica, batch[0]) is None:
             insort(held, batch)
             self.size += 1
             if self.size > self.limit:

@@ -131,14 +131,23 @@ def check_object(obj: bytes) -> None:
     """Raise ValueError unless entries can belong to an object with this id."""
     if not obj or len(obj) > MAX_OBJECT_BYTES:
         raise ValueError("bad object id")
-    *maps, own = obj.split(SEPARATOR)
-    if len(maps) >= MAX_NESTING or any(part[:1] != ORMAP for part in maps):
-        raise ValueError("an object inside what is no map, or too deep inside")
-    for part in (*maps, own):
-        if not part or len(part) > MAX_NAME_BYTES + 1:
-            raise ValueError("bad object name")
-        if part[:1] in CHECKS or part[:1] == ORMAP:
-            part[1:].decode()
+    depth = 1
+    while obj[:1] == ORMAP and SEPARATOR in obj:
+        name, _, obj = obj.partition(SEPARATOR)
+        _check_name(name)
+        depth += 1
+    if depth > MAX_NESTING or not obj:
+        raise ValueError("too deep inside maps, or nothing in there")
+    if obj[:1] in CHECKS:  # the names of other types are their own business
+        if SEPARATOR in obj:
+            raise ValueError("an object inside what is no map")
+        _check_name(obj)
+
+
+def _check_name(part: bytes) -> None:
+    if len(part) > MAX_NAME_BYTES + 1:
+        raise ValueError("an object's name is too long")
+    part[1:].decode()
 
 
 def check_content(obj: bytes, key: bytes, payload: bytes) -> None:
