@@ -149,6 +149,29 @@ def test_a_transaction_that_replaces_itself_arrives_whole() -> None:
     assert_equal(a, c)
 
 
+@pytest.mark.parametrize("known_dead", [False, True])
+def test_a_member_that_is_known_to_be_dead_is_waited_for_as_it_may_have_killed_something(known_dead: bool) -> None:
+    a, b = replica("a"), replica("b")
+    b.merge(a.register("r").set("old"))
+    with a.transaction() as done:
+        a.orset("s").add("x")
+        a.register("r").set("passing")  # replaces the old value
+        a.mvregister("v").set("y")
+        if not known_dead:
+            a.register("r").set("new")
+    if known_dead:
+        b.merge(a.register("r").set("new"))
+    assert done.delta.events[1].kills
+    before = b.context
+    b.merge(sent(events_delta([done.delta.events[0], *done.delta.events[2:]])))
+    assert b.context == before
+    assert len(b.orset("s")) == 0
+    b.merge(sent(a.delta_since(before)))
+    assert_equal(a, b)
+    assert b.register("r").get() == "new"
+    assert not b.register("r").conflicts
+
+
 def test_a_third_replica_passes_a_transaction_on_as_one() -> None:
     a, b, c = replica("a"), replica("b"), replica("c")
     b.merge(two_adds(a))
