@@ -8,6 +8,7 @@ The pre-killed dots are those that X kills and does not have. Of a transaction X
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from random import Random
 from typing import Any, Final
 
@@ -151,7 +152,9 @@ def check_structure(kernel: Kernel, made: dict[Dot, Event]) -> None:
     if kernel._live_map is not None:
         assert kernel._live_map.chunks == LiveMap(kernel.live).chunks  # type: ignore[arg-type]
     log = kernel.log
-    assert log.size == sum(map(len, log.batches.values())) + sum(len(k) for held in log.kills.values() for k in held.values())
+    assert log.size == sum(map(len, log.batches.values())) + sum(
+        len(k) for held in log.kills.values() for k in held.values()
+    )
 
 
 def dots_of(context: Context) -> set[Dot]:
@@ -164,10 +167,8 @@ def flat(seqs: dict[str, dict[int, Any]]) -> Iterator[Dot]:
 
 def operate(one: Replica, which: int, n: int) -> None:
     """One operation; nothing if the replica may not."""
-    try:
+    with suppress(InsufficientRights, WriterRetired):
         OPERATIONS[which % len(OPERATIONS)](one, n)
-    except (InsufficientRights, WriterRetired):
-        pass
 
 
 def sent(delta: Delta) -> Delta:
