@@ -24,7 +24,7 @@ from typing import Final
 from .bulk import collection_paused
 from .catchup import deltas_since, prefers_state, whole_delta
 from .context import Context, Dot, DotRange, runs_in, seqs_within
-from .delta import REPLACED, Delta, Event, state_delta
+from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT
 from .livemap import LiveMap
@@ -486,7 +486,7 @@ class Kernel:
             elif self.apply(event):
                 new.append(event)
         if waiting:
-            new += self._apply_waiting(waiting)
+            new += self._apply_waiting(waiting, Context.of(delta.runs))
         for run in delta.runs:
             self.apply_run(run)
         return new
@@ -517,8 +517,11 @@ class Kernel:
         else:
             waiting.append([event])
 
-    def _apply_waiting(self, waiting: list[list[Event]]) -> list[Event]:
-        """Apply what depends on other events: replaced ones and transactions. One of them may be what another needs."""
+    def _apply_waiting(self, waiting: list[list[Event]], runs: Context) -> list[Event]:
+        """Apply what depends on other events: replaced ones and transactions. One of them may be what another needs.
+
+        ``runs`` are the dots that came with them, told of as dead ones that killed nothing.
+        """
         new: list[Event] = []
         if self.limits:
             waiting = [unit for unit in waiting if not self._is_refused(unit[-1].replica, unit[-1].seq)]
@@ -527,7 +530,7 @@ class Kernel:
         while waiting and progress:
             rest = []
             for unit in waiting:
-                applied = self._apply_unit(unit)
+                applied = self._apply_unit(unit, runs)
                 new += applied
                 if not applied and any(e.dot not in self.context for e in unit):
                     rest.append(unit)
@@ -535,16 +538,13 @@ class Kernel:
             waiting = rest
         return new
 
-    def _apply_unit(self, unit: list[Event]) -> list[Event]:
+    def _apply_unit(self, unit: list[Event], runs: Context) -> list[Event]:
         """Apply one event, or all of a transaction if all of it is here or known to be dead."""
         batch = unit[0].batch
         if batch is None:
             return [event for event in unit if self.apply(event)]
         replica = unit[0].replica
-        here = {event.seq: None for event in unit if event.obj != REPLACED}
-        for event in unit:
-            here.update((seq, None) for victim, seq in event.kills if victim == replica)
-        if not self._is_complete(replica, batch, here):
+        if not self._is_complete(replica, batch, unit, runs):
             return []
         entries = [event for event in unit if event.obj != REPLACED and self.apply(event)]
         replaced = [event for event in reversed(unit) if event.obj == REPLACED and self.apply(event)]
@@ -553,10 +553,21 @@ class Kernel:
             self.log.remember_batch(replica, batch)
         return entries + replaced
 
-    def _is_complete(self, replica: str, batch: tuple[int, int], here: dict[int, None]) -> bool:
-        """Whether every dot of a transaction is ``here``, processed before, or known to be dead."""
-        early = self.prekilled.get(replica, {})
-        return all(seq in here or seq in early or self.context.contains(replica, seq) for seq in range(*batch))
+    def _is_complete(self, replica: str, batch: Batch, unit: list[Event], runs: Context) -> bool:
+        """Whether every dot of a transaction is here, processed before, or told of as dead and known to be.
+
+        Known to be dead is not enough: what it killed would be lost, if it killed something.
+        """
+        here = {event.seq for event in unit if event.obj != REPLACED}
+        replaced = {event.seq for event in unit if event.obj == REPLACED}
+        dead = {*self.prekilled.get(replica, ())}
+        dead.update(seq for event in unit for victim, seq in event.kills if victim == replica)
+        return all(
+            seq in here
+            or self.context.contains(replica, seq)
+            or (seq in dead and (seq in replaced or runs.contains(replica, seq)))
+            for seq in range(*batch)
+        )
 
 
 def entry_hash(event: Event) -> int:

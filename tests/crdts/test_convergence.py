@@ -141,8 +141,8 @@ class TransactionSentInParts(Kernel):
 class TransactionForgotten(Kernel):
     """Whoever has received a transaction passes it on as events of their own."""
 
-    def _apply_unit(self, unit: list[Event]) -> list[Event]:
-        applied = super()._apply_unit(unit)
+    def _apply_unit(self, unit: list[Event], runs: Context) -> list[Event]:
+        applied = super()._apply_unit(unit, runs)
         self.log.size -= sum(map(len, self.log.batches.values()))
         self.log.batches.clear()
         return applied
