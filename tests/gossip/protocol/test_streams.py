@@ -70,14 +70,14 @@ def test_a_stream_that_breaks_midway_is_resumed_and_what_arrived_is_not_sent_aga
     received, breaks = cluster[1].replica, 0
     while not cluster.converged() and cluster.queue.now < 60:
         before = len(received.orset("s"))
-        cluster.run(0.002)
-        if len(received.orset("s")) > before + 2_500:
+        cluster.run(0.004)
+        if len(received.orset("s")) > before + 5_000:
             cluster.cut([0], [1])
             breaks += 1
             cluster.run(0.5)
             cluster.heal()
     cluster.run_until_converged(timeout=5)
-    assert breaks >= 5
+    assert breaks >= 3
     assert len(received.orset("s")) == 60_000
     assert cluster[1].engine.statistics().events_known < 60_000 / 4
     assert cluster[1].engine.statistics().streams_failed >= breaks
