@@ -4,17 +4,32 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdts import Delta, InvalidValue, LocalError, OutOfStep, Reconciliation, Replica, encode
+import crdts.reconcile
+from crdts import (
+    Context,
+    DecodeError,
+    Delta,
+    Event,
+    InvalidValue,
+    LocalError,
+    OutOfStep,
+    Reconciliation,
+    Replica,
+    encode,
+)
 from crdts.codec import encode_context
 from crdts.delta import events_delta
 from crdts.livemap import CHUNK_DOTS
 from crdts.reconcile import MIN_MESSAGE_BYTES
+from crdts.schema import RETIRED
 
-from .oracle import Oracle, assert_equal, dots_of, random_step, replica, sent
+from . import mutations
+from .oracle import Oracle, assert_equal, check_structure, dots_of, flat, random_step, replica, sent
 
 SEEDS = st.integers(0, 1 << 32).map(Random)
 BUDGETS = st.sampled_from([512, 700, 2000, 65_536])
@@ -437,3 +452,266 @@ def test_a_finished_exchange_cannot_be_resumed_or_begun() -> None:
     for side in (one, other):
         with pytest.raises(LocalError):
             side.start()
+
+
+# ---- what it costs
+
+
+def differing_pair(shared: int, different: int) -> tuple[Replica, Replica]:
+    a, b = replica("a"), replica("b")
+    writer = replica("w")
+    rows = writer.lwwmap("rows")
+    for i in range(shared):
+        rows.set(f"row {i}", "unchanged")
+    state = writer.store.kernel.state()
+    a.merge(state)
+    b.merge(state)
+    rng = Random(shared)
+    for one in (a, b):
+        for i in rng.sample(range(shared), different):
+            one.lwwmap("rows").set(f"row {i}", "changed")
+        one.trim_log()
+    return a, b
+
+
+def cost_of(shared: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int, int]:
+    """Bytes, messages, entries and bitmaps that an exchange of 100 differences on each side takes."""
+    a, b = differing_pair(shared, 100)
+    counts = {"entries": 0, "chunks": 0}
+
+    def count(what: str, function: Any, size: Callable[..., int]) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            counts[what] += size(*args)
+            return function(*args, **kwargs)
+
+        return counted
+
+    with monkeypatch.context() as patch:
+        encoded = count("entries", crdts.reconcile.encode, lambda delta: len(delta.events))
+        patch.setattr(crdts.reconcile, "encode", encoded)
+        sent_chunks = count("chunks", crdts.reconcile._Names.chunks, lambda _, chunks: len(chunks))
+        patch.setattr(crdts.reconcile._Names, "chunks", sent_chunks)
+        sizes = reconcile(a, b)
+    assert a.fingerprint == b.fingerprint
+    assert a.context == b.context
+    return sum(sizes), len(sizes), counts["entries"], counts["chunks"]
+
+
+def test_a_hundred_differences_cost_about_the_same_in_ten_and_in_a_hundred_thousand_entries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small, large = cost_of(10_000, monkeypatch), cost_of(100_000, monkeypatch)
+    assert large[0] < 40_000
+    assert large[1] <= 9
+    assert small[2] == large[2] == 200
+    assert large[3] <= 5 * 200  # a leaf of two bitmaps for each, and what is gone of them
+    assert large[0] < 4 * small[0]  # in the small one nearly every bitmap differs
+
+
+def test_a_reconciliation_without_differences_costs_bytes_for_the_contexts_alone() -> None:
+    a, b = differing_pair(20_000, 0)
+    sizes = reconcile(a, b)
+    assert sum(sizes) < 1000
+
+
+# ---- hostile messages
+
+
+def transcript(one: Reconciliation, other: Reconciliation) -> list[bytes]:
+    """All messages of an exchange."""
+    messages = [one.start()]
+    sides = [other, one]
+    while (answer := sides[(len(messages) + 1) % 2].receive(messages[-1])) is not None:
+        messages.append(answer)
+    return messages
+
+
+def hostile_pair(rng: Random) -> list[Replica]:
+    _, replicas, _ = world(rng, 3, 1000, 40)
+    for i in range(rng.randrange(300)):
+        replicas[0].orset("s").add(i)
+    if rng.random() < 0.5:
+        replicas[1].merge(replicas[0])
+        for i in range(5):
+            replicas[1].orset("s").remove(i)
+    for one in replicas:
+        one.trim_log(rng.choice((0, 1000)))
+    return replicas
+
+
+def copy_of(one: Replica) -> Replica:
+    twin = full_copy(one)
+    assert twin.fingerprint == one.fingerprint
+    assert twin.store.kernel.live_map.chunks is not None
+    return twin
+
+
+def check_hostile(rng: Random, rounds: int) -> tuple[int, int]:
+    """Spoil messages of a real exchange; return how many were refused, and how many were not."""
+    replicas = hostile_pair(rng)
+    pair = [copy_of(replicas[0]), copy_of(replicas[1])]
+    max_bytes = rng.choice((512, 65_536))
+    good = transcript(*[one.reconcile(max_bytes=max_bytes) for one in (copy_of(pair[0]), copy_of(pair[1]))])
+    refused = taken = 0
+    for _ in range(rounds):
+        twins = [copy_of(one) for one in pair]
+        sides = [one.reconcile(max_bytes=max_bytes) for one in twins]
+        stop = rng.randrange(len(good))
+        message: bytes | None = sides[0].start()
+        for step in range(stop):
+            assert message is not None
+            message = sides[(step + 1) % 2].receive(message)
+        assert message == good[stop]
+        target, victim = sides[(stop + 1) % 2], twins[(stop + 1) % 2]
+        before = snapshot(victim)
+        spoiled = mutations.mutated(rng, good if rng.random() < 0.2 else [message])
+        try:
+            target.receive(spoiled)
+            taken += 1
+            check_sound(victim)
+        except (DecodeError, OutOfStep):
+            refused += 1
+            assert snapshot(victim) == before
+            # It is as if it had never come.
+            answer = target.receive(message)
+            assert answer == (good[stop + 1] if stop + 1 < len(good) else None)
+    return refused, taken
+
+
+def check_sound(one: Replica) -> None:
+    """Whatever lies it was told, a replica remains one that others can live with."""
+    kernel = one.store.kernel
+    check_structure(kernel, {event.dot: event for seqs in kernel.live.values() for event in seqs.values()})
+    assert all(dot in kernel.context for dot in flat(kernel.live))
+    assert not any(dot in kernel.context for dot in flat(kernel.prekilled))
+    reader = replica("reader").merge(sent(kernel.state()))
+    assert reader.fingerprint == one.fingerprint
+    if kernel.log_reaches(Context()):
+        for delta in one.deltas_since(Context(), 1000):
+            sent(delta)
+
+
+@settings(max_examples=25)
+@given(SEEDS)
+def test_spoiled_messages_are_refused_without_a_trace_or_leave_a_sound_replica(rng: Random) -> None:
+    check_hostile(rng, 12)
+
+
+@pytest.mark.soak
+@settings(max_examples=3000, derandomize=False)
+@given(SEEDS)
+def test_spoiled_messages_in_the_long_run(rng: Random) -> None:
+    check_hostile(rng, 30)
+
+
+def test_truncated_messages_are_refused() -> None:
+    a, b = large("a"), replica("b")
+    b.orset("s").add("x")
+    good = transcript(a.reconcile(max_bytes=2000), b.reconcile(max_bytes=2000))
+    for message in good[:4]:
+        for end in range(0, len(message), max(1, len(message) // 40)):
+            with pytest.raises(DecodeError):
+                replica("c").reconcile().receive(message[:end])
+
+
+FIRST = encode_context(Context({"b": 3}))
+
+
+def second(**changes: Any) -> bytes:
+    """The first answer of a peer that has processed b 1 to 3, of which b 2 lives."""
+    entries = encode(Delta((Event("b", 2, b"sx", b"\x02", b"", ()),)))
+    row = {"context": FIRST, "prekilled": [], "ranges": [], "gone": [], "entries": entries, "more": True, "names": []}
+    row |= changes
+    return cbor2.dumps([1, 1, *row.values()])
+
+
+def entries_of(*events: Event) -> bytes:
+    return encode(events_delta(events))
+
+
+LIVE = Event("b", 2, b"sx", b"\x02", b"", ())
+HOSTILE: dict[str, bytes] = {
+    "an entry outside of the context": second(entries=entries_of(LIVE._replace(seq=4))),
+    "an entry of another replica": second(entries=entries_of(LIVE._replace(replica="c"))),
+    "an entry with kills": second(entries=entries_of(LIVE._replace(kills=(("b", 1),)))),
+    "a removal": second(entries=entries_of(Event("b", 2, b"", b"", None, (("b", 1),)))),
+    "a transaction": second(entries=entries_of(LIVE._replace(batch=(2, 4)), LIVE._replace(seq=3, batch=(2, 4)))),
+    "runs": second(entries=encode(Delta((), (("b", 1, 2),)))),
+    "a state": second(entries=encode(replica("z").store.kernel.state())),
+    "no entries": second(entries=b"\x80"),
+    "an entry of no type": second(entries=cbor2.dumps([2, "b", 2, b"sx", b"\xff", b""])),
+    "pre-killed dots that are processed": second(prekilled=[0, 1], names=["b"]),
+    "half a pre-killed dot": second(prekilled=[0], names=["b"]),
+    "a pre-killed dot of nobody": second(prekilled=[0, 9]),
+    "a pre-killed dot 0": second(prekilled=[0, 0], names=["c"]),
+    "a bad replica id": second(names=["\n"]),
+    "no names": second(names=None),
+    "a hash too short": second(ranges=[[-1, 0, -1, 0, b"1234567"]]),
+    "an empty range": second(ranges=[[0, 5, 0, 5, b"12345678"]], names=["b"]),
+    "a range turned around": second(ranges=[[0, 5, 0, 4, b"12345678"]], names=["b"]),
+    "ranges that overlap": second(ranges=[[-1, 0, -1, 0, b"12345678"]] * 2),
+    "a range of four parts": second(ranges=[[-1, 0, -1, 0]]),
+    "a chunk too long": second(gone=[0, 0, bytes(33)], names=["b"]),
+    "a chunk of a negative number": second(gone=[0, -1, b"\x01"], names=["b"]),
+    "a chunk beyond all dots": second(gone=[0, 1 << 60, b"\x01"], names=["b"]),
+    "half a chunk": second(gone=[0, 0], names=["b"]),
+    "more that is no answer": second(more=1),
+    "a context of another version": second(context=cbor2.dumps([2, [], []])),
+    "no context": second(context=b""),
+    "a closed writer of which not all is known": second(
+        entries=entries_of(Event("b", 2, RETIRED, b"b", cbor2.dumps([9, True]), ()))
+    ),
+    "another version": cbor2.dumps([2, 1, FIRST]),
+    "too few parts": cbor2.dumps([1, 1, FIRST]),
+    "a step that is a float": cbor2.dumps([1, 1.0, FIRST, [], [], [], b"", True, []]),
+    "a step below 0": cbor2.dumps([1, -1, FIRST, [], [], [], b"", True, []]),
+    "a map": cbor2.dumps({}),
+    "nothing": b"",
+    "a tag": cbor2.dumps(cbor2.CBORTag(55799, [1, 1, FIRST, [], [], [], b"", True, []])),
+    "deep nesting": b"\x81" * 100_000 + b"\x80",
+}
+
+
+def test_the_message_that_the_hostile_ones_are_made_of_is_good() -> None:
+    a = replica("a")
+    side = a.reconcile()
+    side.start()
+    assert side.receive(second()) is not None
+
+
+@pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_message_that_no_peer_would_send_is_refused_and_changes_nothing(message: bytes) -> None:
+    a, b = large("a"), replica("b")
+    b.orset("s").add(1)
+    side, other = a.reconcile(), b.reconcile()
+    answer = other.receive(side.start())
+    before = snapshot(a)
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            side.receive(message)
+    assert snapshot(a) == before
+    assert answer is not None
+    last = side.receive(answer)
+    while last is not None:
+        last = other.receive(last)
+        last = last and side.receive(last)
+    assert_equal(a, b)
+
+
+@pytest.mark.parametrize("message", [None, 1, "text", bytearray(b"\x83\x01\x00\x40"), memoryview(b"\x80")])
+def test_what_is_no_bytes_is_refused(message: Any) -> None:
+    with pytest.raises(DecodeError):
+        replica("a").reconcile().receive(message)
+
+
+def test_an_entry_that_comes_twice_is_refused() -> None:
+    a = replica("a")
+    side = a.reconcile()
+    side.start()
+    side.receive(second())
+    again = cbor2.dumps([1, 3, b"", [], [], [], entries_of(LIVE), True, []])
+    with pytest.raises(DecodeError, match="order"):
+        side.receive(again)
+    side.receive(cbor2.dumps([1, 3, b"", [], [], [], b"", False, []]))
+    check_sound(a)
+    assert a.orset("x").get_elements() == {2}
