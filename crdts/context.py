@@ -152,6 +152,15 @@ class Context:
             if not bounds:
                 del self._bounds[replica]
 
+    def discard_beyond(self, replica: str, last: int) -> None:
+        """Take out what ``replica`` has above the seq ``last``."""
+        bounds = self._bounds.get(replica)
+        if bounds is not None and bounds[-1] > last + 1:
+            end = bisect_left(bounds, last + 1)
+            bounds[end:] = [last + 1] if end & 1 else []
+            if not bounds:
+                del self._bounds[replica]
+
     def without(self, replicas: Iterable[str]) -> "Context":
         """A copy that lacks these replicas."""
         part = self.copy()

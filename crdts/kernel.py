@@ -180,10 +180,10 @@ class Kernel:
         replica, seq, obj, _, payload, kills, _ = event
         if self.limits and self._is_refused(replica, seq):
             return False
+        if obj == RETIRED and not self._may_close(event):
+            return False
         killed_before = self._take_prekilled(replica, seq) if self.prekilled else False
         if obj == REPLACED and not killed_before:
-            return False
-        if obj == RETIRED and not self._may_close(event):
             return False
         if not self.context.add(replica, seq):
             return False
@@ -219,7 +219,7 @@ class Kernel:
         return True
 
     def _kill(self, dot: Dot, by: Dot) -> None:
-        if not self._drop(dot, by) and not self.context.contains(*dot):
+        if not self._drop(dot, by) and not self.context.contains(*dot) and not self._never_comes(*dot):
             self.prekilled.setdefault(dot[0], {})[dot[1]] = None
 
     def _insert(self, event: Event) -> None:
@@ -293,10 +293,22 @@ class Kernel:
             return
         self.limits[writer] = limit
         if limit.closed:
-            self.log.raise_floor(writer, limit.last)
-            for seq in seqs_within(self.live.get(writer, {}), limit.last + 1, _UNBOUNDED):
-                self.refused += 1  # nobody else has it, or will
-                self._drop((writer, seq), (writer, seq))
+            self.log.raise_floor(writer, max(limit.last, self.context.last(writer)))
+            self._forget_beyond(writer, limit.last)
+
+    def _forget_beyond(self, writer: str, last: int) -> None:
+        """Drop what we have of a closed writer that nobody else has or will; what that had replaced stays so."""
+        for seq in seqs_within(self.live.get(writer, {}), last + 1, _UNBOUNDED):
+            self.refused += 1
+            self._drop((writer, seq), (writer, seq))
+        for seq in seqs_within(self.prekilled.get(writer, {}), last + 1, _UNBOUNDED):
+            self._take_prekilled(writer, seq)
+        self.context.discard_beyond(writer, last)
+
+    def _never_comes(self, replica: str, seq: int) -> bool:
+        """Whether an event lies beyond the last one of a closed writer."""
+        limit = self.limits.get(replica, _NO_LIMIT)
+        return limit.closed and seq > limit.last
 
     def _is_refused(self, replica: str, seq: int) -> bool:
         """Whether an event comes from a writer who is being retired, from beyond what it may have written."""
@@ -316,16 +328,24 @@ class Kernel:
 
     def missing_for(self, known: Context) -> list[DotRange]:
         """The dots processed here and not by a peer that has told us the context ``known``."""
-        closed = [
-            (writer, 1, limit.last + 1)
-            for writer, limit in self.limits.items()
-            if limit.closed and any(e.dot in known for e in self.at(RETIRED, writer.encode()))
-        ]
-        if closed:
+        return self.context.missing_from(self.with_closed(known))
+
+    def with_closed(self, known: Context) -> Context:
+        """A peer's context with all dots of the writers that it knows to be closed, and so has left out."""
+        waiting = [writer for writer, limit in self.limits.items() if limit.closed]
+        if waiting:
             known = known.copy()
-            for run in closed:
-                known.add_range(*run)
-        return self.context.missing_from(known)
+        progress = True
+        while waiting and progress:  # who has closed one may be closed as well
+            rest = []
+            for writer in waiting:
+                if any(e.dot in known for e in self.at(RETIRED, writer.encode())):
+                    known.add_range(writer, 1, self.limits[writer].last + 1)
+                else:
+                    rest.append(writer)
+            progress = len(rest) < len(waiting)
+            waiting = rest
+        return known
 
     def log_reaches(self, known: Context) -> bool:
         """Whether everything missing from ``known`` can still be sent as events."""
@@ -367,7 +387,7 @@ class Kernel:
             theirs = theirs.copy()
             for writer, last in closed.items():
                 theirs.add_range(writer, 1, last + 1)
-        if self._goes_too_far(theirs):
+        if self._goes_too_far(theirs, state.events):
             return
         self._drop_absent(theirs, state.events)
         for dot in state.prekilled:
@@ -383,7 +403,7 @@ class Kernel:
         ``theirs`` is the state's whole context. Of the dots in both ``theirs`` and ``seen``, ``gone`` are those that
         live here and not there; of those in ``theirs`` and not in ``seen``, ``events`` are all that live there.
         """
-        if self._goes_too_far(theirs):
+        if self._goes_too_far(theirs, events, gone, seen):
             return
         for dot in gone:
             self._drop(dot, dot)
@@ -397,14 +417,31 @@ class Kernel:
         self._insert_new(tuple(events))
         self._absorb(theirs)
 
-    def _goes_too_far(self, theirs: Context) -> bool:
-        """Whether a state holds events of a writer that was closed before them. Counts it, if so.
+    def _goes_too_far(
+        self, theirs: Context, events: Iterable[Event], gone: Iterable[Dot] = (), seen: Context | None = None
+    ) -> bool:
+        """Whether a state holds events of a writer from beyond its limit, and does not raise that. Counts it, if so.
 
-        It is refused as a whole: its dead may have been killed by events that nobody else will ever process.
+        It is refused as a whole: its dead may have been killed by events that nobody else will ever process. And
+        whoever has reported to have no more than the limit must not get more in any way.
         """
-        beyond = any(limit.closed and theirs.last(writer) > limit.last for writer, limit in self.limits.items())
-        self.refused += beyond
-        return beyond
+        late = [writer for writer, limit in self.limits.items() if theirs.last(writer) > limit.last]
+        if not late:
+            return False
+        told = [event for event in events if event.obj == RETIRED]
+        dead = set(gone)
+        for writer in late:
+            key = writer.encode()
+            kept = [
+                e
+                for e in self.at(RETIRED, key)
+                if e.dot not in dead and (e.dot not in theirs or (seen is not None and e.dot in seen))
+            ]
+            limit = writer_limit([*kept, *(e for e in told if e.key == key)])
+            if limit is not None and theirs.last(writer) > limit.last:
+                self.refused += 1
+                return True
+        return False
 
     def _absorb(self, theirs: Context) -> None:
         """Count as processed what another replica has, without a log of it."""
@@ -414,6 +451,9 @@ class Kernel:
             self.context.add_range(replica, start, stop)
             for seq in seqs_within(self.prekilled.get(replica, {}), start, stop):
                 self._take_prekilled(replica, seq)
+        for writer, limit in self.limits.items():
+            if limit.closed and self.context.last(writer) > limit.last:
+                self._forget_beyond(writer, limit.last)
 
     def _drop_absent(self, theirs: Context, events: tuple[Event, ...]) -> None:
         """Drop what the other side has processed and no longer has."""

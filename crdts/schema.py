@@ -195,7 +195,8 @@ def writer_limit(held: Iterable[Event]) -> Limit | None:
     if not rows:
         return None
     closed = [last for last, is_closed in rows if is_closed]
-    return Limit(max(closed), closed=True) if closed else Limit(max(last for last, _ in rows), closed=False)
+    # Of several limits the lowest holds: who has reported to stay within one must do so until its author raises it.
+    return Limit(max(closed), closed=True) if closed else Limit(min(last for last, _ in rows), closed=False)
 
 
 def closed_writers(events: Iterable[Event]) -> dict[str, int]:
