@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import cbor2
 
-from .bulk import collection_paused
+from .bulk import PAUSE_FROM, collection_paused
 from .columns import MIN_STRINGS, pack_stamps, pack_strings, unpack_stamps, unpack_strings
 from .context import Context, Dot, DotRange
 from .delta import REPLACED, Batch, Delta, Event
@@ -231,8 +231,11 @@ def decode(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Delta:
     """
     try:
         _check_size(data, max_bytes)
-        with collection_paused(len(data) // 4):
+        if len(data) < 4 * PAUSE_FROM:
             delta, canonical = _parse(strict_loads(data, max_depth=7))
+        else:
+            with collection_paused():
+                delta, canonical = _parse(strict_loads(data, max_depth=7))
     except (ValueError, UnsupportedType, InvalidValue) as error:
         raise DecodeError(f"not a delta: {error}") from None
     if canonical != data:

@@ -21,7 +21,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from .bulk import collection_paused
+from .bulk import PAUSE_FROM, collection_paused
 from .catchup import deltas_since, prefers_state, whole_delta
 from .context import Context, Dot, DotRange, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
@@ -466,7 +466,9 @@ class Kernel:
 
     def merge(self, delta: Delta) -> list[Event]:
         """Apply a delta of either form; return the events that were new (none for a state: it carries none)."""
-        with collection_paused(len(delta.events)):
+        if len(delta.events) < PAUSE_FROM:
+            return self._merge(delta)
+        with collection_paused():
             return self._merge(delta)
 
     def _merge(self, delta: Delta) -> list[Event]:
