@@ -23,7 +23,7 @@ class _Counter(Crdt):
     __slots__ = ()
 
     def value(self) -> int:
-        return counted(self._store.kernel.keys(self._object))
+        return counted(self._store.kernel.places(self._object))
 
     def reset(self) -> Delta:
         """Back to 0 as far as was seen here: a concurrent increment survives, and it alone. One change."""
@@ -51,7 +51,7 @@ class _Counter(Crdt):
         store = self._store
         me = self.replica_id.encode()
         with store.transaction() as done:
-            for key, held in sorted(store.kernel.keys(self._object).items()):
+            for key, held in sorted(store.kernel.places(self._object).items()):
                 if key == me:  # we count one after the other: nothing of ours can be on its way
                     store.write(self._object, key, None, held)
                 else:
