@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from typing import Final
 
 PAUSE_FROM: Final = 4096
-"""Objects; fewer are not worth it."""
+"""Objects from which on it is worth it."""
 
 
 @contextmanager
-def collection_paused(count: int) -> Iterator[None]:
-    """A block that makes about ``count`` objects, none of them in cycles, without looking for cycles meanwhile.
+def collection_paused() -> Iterator[None]:
+    """A block that makes very many objects, none of them in cycles, without looking for cycles meanwhile.
 
     Each of the many searches would walk all that was made so far: two fifths of the time it takes to load a state.
     """
-    if count < PAUSE_FROM or not gc.isenabled():
+    if not gc.isenabled():
         yield
         return
     gc.disable()

@@ -68,20 +68,25 @@ def whole_delta(kernel: "Kernel", known: Context) -> Delta:
     if not missing:
         return NOTHING
     events: list[Event] = []
+    with_dead: list[DotRange] = []
     for replica, start, stop in missing:
         kernel.log.check(replica, start)
         live = kernel.live.get(replica, {})
         log, batches = kernel.log.kills.get(replica), kernel.log.batches.get(replica)
-        if not batches and not log:
-            events += [live[seq] for seq in seqs_within(live, start, stop)]
-        else:
-            alone = [s for s in seqs_within(live, start, stop) if not batches or not kernel.log.batch_of(replica, s)]
-            events += [event for seq in alone if (event := live_event(kernel, replica, seq)) is not None]
-    runs: list[DotRange] = []
-    for unit_events, unit_runs in dependent_units(kernel, missing):
+        seqs = seqs_within(live, start, stop)
+        if batches or len(seqs) < stop - start:
+            with_dead.append((replica, start, stop))
+        if batches:
+            seqs = [seq for seq in seqs if not kernel.log.batch_of(replica, seq)]
+        some = [live[seq] for seq in seqs]
+        events += [e._replace(kills=log[e.seq]) if e.seq in log else e for e in some] if log else some
+    if not with_dead:
+        return events_delta(events)
+    runs: list[DotRange] = dead_runs(kernel, with_dead)
+    for unit_events, unit_runs in dependent_units(kernel, with_dead):
         events += unit_events
         runs += unit_runs
-    return events_delta(events, [*runs, *dead_runs(kernel, missing)])
+    return events_delta(events, runs)
 
 
 def _pack_live(kernel: "Kernel", missing: list[DotRange], packer: Packer) -> Iterator[Delta]:

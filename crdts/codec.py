@@ -29,8 +29,8 @@ from typing import Any, Final
 
 import cbor2
 
-from .bulk import collection_paused
-from .columns import MIN_STRINGS, pack_stamps, pack_strings, unpack_stamps, unpack_strings
+from .bulk import PAUSE_FROM, collection_paused
+from .columns import MIN_STRINGS, PLAIN, pack_stamps, pack_strings, unpack_stamps, unpack_strings
 from .context import Context, Dot, DotRange
 from .delta import REPLACED, Batch, Delta, Event
 from .errors import DecodeError, InvalidValue, UnsupportedType
@@ -231,8 +231,11 @@ def decode(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Delta:
     """
     try:
         _check_size(data, max_bytes)
-        with collection_paused(len(data) // 4):
+        if len(data) < 4 * PAUSE_FROM:
             delta, canonical = _parse(strict_loads(data, max_depth=7))
+        else:
+            with collection_paused():
+                delta, canonical = _parse(strict_loads(data, max_depth=7))
     except (ValueError, UnsupportedType, InvalidValue) as error:
         raise DecodeError(f"not a delta: {error}") from None
     if canonical != data:
@@ -421,7 +424,7 @@ def _parse_events(
     if type(contents) is not list or len(contents) != len(counts):
         raise ValueError("as many contents as objects expected")
     entries = {
-        obj: iter(_parse_content(obj, content, counts[obj]))
+        obj: tuple(map(iter, _parse_content(obj, content, counts[obj])))
         for obj, content in zip(sorted(counts), contents, strict=True)
     }
     replicas: list[str] = []
@@ -430,25 +433,33 @@ def _parse_events(
         replicas += [replica] * (stop - start)
         seqs += range(start, stop)
     objs: list[bytes] = []
-    stored: list[tuple[bytes, bytes | None]] = []
+    keys: list[bytes] = []
+    payloads: list[bytes | None] = []
     for place, count, obj in groups:
         objs += [obj] * count
-        stored += islice(entries[obj], count) if place >= _FIRST_OBJECT else repeat((b"", None), count)
+        if place >= _FIRST_OBJECT:
+            keys += islice(entries[obj][0], count)
+            payloads += islice(entries[obj][1], count)
+        else:
+            keys += repeat(b"", count)
+            payloads += repeat(None, count)
     killed: Iterable[tuple[Dot, ...]] = repeat(())
     if kills or b"" in objs or REPLACED in objs:
         killed = [kills.get(i, ()) for i in range(len(objs))]
-        if any(not dead and entry[1] is None for dead, entry in zip(killed, stored, strict=True)):
+        if any(not dead and payload is None for dead, payload in zip(killed, payloads, strict=True)):
             raise ValueError("an event neither stores nor replaces anything")
-    keys = [key for key, _ in stored]
-    payloads = [payload for _, payload in stored]
     return tuple(map(_event_of, zip(replicas, seqs, objs, keys, payloads, killed, repeat(None))))
 
 
-def _parse_content(obj: bytes, content: Any, count: int) -> Iterable[tuple[bytes, bytes]]:
+def _parse_content(obj: bytes, content: Any, count: int) -> tuple[list[bytes], list[bytes]]:
+    """The keys and the payloads of one object; raises ValueError unless the columns are canonical."""
     if type(content) is not list or not 2 <= len(content) <= 3:
         raise ValueError("contents are keys and payloads")
     keys = unpack_strings(content[0], count)
     payloads = unpack_strings(content[-1], count)
+    if count < MIN_STRINGS and len(content) == 2 and content[0][0] == content[1][0] == PLAIN:
+        check_entries(obj, keys, payloads)
+        return keys, payloads
     canonical = [pack_strings(keys), pack_strings(payloads)]
     if len(content) == 3:
         stamps = unpack_stamps(content[1], count)
@@ -457,7 +468,7 @@ def _parse_content(obj: bytes, content: Any, count: int) -> Iterable[tuple[bytes
     if cbor2.dumps(canonical) != cbor2.dumps(content) or _has_stamps(obj, payloads) != (len(content) == 3):
         raise ValueError("a column is not in canonical form")
     check_entries(obj, keys, payloads)
-    return zip(keys, payloads, strict=True)
+    return keys, payloads
 
 
 def _in_batches(events: tuple[Event, ...], batches: list[DotRange]) -> tuple[Event, ...]:

@@ -15,13 +15,13 @@ so applying events is commutative, associative and idempotent by construction. T
 What a peer lacks, and in which order to send it, is in `catchup.py`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, KeysView
 from hashlib import blake2b
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeAlias
 
-from .bulk import collection_paused
+from .bulk import PAUSE_FROM, collection_paused
 from .catchup import deltas_since, prefers_state, whole_delta
 from .context import Context, Dot, DotRange, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
@@ -30,6 +30,9 @@ from .limits import MAX_KILLS_PER_EVENT
 from .livemap import LiveMap
 from .schema import RETIRED, SEPARATOR, Limit, closed_writers, writer_limit
 from .tree import ObjectTree
+
+Place: TypeAlias = Event | tuple[Event, ...]
+"""What is at a place: nearly always one entry, and then without a tuple around it, which would take 64 bytes more."""
 
 BULK_EVENTS: Final = 32
 """From so many entries on, they are looked at in bulk first."""
@@ -51,7 +54,7 @@ class Kernel:
         """How often something new was processed: compare to see whether a merge brought anything."""
         self.live: dict[str, dict[int, Event]] = {}
         """Live entries by dot. Their events are held without kills and transactions: those are in the log."""
-        self.objects: dict[bytes, dict[bytes, tuple[Event, ...]]] = {}
+        self.objects: dict[bytes, dict[bytes, Place]] = {}
         """The same entries by place; no place is ever empty."""
         self.tree = ObjectTree()
         """Those of the objects that are inside maps."""
@@ -137,11 +140,19 @@ class Kernel:
     def at(self, obj: bytes, key: bytes) -> tuple[Event, ...]:
         """The live entries at one place, in no particular order."""
         keys = self.objects.get(obj)
-        return keys.get(key, ()) if keys is not None else ()
+        if keys is None:
+            return ()
+        place = keys.get(key)
+        return () if place is None else (place,) if isinstance(place, Event) else place
 
-    def keys(self, obj: bytes) -> dict[bytes, tuple[Event, ...]]:
-        """All places of an object that hold a live entry. The kernel's own dict: read only, and not across writes."""
-        return self.objects.get(obj) or {}
+    def keys(self, obj: bytes) -> KeysView[bytes]:
+        """The keys of all places of an object that hold a live entry. A view: not across writes."""
+        return (self.objects.get(obj) or {}).keys()
+
+    def places(self, obj: bytes) -> dict[bytes, tuple[Event, ...]]:
+        """Those places, with the live entries at each."""
+        found = (self.objects.get(obj) or {}).items()
+        return {key: (place,) if isinstance(place, Event) else place for key, place in found}
 
     @property
     def fingerprint(self) -> int:
@@ -237,8 +248,8 @@ class Kernel:
             keys = self.objects[obj] = {}
             if SEPARATOR in obj:
                 self.tree.add(obj)
-        held = keys.get(key, ())
-        keys[key] = (*held, event) if held else (event,)
+        held = keys.get(key)
+        keys[key] = event if held is None else (held, event) if isinstance(held, Event) else (*held, event)
         if self._fingerprint is not None:
             self._fingerprint = (self._fingerprint + entry_hash(event)) & _MASK
         if self._live_map is not None:
@@ -248,9 +259,11 @@ class Kernel:
         if obj == RETIRED:
             self._limit(key)
 
-    def _touch(self, obj: bytes, key: bytes, held: tuple[Event, ...], by: Dot) -> None:
+    def _touch(self, obj: bytes, key: bytes, place: Place | None, by: Dot) -> None:
+        """Note that a place, which held this, is changed by that dot."""
         touched = self.touched or {}
         known = touched.get((obj, key))
+        held = () if place is None else (place,) if isinstance(place, Event) else place
         touched[obj, key] = (held if known is None else known[0], by)
         self.touched = touched
 
@@ -264,8 +277,9 @@ class Kernel:
         obj, key = event.obj, event.key
         keys = self.objects[obj]
         held = keys[key]
-        if len(held) > 1:
-            keys[key] = tuple([e for e in held if e is not event])
+        if not isinstance(held, Event):
+            others = tuple([e for e in held if e is not event])
+            keys[key] = others if len(others) > 1 else others[0]
         else:
             del keys[key]
             if not keys:
@@ -486,9 +500,7 @@ class Kernel:
             return
         for obj, group in groupby(entries, attrgetter("obj")):
             some = list(group)
-            places: dict[bytes, tuple[Event, ...]] = dict(
-                zip([e.key for e in some], zip(some, strict=True), strict=True)
-            )
+            places: dict[bytes, Place] = dict(zip([e.key for e in some], some, strict=True))
             keys = self.objects.get(obj)
             if len(places) < len(some) or obj == RETIRED or (keys and not keys.keys().isdisjoint(places)):
                 for event in some:
@@ -506,7 +518,9 @@ class Kernel:
 
     def merge(self, delta: Delta) -> list[Event]:
         """Apply a delta of either form; return the events that were new (none for a state: it carries none)."""
-        with collection_paused(len(delta.events)):
+        if len(delta.events) < PAUSE_FROM:
+            return self._merge(delta)
+        with collection_paused():
             return self._merge(delta)
 
     def _merge(self, delta: Delta) -> list[Event]:

@@ -21,6 +21,7 @@ here come from a newer version: they are carried along and never read.
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from .delta import Event
@@ -116,9 +117,17 @@ def name_to_bytes(name: str, what: str, max_bytes: int) -> bytes:
 
 def check_replica_id(replica_id: str) -> str:
     """Return ``replica_id`` if it can name a writer; raises `UnsupportedType` or `InvalidValue`."""
-    if not name_to_bytes(replica_id, "a replica id", MAX_REPLICA_ID_BYTES) or not replica_id.isprintable():
+    if type(replica_id) is not str or not _is_replica_id(replica_id):
+        name_to_bytes(replica_id, "a replica id", MAX_REPLICA_ID_BYTES)
         raise InvalidValue("a replica id must be 1 to 64 bytes of printable text")
     return replica_id
+
+
+@lru_cache(maxsize=1024)
+def _is_replica_id(replica_id: str) -> bool:
+    return 0 < len(replica_id) <= MAX_REPLICA_ID_BYTES >= len(replica_id.encode("utf-8", "replace")) and (
+        replica_id.isprintable()
+    )
 
 
 def check_entry(obj: bytes, key: bytes, payload: bytes) -> None:
@@ -127,8 +136,9 @@ def check_entry(obj: bytes, key: bytes, payload: bytes) -> None:
     check_content(obj, key, payload)
 
 
+@lru_cache(maxsize=1024)
 def check_object(obj: bytes) -> None:
-    """Raise ValueError unless entries can belong to an object with this id."""
+    """Raise ValueError unless entries can belong to an object with this id. Few ids are met again and again."""
     if not obj or len(obj) > MAX_OBJECT_BYTES:
         raise ValueError("bad object id")
     depth = 1

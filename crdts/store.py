@@ -147,7 +147,7 @@ class Store:
 
     def check_settled(self, what: str) -> None:
         """Raise `InTransaction` while a transaction is open: what it has written may yet be undone."""
-        if self._pending is not None:
+        if self._pending is not None and not self._aborted:
             raise InTransaction(f"{what} while a transaction is open; end it first")
 
     def abort_transaction(self) -> None:

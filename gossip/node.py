@@ -66,8 +66,8 @@ class Node(Accessors):
     def transaction(self) -> AbstractContextManager[Transaction]:
         """``with node.transaction():`` makes all that is written in the block one change, for every member.
 
-        Either all of it reaches a member or nothing; an exception undoes it. The block must not wait for anything: as
-        soon as other tasks run, the transaction is undone, and its end raises `crdts.InTransaction`.
+        Either all of it reaches a member or nothing; an exception undoes it. The block must not wait for anything: once
+        the node has to send or take in something, the transaction is undone, and its end raises `crdts.InTransaction`.
         """
         return self._replica.transaction()
 

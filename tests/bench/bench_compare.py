@@ -76,6 +76,14 @@ def _map_writes(kind: type[Contestant]) -> list[Figure]:
 
         replica = kind(1)
         replica.fill(held)
+        before = replica.dump()
+        with Stopwatch() as watch:
+            shipped = [replica.put_and_tell(key, value) for key, value in some]
+        _assert_told(kind, before, shipped, replica)
+        figures.append(Figure(f"{name}, shipped by asking for what is new", watch.micros(len(some)), MICROS))
+
+        replica = kind(1)
+        replica.fill(held)
         with Stopwatch() as watch:
             for key, value in writes:
                 replica.put(key, value)
@@ -130,11 +138,18 @@ def _whole_state(
         with Stopwatch() as applying:
             there.apply(data)
             there.get(entries[0][0])  # so that a library that puts the work off does it now
-        assert there.entries() == dict(entries)
+        with Stopwatch() as reading:
+            held = there.entries()
+        assert held == dict(entries)
         figures = [
             Figure(f"{name}: dump, an entry", dumping.micros(count), MICROS),
             Figure(f"{name}: apply to an empty replica, an entry", applying.micros(count), MICROS),
             Figure(f"{name}: dump and apply, an entry", dumping.micros(count) + applying.micros(count), MICROS),
+            Figure(
+                f"{name}: dump, apply and read all, an entry",
+                dumping.micros(count) + applying.micros(count) + reading.micros(count),
+                MICROS,
+            ),
         ]
         if count == MANY:
             short = here.dump_without_history()
@@ -168,7 +183,7 @@ def _diverge(here: Contestant, there: Contestant, each: int, round_: int = 0) ->
 def _one_change_among_many(kind: type[Contestant]) -> list[Figure]:
     here, there = _pair_sharing_many(kind)
     settled = _diverge(here, there, 1)
-    _by_version(here, there)  # some read their history only now, which has a row of its own below
+    here.exchange_with(there)  # some read their history only now, which has a row of its own below
     count = 2 if kind.ships_whole_state else 1_000
     writes = [(samples.key(i * 97), samples.value(i * 97, 1)) for i in range(count)]
     with here.shipping(), Stopwatch() as watch:
@@ -178,17 +193,11 @@ def _one_change_among_many(kind: type[Contestant]) -> list[Figure]:
     return [Figure(f"one change among {MANY:,}: made, shipped, merged", watch.micros(count), MICROS)]
 
 
-def _by_version(here: Contestant, there: Contestant) -> int:
-    """Each tells what it has seen and gets what it lacks; returns how many bytes went over, both ways."""
-    asked_there, asked_here = here.version(), there.version()
-    to_there, to_here = here.since(asked_here), there.since(asked_there)
-    here.apply(to_here)
-    there.apply(to_there)
-    return len(asked_there) + len(asked_here) + len(to_there) + len(to_here)
-
-
-EXCHANGES: Final[dict[str, Callable[[Contestant, Contestant], int]]] = {"by versions": _by_version}
-"""Ways for two replicas to become equal; each takes both and returns the bytes that went over. Add others here."""
+EXCHANGES: Final[dict[str, Callable[[Contestant, Contestant], int]]] = {
+    "by versions": lambda here, there: here.exchange_with(there),
+    "by reconciliation": lambda here, there: here.reconcile_with(there),
+}
+"""Ways for two replicas to become equal; each takes both and returns the bytes that went over."""
 
 
 def _two_that_differ(

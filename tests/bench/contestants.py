@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import cbor2
 
@@ -64,6 +64,12 @@ class Contestant:
         """Set a key, and return the change as bytes for `apply`."""
         raise NotImplementedError
 
+    def put_and_tell(self, key: str, value: Any) -> bytes:
+        """Set a key, and return what a replica lacks that had everything before: who does not watch itself."""
+        before = self.version()
+        self.put(key, value)
+        return self.since(before)
+
     def ship_add(self, element: str) -> bytes:
         raise NotImplementedError
 
@@ -92,6 +98,18 @@ class Contestant:
     def apply(self, data: bytes) -> None:
         """Take in the bytes of another replica, whichever method made them."""
         raise NotImplementedError
+
+    def exchange_with(self, other: Self) -> int:
+        """Become equal, each telling what it has seen and getting what it lacks; returns the bytes sent both ways."""
+        asked_there, asked_here = self.version(), other.version()
+        to_there, to_here = self.since(asked_here), other.since(asked_there)
+        self.apply(to_here)
+        other.apply(to_there)
+        return len(asked_there) + len(asked_here) + len(to_there) + len(to_here)
+
+    def reconcile_with(self, other: Self) -> int:
+        """The same when as much as possible of the past has been forgotten; as before where nothing can be."""
+        return self.exchange_with(other)
 
     def entries(self) -> dict[str, Any]:
         """The whole map."""
@@ -153,6 +171,18 @@ class Ours(Contestant):
 
     def apply(self, data: bytes) -> None:
         self.replica.merge(decode(data))
+
+    def reconcile_with(self, other: Self) -> int:
+        self.replica.trim_log()
+        other.replica.trim_log()
+        sender, receiver = self.replica.reconcile(), other.replica.reconcile()
+        message: bytes | None = sender.start()
+        sent = 0
+        while message is not None:
+            sent += len(message)
+            message = receiver.receive(message)
+            sender, receiver = receiver, sender
+        return sent
 
     def entries(self) -> dict[str, Any]:
         return self._map.value()

@@ -148,10 +148,10 @@ def check_structure(kernel: Kernel, made: dict[Dot, Event]) -> None:
     """Raise AssertionError unless the parts of a kernel agree with each other."""
     entries = [event for seqs in kernel.live.values() for event in seqs.values()]
     assert sorted(entries) == sorted(made[event.dot]._replace(kills=(), batch=None) for event in entries)
-    indexed = [event for keys in kernel.objects.values() for held in keys.values() for event in held]
+    indexed = [event for obj in kernel.objects for held in kernel.places(obj).values() for event in held]
     assert sorted(indexed) == sorted(entries)
-    for obj, keys in kernel.objects.items():
-        for key, held in keys.items():
+    for obj in kernel.objects:
+        for key, held in kernel.places(obj).items():
             assert held
             assert {(event.obj, event.key) for event in held} == {(obj, key)}
     assert all(kernel.objects.values())

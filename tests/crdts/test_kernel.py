@@ -170,7 +170,7 @@ def test_no_piece_calls_a_dot_alive_and_dead_when_it_dies_between_two_pieces(bud
         dead = Context.of(delta.runs)
         assert not any(event.dot in dead for event in delta.events)
         sent = {event.key for event in delta.events}
-        for key, held in list(kernel.keys(OBJ).items()):
+        for key, held in list(kernel.places(OBJ).items()):
             if key not in sent:
                 kernel.write(OBJ, key, None, held)
 
