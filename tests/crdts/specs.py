@@ -62,17 +62,21 @@ def meaning(op: Op, path: Path) -> tuple[str, tuple[Any, ...]] | None:
     return None
 
 
-def related(ops: Iterable[Op], path: Path) -> list[Op]:
-    return [op for op in ops if meaning(op, path) is not None]
+def concerns(op: Op, path: Path) -> bool:
+    """Whether ``op`` has to do with the object at ``path``, or anything below it."""
+    return op.path[: len(path)] == path or meaning(op, path) is not None
 
 
-def is_closed(ops: Ops, path: Path | None = None) -> bool:
-    """Whether whatever an operation had seen (of the object at ``path``) is there too."""
-    if path is None:
-        return all(op.seen <= ops for op in ops)
+def related(ops: Iterable[Op], path: Path) -> Ops:
+    """Those of ``ops`` that the object at ``path`` depends on."""
+    return frozenset([op for op in ops if concerns(op, path)])
+
+
+def is_closed(ops: Ops, path: Path) -> bool:
+    """Whether all that the operations on the object at ``path`` had seen of it is there too."""
     for op in related(ops, path):
         if ("related", path) not in op.memo:
-            op.memo["related", path] = frozenset(related(op.seen, path))
+            op.memo["related", path] = related(op.seen, path)
         if not op.memo["related", path] <= ops:
             return False
     return True
