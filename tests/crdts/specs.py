@@ -431,9 +431,7 @@ class ObjectMap(Spec):
 
     def is_there(self, ops: Ops, path: Path) -> bool | None:
         there = [
-            spec_of(child).is_there(ops, child)
-            for children in self.children(ops, path).values()
-            for child in children
+            spec_of(child).is_there(ops, child) for children in self.children(ops, path).values() for child in children
         ]
         return True if any(there) else None if None in there else False
 
