@@ -16,7 +16,7 @@ from itertools import accumulate, chain, repeat
 from operator import sub
 from typing import Any, Final
 
-from .limits import MAX_KEY_BYTES, MAX_VALUE_BYTES
+from .limits import MAX_DELTA_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES
 
 MIN_STRINGS: Final = 64
 """A column of fewer is written as it is: there is little to gain, and datagrams are filled by simple sums."""
@@ -77,8 +77,18 @@ def _common_prefix(one: bytes, other: bytes) -> bytes:
     return one[: length - (differing.bit_length() + 7) // 8]
 
 
-def unpack_strings(column: Any, count: int) -> list[bytes]:
-    """The ``count`` strings of a column; raises ValueError if it cannot be one. May accept what is not canonical."""
+def unpack_strings(column: Any, count: int, room: int = MAX_DELTA_BYTES) -> list[bytes]:
+    """The ``count`` strings of a column; raises ValueError if it cannot be one. May accept what is not canonical.
+
+    ``room`` is how many bytes they may take together: a few bytes of a column can stand for a great many.
+    """
+    strings = _unpack(column, count, room)
+    if sum(map(len, strings)) > room:
+        raise ValueError("a column of too many bytes")
+    return strings
+
+
+def _unpack(column: Any, count: int, room: int) -> list[bytes]:
     if type(column) is not list or not column or type(column[0]) is not int:
         raise ValueError("a column has a form")
     form = column[0]
@@ -88,13 +98,13 @@ def unpack_strings(column: Any, count: int) -> list[bytes]:
             raise ValueError(f"{count} byte strings expected in a column")
         return strings
     if form == _TABLE and len(column) == 3:
-        return _unpack_table(column[1], column[2], count)
+        return _unpack_table(column[1], column[2], count, room)
     if form == _BLOCKS and len(column) == 1 + 4 * (-(-count // BLOCK)):
-        return _unpack_blocks(column, count)
+        return _unpack_blocks(column, count, room)
     raise ValueError("unknown form of a column")
 
 
-def _unpack_table(inner: Any, positions: Any, count: int) -> list[bytes]:
+def _unpack_table(inner: Any, positions: Any, count: int, room: int) -> list[bytes]:
     if type(inner) is not list or not inner or inner[0] == _TABLE:
         raise ValueError("a table in a table")
     if inner[0] == PLAIN:
@@ -103,7 +113,7 @@ def _unpack_table(inner: Any, positions: Any, count: int) -> list[bytes]:
         size = 1
     else:
         size = 1 + _highest(positions)
-    table = unpack_strings(inner, size)
+    table = _unpack(inner, size, room)
     if positions == b"" and size == 1:
         return table * count
     if _highest(positions) >= size or len(positions) != count:
@@ -120,7 +130,7 @@ def _highest(positions: Any) -> int:
     return max(positions, default=0)
 
 
-def _unpack_blocks(column: list[Any], count: int) -> list[bytes]:
+def _unpack_blocks(column: list[Any], count: int, room: int) -> list[bytes]:
     strings: list[bytes] = []
     for i in range(1, len(column), 4):
         prefix, suffix, widths, rest = column[i : i + 4]
@@ -129,6 +139,9 @@ def _unpack_blocks(column: list[Any], count: int) -> list[bytes]:
         if len(prefix) + len(suffix) > MAX_KEY_BYTES + MAX_VALUE_BYTES:
             raise ValueError("a block of too long strings")
         size = min(BLOCK, count - len(strings))
+        room -= size * (len(prefix) + len(suffix)) + len(rest)
+        if room < 0:
+            raise ValueError("a column of too many bytes")
         strings += [prefix + part + suffix for part in _split(rest, widths, size)]
     return strings
 

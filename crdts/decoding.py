@@ -4,7 +4,7 @@ Size first, then structure, then meaning; and then what was read is encoded agai
 everything and whoever signs or compares bytes can rely on it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby, islice, pairwise, repeat
 from operator import attrgetter
@@ -44,10 +44,10 @@ def decode(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Delta:
     try:
         _check_size(data, max_bytes)
         if len(data) < 4 * PAUSE_FROM:
-            delta, canonical = _parse(strict_loads(data, max_depth=7))
+            delta, canonical = _parse(strict_loads(data, max_depth=7), len(data))
         else:
             with collection_paused():
-                delta, canonical = _parse(strict_loads(data, max_depth=7))
+                delta, canonical = _parse(strict_loads(data, max_depth=7), len(data))
     except (ValueError, UnsupportedType, InvalidValue) as error:
         raise DecodeError(f"not a delta: {error}") from None
     if canonical != data:
@@ -78,7 +78,7 @@ def _check_size(data: bytes, max_bytes: int) -> None:
         raise ValueError(f"{len(data)} bytes, {max_bytes} allowed")
 
 
-def _parse(row: Any) -> tuple[Delta, bytes]:
+def _parse(row: Any, size: int) -> tuple[Delta, bytes]:
     """The delta, and its canonical bytes."""
     if type(row) is not list or not row or type(row[0]) is not int:
         raise ValueError("unknown shape")
@@ -89,7 +89,7 @@ def _parse(row: Any) -> tuple[Delta, bytes]:
         raise ValueError(f"format {row[0]}, this version reads {ROW} and {COLUMNS}")
     if len(row) != 11:
         raise ValueError("unknown shape")
-    delta = _parse_columns(row)
+    delta = _parse_columns(row, size)
     if is_single(delta):
         raise ValueError("a single event is a row")
     return delta, cbor2.dumps(columns_of(delta, row[5]))
@@ -128,11 +128,13 @@ def _parse_kill(writer: str, replica: Any, seq: Any) -> Dot:
     return replica, seq
 
 
-def _parse_columns(row: list[Any]) -> Delta:
+def _parse_columns(row: list[Any], size: int) -> Delta:
     _, names, objects, spans, places, contents, kills, batches, runs, bounds, prekilled = row
     replicas = _names(names)
     ranges = list(_parse_spans(spans, replicas))
     total = sum(stop - start for _, start, stop in ranges)
+    if total > size + MAX_BATCH_EVENTS:  # they all take a byte, but for what is the same many times over
+        raise ValueError("more events than these bytes can tell of")
     groups = _parse_places(places, _column(objects, bytes), total)
     events = _parse_events(ranges, groups, contents, _parse_kills(kills, replicas, total))
     dead = tuple(_parse_range(r, replicas) for r in _rows(runs, 3))
@@ -228,40 +230,45 @@ def _parse_events(
             counts[obj] = counts.get(obj, 0) + count
     if type(contents) is not list or len(contents) != len(counts):
         raise ValueError("as many contents as objects expected")
-    entries = {
-        obj: tuple(map(iter, _parse_content(obj, content, counts[obj])))
-        for obj, content in zip(sorted(counts), contents, strict=True)
-    }
+    entries: dict[bytes, tuple[Iterator[bytes], Iterator[bytes]]] = {}
+    room = MAX_DELTA_BYTES
+    for obj, content in zip(sorted(counts), contents, strict=True):
+        keys, payloads = _parse_content(obj, content, counts[obj], room)
+        room -= sum(map(len, keys)) + sum(map(len, payloads))
+        entries[obj] = iter(keys), iter(payloads)
     replicas: list[str] = []
     seqs: list[int] = []
     for replica, start, stop in ranges:
         replicas += [replica] * (stop - start)
         seqs += range(start, stop)
     objs: list[bytes] = []
-    keys: list[bytes] = []
-    payloads: list[bytes | None] = []
+    all_keys: list[bytes] = []
+    all_payloads: list[bytes | None] = []
     for place, count, obj in groups:
         objs += [obj] * count
         if place >= FIRST_OBJECT:
-            keys += islice(entries[obj][0], count)
-            payloads += islice(entries[obj][1], count)
+            all_keys += islice(entries[obj][0], count)
+            all_payloads += islice(entries[obj][1], count)
         else:
-            keys += repeat(b"", count)
-            payloads += repeat(None, count)
+            all_keys += repeat(b"", count)
+            all_payloads += repeat(None, count)
     killed: Iterable[tuple[Dot, ...]] = repeat(())
     if kills or b"" in objs or REPLACED in objs:
         killed = [kills.get(i, ()) for i in range(len(objs))]
-        if any(not dead and payload is None for dead, payload in zip(killed, payloads, strict=True)):
+        if any(not dead and payload is None for dead, payload in zip(killed, all_payloads, strict=True)):
             raise ValueError("an event neither stores nor replaces anything")
-    return tuple(map(_event_of, zip(replicas, seqs, objs, keys, payloads, killed, repeat(None))))
+    return tuple(map(_event_of, zip(replicas, seqs, objs, all_keys, all_payloads, killed, repeat(None))))
 
 
-def _parse_content(obj: bytes, content: Any, count: int) -> tuple[list[bytes], list[bytes]]:
-    """The keys and the payloads of one object; raises ValueError unless the columns are canonical."""
+def _parse_content(obj: bytes, content: Any, count: int, room: int) -> tuple[list[bytes], list[bytes]]:
+    """The keys and the payloads of one object; raises ValueError unless the columns are canonical.
+
+    ``room`` bounds their bytes, which may be many more than those of the columns.
+    """
     if type(content) is not list or not 2 <= len(content) <= 3:
         raise ValueError("contents are keys and payloads")
-    keys = unpack_strings(content[0], count)
-    payloads = unpack_strings(content[-1], count)
+    keys = unpack_strings(content[0], count, room)
+    payloads = unpack_strings(content[-1], count, room)
     if count < MIN_STRINGS and len(content) == 2 and content[0][0] == content[1][0] == PLAIN:
         check_entries(obj, keys, payloads)
         return keys, payloads
