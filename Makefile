@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
 .PHONY: demo test run check bench soak clean
 .DEFAULT_GOAL := demo
@@ -26,11 +27,15 @@ check: $(STAMP)  ## lint, formatting and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## measurements, printed and never asserted
-	$(BIN)/python -m tests.bench
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+bench: $(BENCH_STAMP)  ## measurements, compared with other libraries, printed and drawn into build/
+	$(BIN)/python -m tests.bench --plot
 
 soak: $(STAMP)   ## the long runs
 	$(BIN)/python -m pytest -m soak
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -114,7 +114,7 @@ class Crdt:
 
     def _remove_everything(self) -> Delta:
         """Remove all entries seen here."""
-        held = tuple(entries_of(self._store.kernel.keys(self._object)))
+        held = tuple(entries_of(self._store.kernel.places(self._object)))
         return self._store.write(self._object, b"", None, held) if held else NOTHING
 
     def _reset(self) -> Delta:

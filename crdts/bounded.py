@@ -40,7 +40,7 @@ class BoundedCounter(Crdt):
         return self
 
     def _shares(self) -> Shares:
-        return Shares(self._store.kernel.keys(self._object), getattr(self, "_lower", 0))
+        return Shares(self._store.kernel.places(self._object), getattr(self, "_lower", 0))
 
     def value(self) -> int:
         return self._shares().value()
@@ -99,7 +99,7 @@ class BoundedCounter(Crdt):
 
     def _reset(self) -> Delta:
         store = self._store
-        places = store.kernel.keys(self._object)
+        places = store.kernel.places(self._object)
         shares = Shares(places)
         with store.transaction() as done:
             for holder in sorted(shares.spendable):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from .context import Context, Dot, DotRange, seqs_within
-from .delta import REPLACED, Batch, Delta, Event
+from .delta import NOTHING, REPLACED, Batch, Delta, Event, events_delta
 from .packing import Packer, Unit
 
 if TYPE_CHECKING:
@@ -60,6 +60,33 @@ def deltas_since(kernel: "Kernel", known: Context, max_bytes: int) -> Iterator[D
     rest = packer.flush()
     if rest is not None:
         yield rest
+
+
+def whole_delta(kernel: "Kernel", known: Context) -> Delta:
+    """All that ``known`` lacks as one delta of events; raises `LogTrimmed` as `deltas_since` does."""
+    missing = kernel.missing_for(known)
+    if not missing:
+        return NOTHING
+    events: list[Event] = []
+    with_dead: list[DotRange] = []
+    for replica, start, stop in missing:
+        kernel.log.check(replica, start)
+        live = kernel.live.get(replica, {})
+        log, batches = kernel.log.kills.get(replica), kernel.log.batches.get(replica)
+        seqs = seqs_within(live, start, stop)
+        if batches or len(seqs) < stop - start:
+            with_dead.append((replica, start, stop))
+        if batches:
+            seqs = [seq for seq in seqs if not kernel.log.batch_of(replica, seq)]
+        some = [live[seq] for seq in seqs]
+        events += [e._replace(kills=log[e.seq]) if e.seq in log else e for e in some] if log else some
+    if not with_dead:
+        return events_delta(events)
+    runs: list[DotRange] = dead_runs(kernel, with_dead)
+    for unit_events, unit_runs in dependent_units(kernel, with_dead):
+        events += unit_events
+        runs += unit_runs
+    return events_delta(events, runs)
 
 
 def _pack_live(kernel: "Kernel", missing: list[DotRange], packer: Packer) -> Iterator[Delta]:

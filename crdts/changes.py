@@ -68,7 +68,7 @@ def changes_of(kernel: Kernel, touched: Touched) -> list[Told]:
             whole.setdefault(obj, {})[key] = (held, by)
     for obj, places in whole.items():
         tag = type_tag(obj)
-        now = kernel.keys(obj)
+        now = kernel.places(obj)
         was = {**now, **{key: held for key, (held, _) in places.items()}}
         before, after = WHOLE[tag]({key: held for key, held in was.items() if held}), WHOLE[tag](now)
         if before != after:

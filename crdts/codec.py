@@ -29,7 +29,8 @@ from typing import Any, Final
 
 import cbor2
 
-from .columns import MIN_STRINGS, pack_stamps, pack_strings, unpack_stamps, unpack_strings
+from .bulk import PAUSE_FROM, collection_paused
+from .columns import MIN_STRINGS, PLAIN, pack_stamps, pack_strings, unpack_stamps, unpack_strings
 from .context import Context, Dot, DotRange
 from .delta import REPLACED, Batch, Delta, Event
 from .errors import DecodeError, InvalidValue, UnsupportedType
@@ -51,6 +52,7 @@ BATCH_BYTES: Final = 15
 _POSITION_BYTES: Final = 3
 """A position in a table; enough for deltas of up to 65,536 events, and so for any of less than 256 KiB."""
 _SPAN_BYTES: Final = _POSITION_BYTES + 9 + 3
+_PLACE_BYTES: Final = 2 * _POSITION_BYTES
 _CONTENT_BYTES: Final = 13
 """The headers of one object's columns."""
 _NO_ENTRY, _REPLACED, _FIRST_OBJECT = 0, 1, 2
@@ -59,12 +61,15 @@ _event_of = partial(tuple.__new__, Event)
 """An event from the tuple of its fields; in bulk, half of what the constructor takes."""
 
 
-def event_bytes(event: Event, *, follows: bool = False) -> int:
+def event_bytes(event: Event, *, after: Event | None = None) -> int:
     """Upper bound of what ``event`` adds to an encoded delta, its replica and object ids apart.
 
-    ``follows`` says that its dot is the next after that of another event of the delta, so that it starts no span.
+    ``after`` is another event of the delta: if this one's dot is the next, and its object the same, it starts neither
+    a span nor a run of places.
     """
-    size = _POSITION_BYTES + 1 if follows else _POSITION_BYTES + 1 + _SPAN_BYTES
+    size = _SPAN_BYTES + _PLACE_BYTES
+    if after is not None and after.seq + 1 == event.seq and after.replica == event.replica:
+        size = 0 if after.obj == event.obj else _PLACE_BYTES
     if event.payload is not None:
         size += _string_bytes(event.key) + _string_bytes(event.payload)
     return size + sum(2 * _POSITION_BYTES + _head_bytes(seq) for _, seq in event.kills)
@@ -97,10 +102,13 @@ def _head_bytes(number: int) -> int:
 
 def encode(delta: Delta) -> bytes:
     """The canonical bytes of ``delta``."""
+    return _encode_row(delta.events[0]) if is_single(delta) else cbor2.dumps(_columns(delta))
+
+
+def is_single(delta: Delta) -> bool:
+    """Whether it is one event and nothing else, to be encoded as a row."""
     events = delta.events
-    if len(events) == 1 and not delta.runs and delta.context is None and events[0].batch is None:
-        return _encode_row(events[0])
-    return cbor2.dumps(_columns(delta))
+    return len(events) == 1 and not delta.runs and delta.context is None and events[0].batch is None
 
 
 def _encode_row(event: Event) -> bytes:
@@ -111,7 +119,8 @@ def _encode_row(event: Event) -> bytes:
     return cbor2.dumps(row)
 
 
-def _columns(delta: Delta) -> list[Any]:
+def _columns(delta: Delta, known_contents: list[Any] | None = None) -> list[Any]:
+    """The columns of ``delta``; ``known_contents`` are those of its objects, if they are known."""
     events = delta.events
     killers = [(i, event) for i, event in enumerate(events) if event.kills]
     names = {event.replica for event in events}
@@ -131,7 +140,7 @@ def _columns(delta: Delta) -> list[Any]:
         objects,
         _spans(events, at),
         [n for obj, count in places for n in (place[obj], count)],
-        [_content(obj, contents[obj]) for obj in objects],
+        known_contents if known_contents is not None else [_content(obj, contents[obj]) for obj in objects],
         _kills(killers, at),
         _batches(events, at),
         [n for replica, start, stop in delta.runs for n in (at[replica], start, stop - start)],
@@ -172,10 +181,15 @@ def _spans(events: tuple[Event, ...], at: dict[str, int]) -> list[int]:
 def _content(obj: bytes, events: list[Event]) -> list[Any]:
     keys = pack_strings([event.key for event in events])
     payloads = [event.payload or b"" for event in events]
-    if len(payloads) < MIN_STRINGS or type_tag(obj) not in STAMPED or min(map(len, payloads)) < STAMP_BYTES:
+    if not _has_stamps(obj, payloads):
         return [keys, pack_strings(payloads)]
     stamps = b"".join([payload[:STAMP_BYTES] for payload in payloads])
     return [keys, pack_stamps(stamps), pack_strings([payload[STAMP_BYTES:] for payload in payloads])]
+
+
+def _has_stamps(obj: bytes, payloads: list[bytes]) -> bool:
+    """Whether the stamps of these payloads make a column."""
+    return len(payloads) >= MIN_STRINGS and type_tag(obj) in STAMPED and min(map(len, payloads)) >= STAMP_BYTES
 
 
 def _kills(killers: list[tuple[int, Event]], at: dict[str, int]) -> list[int]:
@@ -217,11 +231,14 @@ def decode(data: bytes, *, max_bytes: int = MAX_DELTA_BYTES) -> Delta:
     """
     try:
         _check_size(data, max_bytes)
-        delta = _parse(strict_loads(data, max_depth=7))
-        canonical = encode(delta) == data
+        if len(data) < 4 * PAUSE_FROM:
+            delta, canonical = _parse(strict_loads(data, max_depth=7))
+        else:
+            with collection_paused():
+                delta, canonical = _parse(strict_loads(data, max_depth=7))
     except (ValueError, UnsupportedType, InvalidValue) as error:
         raise DecodeError(f"not a delta: {error}") from None
-    if not canonical:
+    if canonical != data:
         raise DecodeError("not a delta in canonical form")
     return delta
 
@@ -256,16 +273,21 @@ def _check_size(data: bytes, max_bytes: int) -> None:
         raise ValueError(f"{len(data)} bytes, {max_bytes} allowed")
 
 
-def _parse(row: Any) -> Delta:
+def _parse(row: Any) -> tuple[Delta, bytes]:
+    """The delta, and its canonical bytes."""
     if type(row) is not list or not row or type(row[0]) is not int:
         raise ValueError("unknown shape")
     if row[0] == ROW:
-        return Delta((_parse_row(row),))
+        event = _parse_row(row)
+        return Delta((event,)), _encode_row(event)
     if row[0] != COLUMNS:
         raise ValueError(f"format {row[0]}, this version reads {ROW} and {COLUMNS}")
     if len(row) != 11:
         raise ValueError("unknown shape")
-    return _parse_columns(row)
+    delta = _parse_columns(row)
+    if is_single(delta):
+        raise ValueError("a single event is a row")
+    return delta, cbor2.dumps(_columns(delta, row[5]))
 
 
 def _parse_row(row: list[Any]) -> Event:
@@ -402,7 +424,7 @@ def _parse_events(
     if type(contents) is not list or len(contents) != len(counts):
         raise ValueError("as many contents as objects expected")
     entries = {
-        obj: iter(_parse_content(obj, content, counts[obj]))
+        obj: tuple(map(iter, _parse_content(obj, content, counts[obj])))
         for obj, content in zip(sorted(counts), contents, strict=True)
     }
     replicas: list[str] = []
@@ -411,30 +433,42 @@ def _parse_events(
         replicas += [replica] * (stop - start)
         seqs += range(start, stop)
     objs: list[bytes] = []
-    stored: list[tuple[bytes, bytes | None]] = []
+    keys: list[bytes] = []
+    payloads: list[bytes | None] = []
     for place, count, obj in groups:
         objs += [obj] * count
-        stored += islice(entries[obj], count) if place >= _FIRST_OBJECT else repeat((b"", None), count)
+        if place >= _FIRST_OBJECT:
+            keys += islice(entries[obj][0], count)
+            payloads += islice(entries[obj][1], count)
+        else:
+            keys += repeat(b"", count)
+            payloads += repeat(None, count)
     killed: Iterable[tuple[Dot, ...]] = repeat(())
     if kills or b"" in objs or REPLACED in objs:
         killed = [kills.get(i, ()) for i in range(len(objs))]
-        if any(not dead and entry[1] is None for dead, entry in zip(killed, stored, strict=True)):
+        if any(not dead and payload is None for dead, payload in zip(killed, payloads, strict=True)):
             raise ValueError("an event neither stores nor replaces anything")
-    keys = [key for key, _ in stored]
-    payloads = [payload for _, payload in stored]
     return tuple(map(_event_of, zip(replicas, seqs, objs, keys, payloads, killed, repeat(None))))
 
 
-def _parse_content(obj: bytes, content: Any, count: int) -> Iterable[tuple[bytes, bytes]]:
+def _parse_content(obj: bytes, content: Any, count: int) -> tuple[list[bytes], list[bytes]]:
+    """The keys and the payloads of one object; raises ValueError unless the columns are canonical."""
     if type(content) is not list or not 2 <= len(content) <= 3:
         raise ValueError("contents are keys and payloads")
     keys = unpack_strings(content[0], count)
     payloads = unpack_strings(content[-1], count)
+    if count < MIN_STRINGS and len(content) == 2 and content[0][0] == content[1][0] == PLAIN:
+        check_entries(obj, keys, payloads)
+        return keys, payloads
+    canonical = [pack_strings(keys), pack_strings(payloads)]
     if len(content) == 3:
         stamps = unpack_stamps(content[1], count)
+        canonical.insert(1, pack_stamps(b"".join(stamps)))
         payloads = [stamp + rest for stamp, rest in zip(stamps, payloads, strict=True)]
+    if cbor2.dumps(canonical) != cbor2.dumps(content) or _has_stamps(obj, payloads) != (len(content) == 3):
+        raise ValueError("a column is not in canonical form")
     check_entries(obj, keys, payloads)
-    return zip(keys, payloads, strict=True)
+    return keys, payloads
 
 
 def _in_batches(events: tuple[Event, ...], batches: list[DotRange]) -> tuple[Event, ...]:

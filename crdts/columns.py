@@ -22,7 +22,7 @@ MIN_STRINGS: Final = 64
 """A column of fewer is written as it is: there is little to gain, and datagrams are filled by simple sums."""
 BLOCK: Final = 64
 """Strings of one block: more share shorter prefixes, fewer repeat them more often."""
-_PLAIN, _TABLE, _BLOCKS = 0, 1, 2
+PLAIN, _TABLE, _BLOCKS = 0, 1, 2
 _COUNTER_BITS: Final = 12
 """The lower part of a stamp, as in `clock.py`; mostly 0."""
 _MAX_STAMP: Final = (1 << 64) - 1
@@ -32,7 +32,7 @@ def pack_strings(strings: list[bytes]) -> list[Any]:
     """A column of ``strings``, as plain CBOR data."""
     count = len(strings)
     if count < MIN_STRINGS:
-        return [_PLAIN, *strings]
+        return [PLAIN, *strings]
     table = dict.fromkeys(strings)
     if 2 * len(table) <= count:
         return [_TABLE, _pack_long(list(table)), _positions(strings, table)]
@@ -68,7 +68,7 @@ def _pack_long(strings: list[bytes]) -> list[Any]:
         rest = b"".join(block)
         size += len(prefix) + len(suffix) + len(rest) + (13 if alike else 9 + 2 * len(block))
         column += (prefix, suffix, widths[0] if alike else widths, rest)
-    return column if size < plain else [_PLAIN, *strings]
+    return column if size < plain else [PLAIN, *strings]
 
 
 def _common_prefix(one: bytes, other: bytes) -> bytes:
@@ -82,7 +82,7 @@ def unpack_strings(column: Any, count: int) -> list[bytes]:
     if type(column) is not list or not column or type(column[0]) is not int:
         raise ValueError("a column has a form")
     form = column[0]
-    if form == _PLAIN:
+    if form == PLAIN:
         strings = column[1:]
         if len(strings) != count or not set(map(type, strings)) <= {bytes}:
             raise ValueError(f"{count} byte strings expected in a column")
@@ -97,7 +97,7 @@ def unpack_strings(column: Any, count: int) -> list[bytes]:
 def _unpack_table(inner: Any, positions: Any, count: int) -> list[bytes]:
     if type(inner) is not list or not inner or inner[0] == _TABLE:
         raise ValueError("a table in a table")
-    if inner[0] == _PLAIN:
+    if inner[0] == PLAIN:
         size = len(inner) - 1
     elif positions == b"":
         size = 1

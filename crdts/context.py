@@ -62,6 +62,16 @@ class Context:
         self._splice(bounds, seq, seq + 1)
         return True
 
+    def take_next(self, replica: str) -> int:
+        """Add the dot behind the highest of ``replica``, and return its seq."""
+        bounds = self._bounds.get(replica)
+        if bounds is None:
+            self._bounds[replica] = [1, 2]
+            return 1
+        seq = bounds[-1]
+        bounds[-1] = seq + 1
+        return seq
+
     def add_range(self, replica: str, start: int, stop: int) -> None:
         """Add the dots ``start`` up to but not including ``stop``."""
         if start < stop:
@@ -142,6 +152,15 @@ class Context:
             if not bounds:
                 del self._bounds[replica]
 
+    def discard_beyond(self, replica: str, last: int) -> None:
+        """Take out what ``replica`` has above the seq ``last``."""
+        bounds = self._bounds.get(replica)
+        if bounds is not None and bounds[-1] > last + 1:
+            end = bisect_left(bounds, last + 1)
+            bounds[end:] = [last + 1] if end & 1 else []
+            if not bounds:
+                del self._bounds[replica]
+
     def without(self, replicas: Iterable[str]) -> "Context":
         """A copy that lacks these replicas."""
         part = self.copy()
@@ -180,6 +199,22 @@ def seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:
     if stop - start < len(seqs):
         return [seq for seq in range(start, stop) if seq in seqs]
     return sorted([seq for seq in seqs if start <= seq < stop])
+
+
+def runs_in(seqs: list[int]) -> Iterator[tuple[int, int]]:
+    """``seqs``, sorted and each once, as maximal half-open ranges."""
+    if seqs and seqs[-1] - seqs[0] == len(seqs) - 1:  # the usual case, in no time
+        yield seqs[0], seqs[-1] + 1
+        return
+    start = stop = 0
+    for seq in seqs:
+        if seq != stop:
+            if start < stop:
+                yield start, stop
+            start = seq
+        stop = seq + 1
+    if start < stop:
+        yield start, stop
 
 
 def _subtract(mine: list[int], theirs: list[int]) -> Iterator[tuple[int, int]]:

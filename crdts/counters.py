@@ -8,6 +8,8 @@ begins a new generation at 0, and removes what was said of its old ones, which n
 earlier entries are all dead, and no other writer makes entries of its generations.
 """
 
+from operator import add
+
 import cbor2
 
 from .base import Crdt, check_amount, check_total
@@ -21,7 +23,7 @@ class _Counter(Crdt):
     __slots__ = ()
 
     def value(self) -> int:
-        return counted(self._store.kernel.keys(self._object))
+        return counted(self._store.kernel.places(self._object))
 
     def reset(self) -> Delta:
         """Back to 0 as far as was seen here: a concurrent increment survives, and it alone. One change."""
@@ -31,6 +33,11 @@ class _Counter(Crdt):
         kernel = self._store.kernel
         key = kernel.replica_id.encode()
         held = kernel.at(self._object, key)
+        if len(held) == 1:  # the usual case
+            generation, *before = decode_value(held[0].payload or b"")
+            if generation > 0:
+                row = [generation, *map(check_total, map(add, before, by))]
+                return self._store.write(self._object, key, cbor2.dumps(row), held)
         counts, _ = counts_of(held)
         generation = max(counts, default=kernel.context.last(kernel.replica_id) + 1)
         before = counts.get(generation, [0] * len(by))
@@ -44,7 +51,7 @@ class _Counter(Crdt):
         store = self._store
         me = self.replica_id.encode()
         with store.transaction() as done:
-            for key, held in sorted(store.kernel.keys(self._object).items()):
+            for key, held in sorted(store.kernel.places(self._object).items()):
                 if key == me:  # we count one after the other: nothing of ours can be on its way
                     store.write(self._object, key, None, held)
                 else:

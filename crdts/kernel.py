@@ -15,21 +15,27 @@ so applying events is commutative, associative and idempotent by construction. T
 What a peer lacks, and in which order to send it, is in `catchup.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, KeysView
 from hashlib import blake2b
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeAlias
 
-from .catchup import deltas_since, prefers_state
-from .context import Context, Dot, DotRange, seqs_within
-from .delta import NOTHING, REPLACED, Delta, Event, events_delta, state_delta
+from .bulk import PAUSE_FROM, collection_paused
+from .catchup import deltas_since, prefers_state, whole_delta
+from .context import Context, Dot, DotRange, runs_in, seqs_within
+from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT
 from .livemap import LiveMap
 from .schema import RETIRED, SEPARATOR, Limit, closed_writers, writer_limit
 from .tree import ObjectTree
 
+Place: TypeAlias = Event | tuple[Event, ...]
+"""What is at a place: nearly always one entry, and then without a tuple around it, which would take 64 bytes more."""
+
+BULK_EVENTS: Final = 32
+"""From so many entries on, they are looked at in bulk first."""
 _MASK: Final = (1 << 64) - 1
 _UNBOUNDED: Final = 1 << 62
 _DEPENDENT: Final = (REPLACED, RETIRED)
@@ -48,7 +54,7 @@ class Kernel:
         """How often something new was processed: compare to see whether a merge brought anything."""
         self.live: dict[str, dict[int, Event]] = {}
         """Live entries by dot. Their events are held without kills and transactions: those are in the log."""
-        self.objects: dict[bytes, dict[bytes, tuple[Event, ...]]] = {}
+        self.objects: dict[bytes, dict[bytes, Place]] = {}
         """The same entries by place; no place is ever empty."""
         self.tree = ObjectTree()
         """Those of the objects that are inside maps."""
@@ -73,13 +79,13 @@ class Kernel:
 
         Returns it, behind further entry-less events if it replaces more than one event may.
         """
-        kills: Kills = tuple(sorted([(e.replica, e.seq) for e in replaced])) if replaced else ()
         if payload is None:
-            if not kills:
+            if not replaced:
                 raise ValueError("an event stores something or replaces something")
             obj = key = b""
-        if len(kills) <= MAX_KILLS_PER_EVENT:
-            return (self._make(obj, key, payload, kills),)
+        if not replaced:
+            return (self._make(obj, key, payload, ()),)
+        kills: Kills = tuple(sorted([(e.replica, e.seq) for e in replaced]))
         events: list[Event] = []
         while len(kills) > MAX_KILLS_PER_EVENT:
             events.append(self._make(b"", b"", None, kills[:MAX_KILLS_PER_EVENT]))
@@ -88,12 +94,24 @@ class Kernel:
 
     def _make(self, obj: bytes, key: bytes, payload: bytes | None, kills: Kills) -> Event:
         me = self.replica_id
-        event = Event(me, self.context.last(me) + 1, obj, key, payload, kills)
+        seq = self.context.take_next(me)
+        event = Event(me, seq, obj, key, payload, kills)
         if self.undo is not None:
             victims = [self.live[replica][seq] for replica, seq in kills if seq in self.live.get(replica, ())]
             self.undo.append((event, victims))
-        self.apply(event)
+        self.processed += 1
+        killed_before = self._take_prekilled(me, seq) if self.prekilled else False
+        if payload is not None and not killed_before:
+            self._insert(event)
+        if kills:
+            self._replace(event)
         return event
+
+    def _replace(self, event: Event) -> None:
+        by = event.replica, event.seq
+        for dot in event.kills:
+            self._kill(dot, by)
+        self.log.remember(event)
 
     def together(self, events: list[Event]) -> list[Event]:
         """Make one transaction of these events, the last ones of our own, and return them as such."""
@@ -122,11 +140,19 @@ class Kernel:
     def at(self, obj: bytes, key: bytes) -> tuple[Event, ...]:
         """The live entries at one place, in no particular order."""
         keys = self.objects.get(obj)
-        return keys.get(key, ()) if keys is not None else ()
+        if keys is None:
+            return ()
+        place = keys.get(key)
+        return () if place is None else (place,) if isinstance(place, Event) else place
 
-    def keys(self, obj: bytes) -> dict[bytes, tuple[Event, ...]]:
-        """All places of an object that hold a live entry. The kernel's own dict: read only, and not across writes."""
-        return self.objects.get(obj) or {}
+    def keys(self, obj: bytes) -> KeysView[bytes]:
+        """The keys of all places of an object that hold a live entry. A view: not across writes."""
+        return (self.objects.get(obj) or {}).keys()
+
+    def places(self, obj: bytes) -> dict[bytes, tuple[Event, ...]]:
+        """Those places, with the live entries at each."""
+        found = (self.objects.get(obj) or {}).items()
+        return {key: (place,) if isinstance(place, Event) else place for key, place in found}
 
     @property
     def fingerprint(self) -> int:
@@ -165,10 +191,10 @@ class Kernel:
         replica, seq, obj, _, payload, kills, _ = event
         if self.limits and self._is_refused(replica, seq):
             return False
+        if obj == RETIRED and not self._may_close(event):
+            return False
         killed_before = self._take_prekilled(replica, seq) if self.prekilled else False
         if obj == REPLACED and not killed_before:
-            return False
-        if obj == RETIRED and not self._may_close(event):
             return False
         if not self.context.add(replica, seq):
             return False
@@ -176,9 +202,7 @@ class Kernel:
         if payload is not None and not killed_before:
             self._insert(event)
         if kills:
-            for dot in kills:
-                self._kill(dot, (replica, seq))
-            self.log.remember(event)
+            self._replace(event)
         return True
 
     def apply_run(self, run: DotRange) -> bool:
@@ -206,7 +230,7 @@ class Kernel:
         return True
 
     def _kill(self, dot: Dot, by: Dot) -> None:
-        if not self._drop(dot, by) and not self.context.contains(*dot):
+        if not self._drop(dot, by) and not self.context.contains(*dot) and not self._never_comes(*dot):
             self.prekilled.setdefault(dot[0], {})[dot[1]] = None
 
     def _insert(self, event: Event) -> None:
@@ -224,8 +248,8 @@ class Kernel:
             keys = self.objects[obj] = {}
             if SEPARATOR in obj:
                 self.tree.add(obj)
-        held = keys.get(key, ())
-        keys[key] = (*held, event) if held else (event,)
+        held = keys.get(key)
+        keys[key] = event if held is None else (held, event) if isinstance(held, Event) else (*held, event)
         if self._fingerprint is not None:
             self._fingerprint = (self._fingerprint + entry_hash(event)) & _MASK
         if self._live_map is not None:
@@ -235,9 +259,11 @@ class Kernel:
         if obj == RETIRED:
             self._limit(key)
 
-    def _touch(self, obj: bytes, key: bytes, held: tuple[Event, ...], by: Dot) -> None:
+    def _touch(self, obj: bytes, key: bytes, place: Place | None, by: Dot) -> None:
+        """Note that a place, which held this, is changed by that dot."""
         touched = self.touched or {}
         known = touched.get((obj, key))
+        held = () if place is None else (place,) if isinstance(place, Event) else place
         touched[obj, key] = (held if known is None else known[0], by)
         self.touched = touched
 
@@ -251,8 +277,9 @@ class Kernel:
         obj, key = event.obj, event.key
         keys = self.objects[obj]
         held = keys[key]
-        if len(held) > 1:
-            keys[key] = tuple([e for e in held if e is not event])
+        if not isinstance(held, Event):
+            others = tuple([e for e in held if e is not event])
+            keys[key] = others if len(others) > 1 else others[0]
         else:
             del keys[key]
             if not keys:
@@ -280,10 +307,22 @@ class Kernel:
             return
         self.limits[writer] = limit
         if limit.closed:
-            self.log.raise_floor(writer, limit.last)
-            for seq in seqs_within(self.live.get(writer, {}), limit.last + 1, _UNBOUNDED):
-                self.refused += 1  # nobody else has it, or will
-                self._drop((writer, seq), (writer, seq))
+            self.log.raise_floor(writer, max(limit.last, self.context.last(writer)))
+            self._forget_beyond(writer, limit.last)
+
+    def _forget_beyond(self, writer: str, last: int) -> None:
+        """Drop what we have of a closed writer that nobody else has or will; what that had replaced stays so."""
+        for seq in seqs_within(self.live.get(writer, {}), last + 1, _UNBOUNDED):
+            self.refused += 1
+            self._drop((writer, seq), (writer, seq))
+        for seq in seqs_within(self.prekilled.get(writer, {}), last + 1, _UNBOUNDED):
+            self._take_prekilled(writer, seq)
+        self.context.discard_beyond(writer, last)
+
+    def _never_comes(self, replica: str, seq: int) -> bool:
+        """Whether an event lies beyond the last one of a closed writer."""
+        limit = self.limits.get(replica, _NO_LIMIT)
+        return limit.closed and seq > limit.last
 
     def _is_refused(self, replica: str, seq: int) -> bool:
         """Whether an event comes from a writer who is being retired, from beyond what it may have written."""
@@ -303,16 +342,24 @@ class Kernel:
 
     def missing_for(self, known: Context) -> list[DotRange]:
         """The dots processed here and not by a peer that has told us the context ``known``."""
-        closed = [
-            (writer, 1, limit.last + 1)
-            for writer, limit in self.limits.items()
-            if limit.closed and any(e.dot in known for e in self.at(RETIRED, writer.encode()))
-        ]
-        if closed:
+        return self.context.missing_from(self.with_closed(known))
+
+    def with_closed(self, known: Context) -> Context:
+        """A peer's context with all dots of the writers that it knows to be closed, and so has left out."""
+        waiting = [writer for writer, limit in self.limits.items() if limit.closed]
+        if waiting:
             known = known.copy()
-            for run in closed:
-                known.add_range(*run)
-        return self.context.missing_from(known)
+        progress = True
+        while waiting and progress:  # who has closed one may be closed as well
+            rest = []
+            for writer in waiting:
+                if any(e.dot in known for e in self.at(RETIRED, writer.encode())):
+                    known.add_range(writer, 1, self.limits[writer].last + 1)
+                else:
+                    rest.append(writer)
+            progress = len(rest) < len(waiting)
+            waiting = rest
+        return known
 
     def log_reaches(self, known: Context) -> bool:
         """Whether everything missing from ``known`` can still be sent as events."""
@@ -334,12 +381,7 @@ class Kernel:
         """What a replica that has processed ``known`` lacks: events or state, whichever is smaller and possible."""
         if self.prefers_state(known):
             return self.state()
-        events: list[Event] = []
-        runs: list[DotRange] = []
-        for delta in self.deltas_since(known, _UNBOUNDED):
-            events.extend(delta.events)
-            runs.extend(delta.runs)
-        return events_delta(events, runs) if events or runs else NOTHING
+        return whole_delta(self, known)
 
     # ---- states
 
@@ -359,7 +401,7 @@ class Kernel:
             theirs = theirs.copy()
             for writer, last in closed.items():
                 theirs.add_range(writer, 1, last + 1)
-        if self._goes_too_far(theirs):
+        if self._goes_too_far(theirs, state.events):
             return
         self._drop_absent(theirs, state.events)
         for dot in state.prekilled:
@@ -375,7 +417,7 @@ class Kernel:
         ``theirs`` is the state's whole context. Of the dots in both ``theirs`` and ``seen``, ``gone`` are those that
         live here and not there; of those in ``theirs`` and not in ``seen``, ``events`` are all that live there.
         """
-        if self._goes_too_far(theirs):
+        if self._goes_too_far(theirs, events, gone, seen):
             return
         for dot in gone:
             self._drop(dot, dot)
@@ -389,14 +431,31 @@ class Kernel:
         self._insert_new(tuple(events))
         self._absorb(theirs)
 
-    def _goes_too_far(self, theirs: Context) -> bool:
-        """Whether a state holds events of a writer that was closed before them. Counts it, if so.
+    def _goes_too_far(
+        self, theirs: Context, events: Iterable[Event], gone: Iterable[Dot] = (), seen: Context | None = None
+    ) -> bool:
+        """Whether a state holds events of a writer from beyond its limit, and does not raise that. Counts it, if so.
 
-        It is refused as a whole: its dead may have been killed by events that nobody else will ever process.
+        It is refused as a whole: its dead may have been killed by events that nobody else will ever process. And
+        whoever has reported to have no more than the limit must not get more in any way.
         """
-        beyond = any(limit.closed and theirs.last(writer) > limit.last for writer, limit in self.limits.items())
-        self.refused += beyond
-        return beyond
+        late = [writer for writer, limit in self.limits.items() if theirs.last(writer) > limit.last]
+        if not late:
+            return False
+        told = [event for event in events if event.obj == RETIRED]
+        dead = set(gone)
+        for writer in late:
+            key = writer.encode()
+            kept = [
+                e
+                for e in self.at(RETIRED, key)
+                if e.dot not in dead and (e.dot not in theirs or (seen is not None and e.dot in seen))
+            ]
+            limit = writer_limit([*kept, *(e for e in told if e.key == key)])
+            if limit is not None and theirs.last(writer) > limit.last:
+                self.refused += 1
+                return True
+        return False
 
     def _absorb(self, theirs: Context) -> None:
         """Count as processed what another replica has, without a log of it."""
@@ -406,6 +465,9 @@ class Kernel:
             self.context.add_range(replica, start, stop)
             for seq in seqs_within(self.prekilled.get(replica, {}), start, stop):
                 self._take_prekilled(replica, seq)
+        for writer, limit in self.limits.items():
+            if limit.closed and self.context.last(writer) > limit.last:
+                self._forget_beyond(writer, limit.last)
 
     def _drop_absent(self, theirs: Context, events: tuple[Event, ...]) -> None:
         """Drop what the other side has processed and no longer has."""
@@ -432,15 +494,13 @@ class Kernel:
     def _insert_all(self, replica: str, entries: list[Event]) -> None:
         """`_insert` for many entries of one replica, without kills: in bulk where their places are empty."""
         watched = self.touched is not None or self._fingerprint is not None or self._live_map is not None
-        if watched or len(entries) < 16:
+        if watched or len(entries) < BULK_EVENTS:
             for event in entries:
                 self._insert(event)
             return
         for obj, group in groupby(entries, attrgetter("obj")):
             some = list(group)
-            places: dict[bytes, tuple[Event, ...]] = dict(
-                zip([e.key for e in some], zip(some, strict=True), strict=True)
-            )
+            places: dict[bytes, Place] = dict(zip([e.key for e in some], some, strict=True))
             keys = self.objects.get(obj)
             if len(places) < len(some) or obj == RETIRED or (keys and not keys.keys().isdisjoint(places)):
                 for event in some:
@@ -458,12 +518,21 @@ class Kernel:
 
     def merge(self, delta: Delta) -> list[Event]:
         """Apply a delta of either form; return the events that were new (none for a state: it carries none)."""
+        if len(delta.events) < PAUSE_FROM:
+            return self._merge(delta)
+        with collection_paused():
+            return self._merge(delta)
+
+    def _merge(self, delta: Delta) -> list[Event]:
         if delta.is_state:
             self.join(delta)
             return []
         new: list[Event] = []
         waiting: list[list[Event]] = []
-        for event in delta.events:
+        events: Iterable[Event] = delta.events
+        if len(delta.events) >= BULK_EVENTS:
+            events = self._apply_in_bulk(delta.events, new)
+        for event in events:
             if event.batch is not None:
                 self._add_to_batch(waiting, event)
             elif event.obj in _DEPENDENT:
@@ -471,10 +540,28 @@ class Kernel:
             elif self.apply(event):
                 new.append(event)
         if waiting:
-            new += self._apply_waiting(waiting)
+            new += self._apply_waiting(waiting, Context.of(delta.runs))
         for run in delta.runs:
             self.apply_run(run)
         return new
+
+    def _apply_in_bulk(self, events: tuple[Event, ...], new: list[Event]) -> list[Event]:
+        """Apply what depends on nothing and is all new, replica by replica, adding it to ``new``; return the rest."""
+        rest: list[Event] = []
+        for replica, group in groupby(events, attrgetter("replica")):
+            some = list(group)
+            if self.limits or replica in self.prekilled or self.context.last(replica) >= some[0].seq:
+                rest += some
+                continue
+            plain = [e for e in some if not e.kills and e.payload is not None and e.batch is None and e.obj != RETIRED]
+            if len(plain) < len(some):
+                rest += [e for e in some if e.kills or e.payload is None or e.batch is not None or e.obj == RETIRED]
+            for start, stop in runs_in([event.seq for event in plain]):
+                self.context.add_range(replica, start, stop)
+            self.processed += len(plain)
+            self._insert_all(replica, plain)
+            new += plain
+        return rest
 
     @staticmethod
     def _add_to_batch(waiting: list[list[Event]], event: Event) -> None:
@@ -484,8 +571,11 @@ class Kernel:
         else:
             waiting.append([event])
 
-    def _apply_waiting(self, waiting: list[list[Event]]) -> list[Event]:
-        """Apply what depends on other events: replaced ones and transactions. One of them may be what another needs."""
+    def _apply_waiting(self, waiting: list[list[Event]], runs: Context) -> list[Event]:
+        """Apply what depends on other events: replaced ones and transactions. One of them may be what another needs.
+
+        ``runs`` are the dots that came with them, told of as dead ones that killed nothing.
+        """
         new: list[Event] = []
         if self.limits:
             waiting = [unit for unit in waiting if not self._is_refused(unit[-1].replica, unit[-1].seq)]
@@ -494,7 +584,7 @@ class Kernel:
         while waiting and progress:
             rest = []
             for unit in waiting:
-                applied = self._apply_unit(unit)
+                applied = self._apply_unit(unit, runs)
                 new += applied
                 if not applied and any(e.dot not in self.context for e in unit):
                     rest.append(unit)
@@ -502,16 +592,13 @@ class Kernel:
             waiting = rest
         return new
 
-    def _apply_unit(self, unit: list[Event]) -> list[Event]:
+    def _apply_unit(self, unit: list[Event], runs: Context) -> list[Event]:
         """Apply one event, or all of a transaction if all of it is here or known to be dead."""
         batch = unit[0].batch
         if batch is None:
             return [event for event in unit if self.apply(event)]
         replica = unit[0].replica
-        here = {event.seq: None for event in unit if event.obj != REPLACED}
-        for event in unit:
-            here.update((seq, None) for victim, seq in event.kills if victim == replica)
-        if not self._is_complete(replica, batch, here):
+        if not self._is_complete(replica, batch, unit, runs):
             return []
         entries = [event for event in unit if event.obj != REPLACED and self.apply(event)]
         replaced = [event for event in reversed(unit) if event.obj == REPLACED and self.apply(event)]
@@ -520,10 +607,21 @@ class Kernel:
             self.log.remember_batch(replica, batch)
         return entries + replaced
 
-    def _is_complete(self, replica: str, batch: tuple[int, int], here: dict[int, None]) -> bool:
-        """Whether every dot of a transaction is ``here``, processed before, or known to be dead."""
-        early = self.prekilled.get(replica, {})
-        return all(seq in here or seq in early or self.context.contains(replica, seq) for seq in range(*batch))
+    def _is_complete(self, replica: str, batch: Batch, unit: list[Event], runs: Context) -> bool:
+        """Whether every dot of a transaction is here, processed before, or told of as dead and known to be.
+
+        Known to be dead is not enough: what it killed would be lost, if it killed something.
+        """
+        here = {event.seq for event in unit if event.obj != REPLACED}
+        replaced = {event.seq for event in unit if event.obj == REPLACED}
+        dead = {*self.prekilled.get(replica, ())}
+        dead.update(seq for event in unit for victim, seq in event.kills if victim == replica)
+        return all(
+            seq in here
+            or self.context.contains(replica, seq)
+            or (seq in dead and (seq in replaced or runs.contains(replica, seq)))
+            for seq in range(*batch)
+        )
 
 
 def entry_hash(event: Event) -> int:

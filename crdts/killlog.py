@@ -49,11 +49,17 @@ class KillLog:
 
     def remember_batch(self, replica: str, batch: Batch) -> None:
         """Log that these events belong together."""
-        if batch[0] > self.floor.get(replica, 0):
-            held = self.batches.setdefault(replica, [])
-            if batch not in held[bisect_right(held, batch) - 1 :]:
-                insort(held, batch)
-                self.size += 1
+        floor = self.floor.get(replica, 0)
+        if batch[0] <= floor:
+            if batch[1] - 1 > floor:  # it was trimmed in the middle of it, and must not be told of in part
+                self.raise_floor(replica, batch[1] - 1)
+            return
+        held = self.batches.setdefault(replica, [])
+        if self.batch_of(replica, batch[0]) is None:
+            insort(held, batch)
+            self.size += 1
+            if self.size > self.limit:
+                self.trim(self.limit // 2)
 
     def batch_of(self, replica: str, seq: int) -> Batch | None:
         """The transaction that this dot was made in, as far as it is remembered."""

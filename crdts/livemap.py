@@ -7,7 +7,7 @@ snapshot of a million dots is a copy of a dict of a few thousand items.
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
-from .context import DotRange
+from .context import DotRange, runs_in
 
 CHUNK_BITS: Final = 8
 CHUNK_DOTS: Final = 1 << CHUNK_BITS
@@ -27,15 +27,11 @@ class LiveMap:
         self.chunks: Chunks = {}
         """No chunk is 0."""
         for replica, seqs in live.items():
-            bits: dict[int, bytearray] = {}
-            for seq in seqs:
-                number = seq >> CHUNK_BITS
-                chunk = bits.get(number)
-                if chunk is None:
-                    chunk = bits[number] = bytearray(CHUNK_DOTS >> 3)
-                chunk[(seq & (CHUNK_DOTS - 1)) >> 3] |= 1 << (seq & 7)
-            for number, chunk in bits.items():
-                self.chunks[replica, number] = int.from_bytes(chunk, "little")
+            for start, stop in runs_in(sorted(seqs)):
+                for number in range(start >> CHUNK_BITS, (stop - 1 >> CHUNK_BITS) + 1):
+                    first = number << CHUNK_BITS
+                    bits = self.chunks.get((replica, number), 0)
+                    self.chunks[replica, number] = bits | _bits_between(start - first, stop - first)
 
     def flip(self, replica: str, seq: int) -> None:
         """A dot has come to life, or died."""

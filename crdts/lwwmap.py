@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from .base import Crdt
-from .delta import Delta
+from .delta import Delta, Event
 from .errors import CrdtError
-from .folds import last_written, losers
+from .folds import last_written, losers, stamped_value, winner
 from .limits import MAX_KEY_BYTES
 from .registers import write_stamped
 from .schema import LWWMAP, name_to_bytes
@@ -38,7 +38,7 @@ class LWWMap(Crdt):
     @property
     def conflicts(self) -> dict[str, list[Any]]:
         """The values that lost to the current ones, by key, the latest first; see `LWWRegister.conflicts`."""
-        places = self._store.kernel.keys(self._object).items()
+        places = self._store.kernel.places(self._object).items()
         return {key.decode(): losers(held) for key, held in places if len(held) > 1}
 
     def __getitem__(self, key: str) -> Any:
@@ -64,11 +64,11 @@ class LWWMap(Crdt):
         return [key.decode() for key in self._store.kernel.keys(self._object)]
 
     def values(self) -> list[Any]:
-        return [last_written(held) for held in self._store.kernel.keys(self._object).values()]
+        return [value for _, value in self.items()]
 
     def items(self) -> list[tuple[str, Any]]:
-        places = self._store.kernel.keys(self._object).items()
-        return [(key.decode(), last_written(held)) for key, held in places]
+        places = self._store.kernel.objects.get(self._object, {}).items()
+        return [(key.decode(), stamped_value(p if isinstance(p, Event) else winner(p))) for key, p in places]
 
     def value(self) -> dict[str, Any]:
         return dict(self.items())

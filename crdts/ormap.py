@@ -119,7 +119,7 @@ class ORMap(Crdt, Accessors):
         kernel = self._store.kernel
         inside = [obj for child in children for obj in kernel.tree.within(child) if obj in kernel.objects]
         counters = [obj for obj in inside if type_tag(obj) in WHOLE]
-        entries = [e for obj in inside if type_tag(obj) not in WHOLE for e in entries_of(kernel.keys(obj))]
+        entries = [e for obj in inside if type_tag(obj) not in WHOLE for e in entries_of(kernel.places(obj))]
         with self._store.transaction() as done:
             if entries:
                 self._store.write(b"", b"", None, tuple(entries))
@@ -169,7 +169,7 @@ def holds_something(store: Store, obj: bytes) -> bool:
     """Whether an object, or anything inside it, counts as being there."""
     if type_tag(obj) == ORMAP:
         return any(holds_something(store, child) for child in store.kernel.tree.children(obj))
-    return is_there(type_tag(obj), store.kernel.keys(obj))
+    return is_there(type_tag(obj), store.kernel.places(obj))
 
 
 def view(store: Store, obj: bytes) -> Crdt:

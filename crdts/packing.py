@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from .codec import BATCH_BYTES, DELTA_BYTES, RUN_BYTES, event_bytes, name_bytes
-from .context import Dot, DotRange
+from .context import DotRange
 from .delta import Delta, Event, events_delta
 
 Unit: TypeAlias = tuple[list[Event], list[DotRange]]
@@ -27,7 +27,7 @@ class Packer:
         self._events: list[Event] = []
         self._runs: list[DotRange] = []
         self._names: dict[str | bytes, None] = {}
-        self._last: Dot | None = None
+        self._last: Event | None = None
 
     def make_room(self, unit: Unit) -> Delta | None:
         """Hand back what was collected if ``unit`` does not fit beside it."""
@@ -46,7 +46,7 @@ class Packer:
             self._size += self._event_bytes(event)
             if not self._has_names(event):
                 self._names.update(dict.fromkeys(_names_of(event)))
-            self._last = (event.replica, event.seq)
+            self._last = event
         for run in unit[1]:
             self._size += self._run_bytes(run)
             self._names[run[0]] = None
@@ -73,7 +73,7 @@ class Packer:
         names = 0
         if not self._has_names(event):
             names = sum(name_bytes(name) for name in _names_of(event) if name not in self._names)
-        return names + event_bytes(event, follows=(event.replica, event.seq - 1) == self._last)
+        return names + event_bytes(event, after=self._last)
 
     def _run_bytes(self, run: DotRange) -> int:
         return RUN_BYTES + (0 if run[0] in self._names else name_bytes(run[0]))

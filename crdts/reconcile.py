@@ -14,8 +14,10 @@ Messages take turns. A message that asks nothing and leaves nothing to come is *
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 import cbor2
@@ -27,7 +29,7 @@ from .errors import DecodeError, InvalidValue, LocalError, OutOfStep
 from .limits import MAX_DELTA_BYTES, MAX_SEQ
 from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
 from .packing import pack
-from .schema import check_replica_id
+from .schema import check_replica_id, closed_writers
 from .store import Store
 from .values import strict_loads
 
@@ -40,8 +42,14 @@ HASH_BYTES: Final = 8
 """Of each range: at a million ranges compared, one wrong "equal" in 10**13; the fingerprint tells, and the next
 exchange compares other ranges."""
 MIN_MESSAGE_BYTES: Final = 512
-_PROBE_BYTES: Final = 32
+_HEAD_BYTES: Final = 48
+"""Upper bounds of what is in a message: the array and its small parts,"""
+_PROBE_BYTES: Final = 40
+"""a range with its hash,"""
 _CHUNK_BYTES: Final = CHUNK_DOTS // 8 + 14
+"""a chunk,"""
+_DOT_BYTES: Final = 12
+"""and a dot; replica ids apart."""
 
 Bound: TypeAlias = ChunkKey | None
 """Where a range ends; None: behind everything."""
@@ -105,7 +113,7 @@ class Reconciliation:
     def resume(self) -> bytes:
         """The last message again, for a peer that may not have received it."""
         if self._sent is None:
-            raise LocalError("nothing was sent yet; call start, or wait for the other side to")
+            raise LocalError("there is nothing to send again: nothing was sent yet, or all has been said")
         return self._sent
 
     def receive(self, message: bytes) -> bytes | None:
@@ -125,18 +133,32 @@ class Reconciliation:
             self._prepare_answer(decode_context(row[2]))
             return self._reply(step)
         body = _Body(row, first=step <= 2)
+        self._check(body)
         if step == 1:
             self._take_snapshot()
         if body.context is not None:
             self._compare_with(body.context, body.prekilled, ask=step == 1)
         self._take(body)
-        if body.quiet:
+        if body.quiet and not self._questions:  # ours have all been answered, and the other has none
             self._join()
-            if self._heard and not (self._gone_there or self._outgoing or self._questions):
-                self._step = step
+            if self._heard and not (self._gone_there or self._outgoing):
+                self._step = step + 1
                 self._sent = None
                 return None
         return self._reply(step)
+
+    def _check(self, body: "_Body") -> None:
+        """Raise `DecodeError` for what cannot be of the state that it is said to be of; before anything is kept."""
+        theirs = (body.context if body.context is not None else self._theirs) or Context()
+        last = self._entries[-1].dot if self._entries else ("", 0)
+        for event in body.entries:
+            if event.dot <= last or event.dot not in theirs:
+                raise DecodeError("an entry out of order, or outside of the context that it came with")
+            last = event.dot
+        if any(dot in theirs for dot in body.prekilled):
+            raise DecodeError("a pre-killed dot is processed")
+        if any(theirs.prefix(writer) < seq for writer, seq in closed_writers(body.entries).items()):
+            raise DecodeError("a writer is closed of which not all is known")
 
     # ---- what both sides know
 
@@ -216,33 +238,35 @@ class Reconciliation:
     # ---- answering
 
     def _reply(self, step: int) -> bytes:
+        table = _Names()
         context, prekilled = b"", []
-        size = MIN_MESSAGE_BYTES // 2
+        size = _HEAD_BYTES
         if step <= 1:
             context = encode_context(self._mine or Context())
-            prekilled = self._known_prekilled
-            size += len(context) + 12 * len(prekilled)
-        ranges: list[_Range] = []
-        gone: list[tuple[ChunkKey, int]] = []
+            prekilled = _flat_dots(table, self._known_prekilled)
+            size += len(context) + _DOT_BYTES * len(self._known_prekilled) + table.size
+        ranges: list[Any] = []
+        gone: list[Any] = []
         entries = b""
-        while self._questions and size < self._max_bytes:
+        while self._questions and size + _range_bytes(table, self._questions[0]) <= self._max_bytes:
             asked = self._questions.popleft()
-            size += _PROBE_BYTES + _CHUNK_BYTES * len(asked.chunks or ())
-            ranges.append(asked)
-        while self._gone_there and size < self._max_bytes:
-            size += _CHUNK_BYTES
-            gone.append(self._gone_there.popleft())
-        if self._outgoing and (size + len(self._outgoing[0]) <= self._max_bytes or not (ranges or gone)):
+            size += _range_bytes(table, asked)
+            ranges.append(table.range(asked))
+        while self._gone_there and size + _CHUNK_BYTES + table.needs([self._gone_there[0][0]]) <= self._max_bytes:
+            key, bits = self._gone_there.popleft()
+            size += _CHUNK_BYTES + table.needs([key])
+            gone += table.chunks([(key, bits)])
+        if self._outgoing and (
+            size + len(self._outgoing[0]) <= self._max_bytes or not (context or ranges or gone or prekilled)
+        ):
             entries = self._outgoing.popleft()
         more = bool(self._questions or self._gone_there or self._outgoing)
         # Before the other side's snapshot is known, nothing has been asked: that is no sign that nothing will be.
         more = more or self._theirs is None
         self._heard = not (ranges or more)
         self._step = step + 1
-        table = _Names()
-        row = [VERSION, self._step, context, _flat_dots(table, prekilled)]
-        row += [[table.range(asked) for asked in ranges], table.chunks(gone), entries, more]
-        self._sent = cbor2.dumps([*row, table.names])
+        row = [VERSION, self._step, context, prekilled, ranges, gone, entries, more, table.names]
+        self._sent = cbor2.dumps(row)
         return self._sent
 
     def _join(self) -> None:
@@ -259,6 +283,8 @@ class _Names:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.size = 0
+        """Upper bound of what they take."""
         self._at: dict[str, int] = {}
 
     def at(self, replica: str) -> int:
@@ -266,7 +292,13 @@ class _Names:
         if position is None:
             position = self._at[replica] = len(self.names)
             self.names.append(replica)
+            self.size += _id_bytes(replica)
         return position
+
+    def needs(self, keys: Iterable[Bound]) -> int:
+        """What the ids of these chunks would add."""
+        new = {key[0] for key in keys if key is not None and key != _LOWEST and key[0] not in self._at}
+        return sum(map(_id_bytes, new))
 
     def bound(self, key: Bound) -> list[int]:
         return [-1, 0] if key is None or key == _LOWEST else [self.at(key[0]), key[1]]
@@ -280,6 +312,15 @@ class _Names:
         for (replica, number), bits in chunks:
             row += (self.at(replica), number, bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
         return row
+
+
+def _id_bytes(replica: str) -> int:
+    return 2 + len(replica.encode())
+
+
+def _range_bytes(table: _Names, asked: _Range) -> int:
+    chunks = asked.chunks or {}
+    return _PROBE_BYTES + _CHUNK_BYTES * len(chunks) + table.needs([asked.first, asked.stop, *chunks])
 
 
 def _flat_dots(table: _Names, dots: list[Dot]) -> list[int]:
@@ -314,6 +355,7 @@ class _Body:
                 raise ValueError("a context out of turn")
             self.prekilled = self._dots(prekilled)
             self.ranges = [self._range(row) for row in _list(ranges)]
+            _check_disjoint(self.ranges)
             self.gone = list(self._chunks(gone).items())
             delta = decode(entries) if entries else Delta()
             if delta.is_state or delta.runs or any(e.kills or e.payload is None or e.batch for e in delta.events):
@@ -360,6 +402,15 @@ class _Body:
                 raise ValueError("a chunk is too long")
             chunks[self._name(parts[i]), number] = int.from_bytes(bits, "little")
         return chunks
+
+
+def _check_disjoint(ranges: list[_Range]) -> None:
+    """Raise ValueError if ranges are empty or overlap: it would take more time than the message is long."""
+    for one, following in pairwise([*sorted(ranges, key=attrgetter("first")), None]):
+        if one is None or (one.stop is not None and one.stop <= one.first):
+            raise ValueError("an empty range")
+        if following is not None and (one.stop is None or following.first < one.stop):
+            raise ValueError("ranges overlap")
 
 
 def _list(part: Any) -> list[Any]:

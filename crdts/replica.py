@@ -91,7 +91,16 @@ class Replica(Accessors):
         the kill log does not reach back so far: then `delta_since` gives a state, and `reconcile` just the difference.
         """
         self.store.check_settled("handing out a delta")
-        return self.store.kernel.deltas_since(context, max_bytes)
+        return self._settled_pieces(context, max_bytes)
+
+    def _settled_pieces(self, context: Context, max_bytes: int) -> Iterator[Delta]:
+        pieces = self.store.kernel.deltas_since(context, max_bytes)
+        while True:
+            self.store.check_settled("handing out a delta")  # at each piece: a transaction may have begun since
+            piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     def reconcile(self, *, max_bytes: int = 65_536) -> Reconciliation:
         """One side of a reconciliation: finds and exchanges just what differs, whatever the kill logs remember."""

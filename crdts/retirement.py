@@ -6,6 +6,9 @@ that first event, all of o's up to the last, and none beyond, then nobody has or
 event closes o: it leaves the contexts that are exchanged, its entries stay, and what still comes of it is refused. If
 a report does go beyond, the first step is repeated with a later last event.
 
+Several replicas may retire o at once. Each replaces only what it has said itself, or what was said by writers that are
+closed, and the lowest limit holds: so who has reported to one of them keeps within its limit, whatever another says.
+
 Who counts as everybody: all writers in the context that are not themselves being retired, and whoever else has
 reported. No clock is involved: what cannot report is either waited for or retired too.
 """
@@ -13,9 +16,9 @@ reported. No clock is involved: what cannot report is either waited for or retir
 import cbor2
 
 from .context import Context
-from .delta import NOTHING, Delta
+from .delta import NOTHING, Delta, Event
 from .errors import InvalidValue
-from .schema import RETIRED, check_replica_id
+from .schema import RETIRED, check_replica_id, writer_limit
 from .store import Store
 
 
@@ -38,16 +41,16 @@ class Retirement:
             if limit is not None:
                 return NOTHING
             return self._write(writer, kernel.context.last(writer) + 1, closed=False)
-        if not kernel.context.last(writer):
-            raise InvalidValue(f"nothing was ever heard of a writer {writer!r}")
+        if limit is None and not kernel.context.last(writer):
+            if self._reports.pop(writer, None) is None:
+                raise InvalidValue(f"nothing was ever heard of a writer {writer!r}")
+            return self.close_what_is_safe()  # it has only read: it is no longer waited for
         if limit is not None and limit.closed:
             return NOTHING
-        last = self._last_known(writer)
-        if limit is not None and last <= limit.last and self._is_ours(writer):
-            return self.close_what_is_safe()
-        begun = self._write(writer, last, closed=False)
-        closed = self.close_what_is_safe()
-        return closed if closed else begun
+        begun = NOTHING
+        if not self._ours(writer):
+            begun = self._write(writer, self._last_known(writer), closed=False)
+        return self.close_what_is_safe() or begun
 
     def report(self, peer: str, context: Context) -> Delta:
         """Note what ``peer`` has processed, as it said itself; close what is now safe to close."""
@@ -63,11 +66,12 @@ class Retirement:
         if kernel.replica_id in kernel.limits:
             return done
         for writer in sorted(kernel.limits):
-            limit = kernel.limits[writer]
-            if limit.closed or not self._is_ours(writer):
+            ours = self._ours(writer)
+            if kernel.limits[writer].closed or not ours:
                 continue
             last = self._last_known(writer)
-            if last > limit.last:
+            # Below our limit too: somebody might still accept what nobody has any more.
+            if writer_limit(ours) != (last, False) or len(self._replaceable(writer)) > len(ours):
                 done = self._write(writer, last, closed=False)
             elif kernel.context.prefix(writer) == last and self._have_settled(writer, last):
                 done = self._write(writer, last, closed=True)
@@ -86,16 +90,27 @@ class Retirement:
         report = self._reports.get(peer)
         if report is None or report.prefix(writer) != last or report.last(writer) != last:
             return False
-        return any(event.dot in report for event in self._store.kernel.at(RETIRED, writer.encode()))
+        known = self._store.kernel.with_closed(report)
+        return all(event.dot in known for event in self._ours(writer))
 
     def _last_known(self, writer: str) -> int:
-        members = [report for peer, report in self._reports.items() if peer != writer]
-        return max([self._store.kernel.context.last(writer), *(report.last(writer) for report in members)])
-
-    def _is_ours(self, writer: str) -> bool:
         kernel = self._store.kernel
-        return any(event.replica == kernel.replica_id for event in kernel.at(RETIRED, writer.encode()))
+        gone = {writer, *(other for other, limit in kernel.limits.items() if limit.closed)}
+        known = [report.last(writer) for peer, report in self._reports.items() if peer not in gone]
+        return max([kernel.context.last(writer), *known])
+
+    def _ours(self, writer: str) -> tuple[Event, ...]:
+        """What we have said of a writer's retirement."""
+        kernel = self._store.kernel
+        return tuple(e for e in kernel.at(RETIRED, writer.encode()) if e.replica == kernel.replica_id)
+
+    def _replaceable(self, writer: str) -> tuple[Event, ...]:
+        """That, and what has been said by those who will not speak again. Others rely on the limits that they set."""
+        kernel = self._store.kernel
+        silent = {kernel.replica_id, *(other for other, limit in kernel.limits.items() if limit.closed)}
+        return tuple(e for e in kernel.at(RETIRED, writer.encode()) if e.replica in silent)
 
     def _write(self, writer: str, last: int, *, closed: bool) -> Delta:
         key = writer.encode()
-        return self._store.write(RETIRED, key, cbor2.dumps([last, closed]), self._store.kernel.at(RETIRED, key))
+        held = self._store.kernel.at(RETIRED, key) if closed else self._replaceable(writer)
+        return self._store.write(RETIRED, key, cbor2.dumps([last, closed]), held)

@@ -21,6 +21,7 @@ here come from a newer version: they are carried along and never read.
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from .delta import Event
@@ -34,7 +35,7 @@ from .limits import (
     MAX_SEQ,
     MAX_VALUE_BYTES,
 )
-from .values import check_canonical, decode_value
+from .values import check_all_canonical, check_canonical, decode_value
 
 GSET: Final = b"a"
 ORSET: Final = b"s"
@@ -116,9 +117,17 @@ def name_to_bytes(name: str, what: str, max_bytes: int) -> bytes:
 
 def check_replica_id(replica_id: str) -> str:
     """Return ``replica_id`` if it can name a writer; raises `UnsupportedType` or `InvalidValue`."""
-    if not name_to_bytes(replica_id, "a replica id", MAX_REPLICA_ID_BYTES) or not replica_id.isprintable():
+    if type(replica_id) is not str or not _is_replica_id(replica_id):
+        name_to_bytes(replica_id, "a replica id", MAX_REPLICA_ID_BYTES)
         raise InvalidValue("a replica id must be 1 to 64 bytes of printable text")
     return replica_id
+
+
+@lru_cache(maxsize=1024)
+def _is_replica_id(replica_id: str) -> bool:
+    return 0 < len(replica_id) <= MAX_REPLICA_ID_BYTES >= len(replica_id.encode("utf-8", "replace")) and (
+        replica_id.isprintable()
+    )
 
 
 def check_entry(obj: bytes, key: bytes, payload: bytes) -> None:
@@ -127,18 +136,28 @@ def check_entry(obj: bytes, key: bytes, payload: bytes) -> None:
     check_content(obj, key, payload)
 
 
+@lru_cache(maxsize=1024)
 def check_object(obj: bytes) -> None:
-    """Raise ValueError unless entries can belong to an object with this id."""
+    """Raise ValueError unless entries can belong to an object with this id. Few ids are met again and again."""
     if not obj or len(obj) > MAX_OBJECT_BYTES:
         raise ValueError("bad object id")
-    *maps, own = obj.split(SEPARATOR)
-    if len(maps) >= MAX_NESTING or any(part[:1] != ORMAP for part in maps):
-        raise ValueError("an object inside what is no map, or too deep inside")
-    for part in (*maps, own):
-        if not part or len(part) > MAX_NAME_BYTES + 1:
-            raise ValueError("bad object name")
-        if part[:1] in CHECKS or part[:1] == ORMAP:
-            part[1:].decode()
+    depth = 1
+    while obj[:1] == ORMAP and SEPARATOR in obj:
+        name, _, obj = obj.partition(SEPARATOR)
+        _check_name(name)
+        depth += 1
+    if depth > MAX_NESTING or not obj:
+        raise ValueError("too deep inside maps, or nothing in there")
+    if obj[:1] in CHECKS:  # the names of other types are their own business
+        if SEPARATOR in obj:
+            raise ValueError("an object inside what is no map")
+        _check_name(obj)
+
+
+def _check_name(part: bytes) -> None:
+    if len(part) > MAX_NAME_BYTES + 1:
+        raise ValueError("an object's name is too long")
+    part[1:].decode()
 
 
 def check_content(obj: bytes, key: bytes, payload: bytes) -> None:
@@ -153,17 +172,22 @@ def check_content(obj: bytes, key: bytes, payload: bytes) -> None:
 def check_entries(obj: bytes, keys: list[bytes], payloads: list[bytes]) -> None:
     """`check_entry` for many entries of one object."""
     check_object(obj)
-    if type_tag(obj) != LWWMAP or len(keys) < 2:
+    tag = type_tag(obj)
+    if len(keys) < 2 or tag not in (GSET, ORSET, RWSET, LWWMAP):
         for key, payload in zip(keys, payloads, strict=True):
             check_content(obj, key, payload)
         return
     if max(map(len, keys)) > MAX_KEY_BYTES or max(map(len, payloads)) > MAX_VALUE_BYTES + STAMP_BYTES:
         raise ValueError("key or payload too long")
-    b"\0".join(keys).decode()  # no piece of valid text begins or ends within a character
-    if min(map(len, payloads)) <= STAMP_BYTES:
-        raise ValueError("no stamp")
-    for value in dict.fromkeys([payload[STAMP_BYTES:] for payload in payloads]):
-        check_canonical(value)
+    if tag == LWWMAP:
+        b"\0".join(keys).decode()  # no piece of valid text begins or ends within a character
+        if min(map(len, payloads)) <= STAMP_BYTES:
+            raise ValueError("no stamp")
+        check_all_canonical([payload[STAMP_BYTES:] for payload in payloads])
+    else:
+        check_all_canonical(keys)
+        for payload in dict.fromkeys(payloads):
+            CHECKS[tag](keys[0], payload)
 
 
 class Limit(NamedTuple):
@@ -181,7 +205,8 @@ def writer_limit(held: Iterable[Event]) -> Limit | None:
     if not rows:
         return None
     closed = [last for last, is_closed in rows if is_closed]
-    return Limit(max(closed), closed=True) if closed else Limit(max(last for last, _ in rows), closed=False)
+    # Of several limits the lowest holds: who has reported to stay within one must do so until its author raises it.
+    return Limit(max(closed), closed=True) if closed else Limit(min(last for last, _ in rows), closed=False)
 
 
 def closed_writers(events: Iterable[Event]) -> dict[str, int]:

@@ -129,7 +129,7 @@ class RWSet(_Set):
         return all_added(self._store.kernel.at(self._object, key))
 
     def _keys(self) -> dict[bytes, None]:
-        return {key: None for key, held in self._store.kernel.keys(self._object).items() if all_added(held)}
+        return {key: None for key, held in self._store.kernel.places(self._object).items() if all_added(held)}
 
     def __len__(self) -> int:
         return len(self._keys())
@@ -154,6 +154,6 @@ class RWSet(_Set):
 
         Call it when everybody has what was added before: every removal takes the room of an element until then.
         """
-        keys = self._store.kernel.keys(self._object)
-        dead = {key: held for key, held in keys.items() if not all_added(held)}
+        places = self._store.kernel.places(self._object)
+        dead = {key: held for key, held in places.items() if not all_added(held)}
         return self._store.write(self._object, b"", None, tuple(entries_of(dead))) if dead else NOTHING

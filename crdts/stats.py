@@ -49,7 +49,7 @@ def stats_of(store: Store) -> Stats:
             name = "retired writers"
         else:
             name = f"{KIND_OF_TAG[tag]} {'/'.join(names_of(obj))}".rstrip() if tag in KIND_OF_TAG else obj.hex()
-        entries = state_delta(entries_of(kernel.keys(obj)), context, ())
+        entries = state_delta(entries_of(kernel.places(obj)), context, ())
         by_object[name] = max(0, len(encode(entries)) - empty)
     return Stats(
         entries=sum(map(len, kernel.live.values())),

@@ -11,14 +11,27 @@ from .context import Context, Dot
 from .delta import NOTHING, Delta, Event, events_delta
 from .errors import InTransaction, InvalidValue, WriterRetired
 from .kernel import Kernel
-from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_KILLS_PER_EVENT
 from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
 
 OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
 
 _EVENT_BYTES: Final = 64
 _KILL_BYTES: Final = 24
-"""What an event, and each dot it replaces, is reckoned to take encoded."""
+"""What an event, its names and content apart, and each dot it replaces, is reckoned to take encoded."""
+
+
+def _events_of(replaced: tuple[Event, ...]) -> int:
+    """How many events one mutation takes."""
+    return max(1, -(-len(replaced) // MAX_KILLS_PER_EVENT))
+
+
+def _bytes_of(obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> int:
+    """Upper bound of what one mutation takes encoded."""
+    size = _EVENT_BYTES + len(obj) + len(key) + len(payload or b"")
+    if replaced:
+        size += len(replaced) * _KILL_BYTES + sum(len(name.encode()) for name in {e.replica for e in replaced})
+    return size
 
 
 class Transaction:
@@ -64,11 +77,11 @@ class Store:
         if kernel.limits and kernel.replica_id in kernel.limits:
             raise WriterRetired(f"{kernel.replica_id!r} has been retired; go on under a new replica id")
         if self._pending is not None:
-            self._check_room(key, payload, replaced)
+            self._check_room(obj, key, payload, replaced)
             self._pending += kernel.write(obj, key, payload, replaced)
             return NOTHING
         events = kernel.write(obj, key, payload, replaced)
-        if len(events) > 1 and len(replaced) * _KILL_BYTES <= MAX_BATCH_BYTES:
+        if len(events) > 1 and _bytes_of(obj, key, payload, replaced) <= MAX_BATCH_BYTES:
             events = tuple(kernel.together(list(events)))
         for told in self._on_write:
             told(events)
@@ -76,12 +89,13 @@ class Store:
             self._publish()
         return Delta(events)
 
-    def _check_room(self, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> None:
+    def _check_room(self, obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> None:
         """Raise unless one more mutation fits the transaction under way; counts it."""
         if self._aborted:
             raise InTransaction("the transaction was undone: it must end before anything else happens to the replica")
-        size = _EVENT_BYTES + len(key) + len(payload or b"") + len(replaced) * _KILL_BYTES
-        if self._pending_bytes + size > MAX_BATCH_BYTES or len(self._pending or ()) >= MAX_BATCH_EVENTS:
+        size = _bytes_of(obj, key, payload, replaced)
+        events = len(self._pending or ()) + _events_of(replaced)
+        if self._pending_bytes + size > MAX_BATCH_BYTES or events > MAX_BATCH_EVENTS:
             raise InvalidValue(
                 f"a transaction holds {MAX_BATCH_EVENTS:,} changes and {MAX_BATCH_BYTES:,} bytes at most; make several"
             )
@@ -133,7 +147,7 @@ class Store:
 
     def check_settled(self, what: str) -> None:
         """Raise `InTransaction` while a transaction is open: what it has written may yet be undone."""
-        if self._pending is not None:
+        if self._pending is not None and not self._aborted:
             raise InTransaction(f"{what} while a transaction is open; end it first")
 
     def abort_transaction(self) -> None:

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import trio
 
-from crdts import Change, CrdtError
+from crdts import Change, CrdtError, LWWMap
 from crdts.base import Crdt
-from crdts.schema import KIND_OF_TAG
+from crdts.ormap import Accessors
 
 from .node import Node
 from .protocol.errors import ConfigError, GossipError
@@ -169,19 +169,28 @@ async def _watch(node: Node, stream: trio.SocketStream, name: str | None) -> Non
 
 def _describe(node: Node, change: Change) -> dict[str, Any]:
     """A change and what is there now."""
-    held = getattr(node.replica, change.kind)(change.name)
-    now: Any
-    match change.kind:
-        case "orset":
-            now = "present" if change.key in held else "absent"
-        case "lwwmap":
-            now = held.get(change.key)
-        case _:
-            now = held.value()
-    described = asdict(change) | {"writer": node.name_of(change.writer), "now": now}
+    described = {
+        "kind": change.kind,
+        "name": change.name,
+        "path": change.path,
+        "key": change.key,
+        "writer": node.name_of(change.writer),
+        "seq": change.seq,
+        "before": change.before,
+    }
+    if change.kind in ("gset", "orset", "rwset"):
+        return described | {"now": "present" if change.after else "absent"}
     if change.kind == "lwwmap":
-        described["deleted"] = change.key not in held
-    return described
+        described["deleted"] = change.after is None and change.key not in _map_of(node, change)
+    return described | {"now": change.after}
+
+
+def _map_of(node: Node, change: Change) -> LWWMap:
+    *maps, name = change.path[:-1]
+    home: Accessors = node
+    for outer in maps:
+        home = home.ormap(outer)
+    return home.lwwmap(name)
 
 
 # ---- the verbs: what is asked of the node, and the answer as plain data
@@ -217,7 +226,7 @@ def _ls(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
 def _summary(held: Crdt) -> dict[str, Any]:
     sized = hasattr(held, "__len__")
     return {
-        "type": KIND_OF_TAG[held.tag],
+        "type": held.kind,
         "name": held.name,
         "size": len(held) if sized else None,  # type: ignore[arg-type]  # sized says so
         "value": None if sized else held.value(),
@@ -226,11 +235,11 @@ def _summary(held: Crdt) -> dict[str, Any]:
 
 def _get(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
     name, kind = args["name"], args.get("type")
-    found = [held for held in node.replica.objects() if held.name == name and kind in (None, KIND_OF_TAG[held.tag])]
+    found = [held for held in node.replica.objects() if held.name == name and kind in (None, held.kind)]
     if not found:
         what = "object" if kind is None else kind
         raise ConfigError(f"there is no {what} {name!r}; `gossip ls` lists what there is")
-    return [{"type": KIND_OF_TAG[held.tag], "name": name, "value": held.value()} for held in found]
+    return [{"type": held.kind, "name": name, "value": held.value()} for held in found]
 
 
 def _change_set(node: Node, args: dict[str, Any]) -> dict[str, Any]:

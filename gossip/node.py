@@ -1,13 +1,15 @@
 """A running node, for use inside a Trio program."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Literal
 from weakref import WeakSet
 
 import trio
 
-from crdts import GCounter, LWWMap, LWWRegister, MVRegister, ORSet, PNCounter, Replica
+from crdts import Replica, Transaction
+from crdts.ormap import Accessors
+from crdts.store import Store
 
 from .driver import Driver, Sockets
 from .log import WRITES_UNSHARED
@@ -20,7 +22,7 @@ SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a node waits at its end until some member has its last writes."""
 
 
-class Node:
+class Node(Accessors):
     """A member of a cluster. Made by `open_node`.
 
     Reads and writes through the accessors are local, immediate and synchronous; what is written travels on its own.
@@ -58,29 +60,16 @@ class Node:
         """All objects at once: iterate them, compare fingerprints."""
         return self._replica
 
-    def orset(self, name: str) -> ORSet:
-        """The add-wins set of that name."""
-        return self._replica.orset(name)
+    def _home(self) -> tuple[Store, bytes]:
+        return self._replica.store, b""
 
-    def gcounter(self, name: str) -> GCounter:
-        """The grow-only counter of that name."""
-        return self._replica.gcounter(name)
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """``with node.transaction():`` makes all that is written in the block one change, for every member.
 
-    def counter(self, name: str) -> PNCounter:
-        """The up-and-down counter of that name."""
-        return self._replica.counter(name)
-
-    def register(self, name: str) -> LWWRegister:
-        """The last-writer-wins register of that name."""
-        return self._replica.register(name)
-
-    def mvregister(self, name: str) -> MVRegister:
-        """The multi-value register of that name."""
-        return self._replica.mvregister(name)
-
-    def lwwmap(self, name: str) -> LWWMap:
-        """The last-writer-wins map of that name."""
-        return self._replica.lwwmap(name)
+        Either all of it reaches a member or nothing; an exception undoes it. The block must not wait for anything: once
+        the node has to send or take in something, the transaction is undone, and its end raises `crdts.InTransaction`.
+        """
+        return self._replica.transaction()
 
     def watch(self, name: str | None = None) -> Watch:
         """The changes of objects called ``name``, or of all, local and received; iterate it with ``async for``.

@@ -1,6 +1,7 @@
 """Changes as an asynchronous iterator."""
 
 import weakref
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -14,13 +15,14 @@ class Watch:
     """An asynchronous iterator of `Change`.
 
     A slow reader loses nothing and needs no unbounded queue: a place that changes again before it was read is reported
-    once, with its latest writer. Several tasks may share one: each change goes to one of them. Stops listening when
-    it is closed, when a ``with`` block around it ends, or when nobody holds it any more; the iteration then ends.
+    once, from what it was at first to what it is now, with its latest writer. Several tasks may share one: each change
+    goes to one of them. Stops listening when it is closed, when a ``with`` block around it ends, or when nobody holds
+    it any more; the iteration then ends.
     """
 
     def __init__(self, replica: Replica, name: str | None) -> None:
         self._name = name
-        self._pending: dict[tuple[str, str, bytes], Change] = {}
+        self._pending: dict[tuple[str, bytes], Change] = {}
         self._wake = trio.Event()
         self._closed = False
         method = weakref.WeakMethod(self._on_change, lambda _: cancel())
@@ -34,7 +36,9 @@ class Watch:
     def _on_change(self, changes: list[Change]) -> None:
         for change in changes:
             if self._name is None or change.name == self._name:
-                self._pending[change.kind, change.name, encode_value(change.key)] = change
+                place = change.kind, encode_value(change.path)
+                earlier = self._pending.get(place)
+                self._pending[place] = change if earlier is None else replace(change, before=earlier.before)
         if self._pending:
             self._wake.set()
 

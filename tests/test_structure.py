@@ -113,9 +113,22 @@ def test_no_package_imports_its_tests(path: Path) -> None:
 
 PUBLIC = {
     "crdts": [
-        *("Change", "Context", "CrdtError", "DecodeError", "Delta", "Dot", "Event", "GCounter", "HybridClock"),
-        *("InvalidValue", "LWWMap", "LWWRegister", "LocalError", "LogTrimmed", "MVRegister", "ORSet", "PNCounter"),
-        *("RemoteError", "Replica", "UnsupportedType", "Value", "decode", "decode_context", "encode", "encode_context"),
+        *(
+            "BoundedCounter",
+            "Change",
+            "Context",
+            "CrdtError",
+            "DWFlag",
+            "DecodeError",
+            "Delta",
+            "Dot",
+            "EWFlag",
+            "Event",
+        ),
+        *("GCounter", "GSet", "HybridClock", "InTransaction", "InsufficientRights", "InvalidValue", "LWWMap"),
+        *("LWWRegister", "LocalError", "LogTrimmed", "MVRegister", "ORMap", "ORSet", "OutOfStep", "PNCounter", "RWSet"),
+        *("Reconciliation", "RemoteError", "Replica", "Stats", "Transaction", "UnsupportedType", "Value"),
+        *("WriterRetired", "decode", "decode_context", "encode", "encode_context"),
     ],
     "gossip": [
         *("Address", "Change", "Config", "ConfigError", "DataDirInUse", "GossipError", "KeyFormatError"),

@@ -44,7 +44,13 @@ def _brief(value: Any) -> str:
 
 @click.command()
 @click.argument("name")
-@click.option("--type", "kind", type=click.Choice(list(TYPES)), help="Only the object of this type.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(list(TYPES)),
+    metavar="TYPE",
+    help=f"Only the object of this type: {', '.join(TYPES)}.",
+)
 @verb_options
 def get(name: str, kind: str | None, data_dir: Path, as_json: bool) -> None:
     """Print the object NAME.
@@ -65,7 +71,7 @@ def _print_value(kind: str, value: Any) -> None:
     match kind:
         case "lwwmap":
             print_table(("KEY", "VALUE"), sorted(value.items()))
-        case "orset":
+        case "gset" | "orset" | "rwset":
             for element in sorted(value, key=lambda e: (type(e).__name__, str(e))):
                 print_line(printable(element))
         case "mvregister":
@@ -87,10 +93,12 @@ def watch(name: str | None, data_dir: Path, as_json: bool) -> None:
         if as_json:
             print_json(change)
             continue
-        key = f" {printable(change['key'])}" if change["kind"] in ("orset", "lwwmap") else ""
+        keyed = change["kind"] in ("gset", "orset", "rwset", "lwwmap")
+        names = "/".join(change["path"][:-1] if keyed else change["path"])
+        key = f" {printable(change['key'])}" if keyed else ""
         now = "deleted" if change.get("deleted") else printable(change["now"])
         clock = time.strftime("%H:%M:%S")
-        line = f"{clock} {change['kind']} {printable(change['name'])}{key} = {now}  (by {printable(change['writer'])})"
+        line = f"{clock} {change['kind']} {printable(names)}{key} = {now}  (by {printable(change['writer'])})"
         print_line(line)
 
 

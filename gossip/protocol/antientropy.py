@@ -95,7 +95,7 @@ class AntiEntropy:
         self._out.send_data(peer.address, messages)
 
     def _hash(self) -> bytes:
-        return blake2b(encode_context(self._out.kernel.context), digest_size=HASH_BYTES).digest()
+        return blake2b(encode_context(self._out.kernel.exported_context()), digest_size=HASH_BYTES).digest()
 
     def _own_seq(self) -> int:
         return self._out.kernel.context.last(self._out.kernel.replica_id)
@@ -122,7 +122,7 @@ class AntiEntropy:
     def _on_digest(self, now: float, peer: Peer, digest: Digest) -> None:
         mark = self._hash()
         if digest.context_hash != mark:
-            self._send_context(now, peer, self._out.kernel.context)
+            self._send_context(now, peer, self._out.kernel.exported_context())
             return
         peer.offers = 0
         self._acked(peer, self._own_seq())
@@ -173,7 +173,7 @@ class AntiEntropy:
             self._streams.open(now, peer)
 
     def _on_page(self, now: float, peer: Peer, page: ContextPage) -> None:
-        mine = self._out.kernel.context
+        mine = self._out.kernel.exported_context()
         me = self._out.kernel.replica_id
         if page.first <= me and (not page.stop or me < page.stop):
             self._acked(peer, page.context.prefix(me))

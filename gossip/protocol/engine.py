@@ -41,6 +41,7 @@ class Engine:
 
     def set_seeds(self, now: float, addresses: list[Address]) -> list[Effect]:
         """Where other nodes may be found. They are greeted until they answer, for ever."""
+        self._settle()
         self._members.set_seeds(now, addresses)
         return self._out.drain()
 
@@ -50,6 +51,7 @@ class Engine:
 
     def receive(self, now: float, source: Address, datagram: bytes) -> list[Effect]:
         """A datagram arrived. Nothing in it can raise: what cannot be accepted is counted, and changes nothing."""
+        self._settle()
         self._out.counts["datagrams_received"] += 1
         self._out.counts["datagram_bytes_received"] += len(datagram)
         try:
@@ -80,6 +82,7 @@ class Engine:
 
     def persisted(self, now: float, token: int) -> list[Effect]:
         """The disk has everything up to and including the `Persist` effect of that token."""
+        self._settle()
         self._out.persisted(token)
         self._pusher.persisted()
         self._compare_where_needed(now)
@@ -91,40 +94,47 @@ class Engine:
 
     def stream_opened(self, now: float, conn: int, address: Address) -> list[Effect]:
         """A stream is connected: one that `OpenStream` asked for, or one that was accepted."""
+        self._settle()
         self._streams.opened(now, conn, address)
         return self._out.drain()
 
     def stream_received(self, now: float, conn: int, data: bytes) -> list[Effect]:
         """Bytes arrived on a stream, in any pieces."""
+        self._settle()
         self._streams.received(now, conn, data)
         self._compare_where_needed(now)
         return self._out.drain()
 
     def stream_writable(self, now: float, conn: int) -> list[Effect]:
         """Everything written to a stream has been handed to the system."""
+        self._settle()
         self._streams.writable(now, conn)
         self._compare_where_needed(now)
         return self._out.drain()
 
     def stream_closed(self, now: float, conn: int) -> list[Effect]:
         """A stream was closed by the other side, broke, or could not be connected."""
+        self._settle()
         self._streams.closed(conn)
         self._compare_where_needed(now)
         return self._out.drain()
 
     def await_acks(self, now: float, seq: int) -> list[Effect]:
         """Ask members again and again how far they are, until all have our writes up to ``seq``; 0 ends it."""
+        self._settle()
         self._antientropy.await_acks(now, seq)
         return self._out.drain()
 
     def flush(self, now: float) -> list[Effect]:
         """Hand every write so far to the disk now; `durable` tells when it is there."""
+        self._settle()
         self._pusher.flush(now)
         self._compare_where_needed(now)
         return self._out.drain()
 
     def leave(self) -> list[Effect]:
         """Tell every member that we go on purpose."""
+        self._settle()
         self._members.say_goodbye()
         return self._out.drain()
 
@@ -138,6 +148,7 @@ class Engine:
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due."""
+        self._settle()
         self._pusher.tick(now)
         self._members.tick(now)
         self._antientropy.tick(now)
@@ -169,6 +180,10 @@ class Engine:
         return self._out.statistics()
 
     # ---- inside
+
+    def _settle(self) -> None:
+        """Nothing may be told of a transaction under way, as it may yet be undone. One whose block waits ends here."""
+        self._out.replica.store.abort_transaction()
 
     def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crdts import Delta, Event
+from crdts import Event
 from crdts.codec import event_bytes
-from crdts.packing import Packer
+from crdts.packing import pack
 
 from .members import Members, Peer
 from .output import Output
@@ -117,11 +117,3 @@ class Pusher:
 def payload_budget(output: Output) -> int:
     """Bytes an encoded delta or context may take inside one datagram."""
     return output.config.datagram_bytes - OVERHEAD_BYTES - ENVELOPE_BYTES - 16
-
-
-def pack(events: Sequence[Event], max_bytes: int) -> list[Delta]:
-    """``events`` as deltas of at most ``max_bytes`` encoded, in order."""
-    packer = Packer(max_bytes)
-    deltas = [full for event in events if (full := packer.add(event)) is not None]
-    rest = packer.flush()
-    return [*deltas, rest] if rest is not None else deltas

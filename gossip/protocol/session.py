@@ -6,17 +6,18 @@ when it is whole; and says when it is done. Frames are produced one at a time, w
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from crdts import Context, DecodeError, Delta, Event, LogTrimmed
-from crdts.codec import event_bytes
+from crdts.codec import check_state, event_bytes
 from crdts.delta import state_delta
 from crdts.kernel import Kernel
+from crdts.packing import pack
 
 from .config import Config
 from .errors import MalformedMessage, Oversized
 from .identity import Identity
-from .push import pack
 from .seal import GREETING_BYTES, FrameSeal, Seal
 from .wire import Chunk, Done, Frame, Introduce, StateEnd, StatePart, WholeContext, decode_frame, encode_frame
 
@@ -84,7 +85,7 @@ class Session:
     def _opening(self) -> Iterator[Frame]:
         me = self._identity
         yield Introduce(me.node_id, me.name, me.epoch, self.whole)
-        yield WholeContext(self._kernel.context.copy())
+        yield WholeContext(self._kernel.exported_context().copy())
 
     def _catch_up(self, opening: Iterator[Frame], known: Context) -> Iterator[Frame]:
         yield from opening
@@ -185,9 +186,10 @@ def checked_state(events: list[Event], end: Delta) -> Delta:
     if context is None:
         raise DecodeError("a state without a context")
     state = state_delta(events, context, end.prekilled)
-    previous: tuple[str, int] | None = None
-    for event in state.events:
-        if event.dot == previous or not context.contains(event.replica, event.seq):
-            raise DecodeError("an entry of a state came twice, or is outside its context")
-        previous = event.dot
+    try:
+        check_state(state)
+    except ValueError as error:
+        raise DecodeError(str(error)) from None
+    if any(one.dot == other.dot for one, other in pairwise(state.events)):
+        raise DecodeError("an entry of a state came twice")
     return state

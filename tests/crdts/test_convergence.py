@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from crdts import Context, Delta, Dot, Event
 from crdts.context import DotRange
-from crdts.delta import REPLACED
+from crdts.delta import REPLACED, events_delta
 from crdts.kernel import Kernel
+from crdts.killlog import KillLog
 
 from .world import Step, World, schedules
 
@@ -104,20 +105,47 @@ class ReplacedTakenOnTrust(Kernel):
 class FillerWithoutItsKills(Kernel):
     """Breaks: a filler never leaves out its kills."""
 
-    def _dead_killers(self, missing: list[DotRange]) -> list[Event]:
-        return []
-
-    def _dead_runs(self, missing: list[DotRange]) -> list[DotRange]:
-        killers = [(event.replica, event.seq, event.seq + 1) for event in super()._dead_killers(missing)]
-        return sorted([*super()._dead_runs(missing), *killers])
+    def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
+        for delta in super().deltas_since(known, max_bytes):
+            killers = [(e.replica, e.seq, e.seq + 1) for e in delta.events if e.payload is None and not e.batch]
+            alive = [event for event in delta.events if event.payload is not None or event.batch]
+            yield events_delta(alive, [*delta.runs, *killers])
 
 
 class EntryWithoutItsKills(Kernel):
     """A live entry passed on without what it replaced."""
 
-    def _live_event(self, replica: str, seq: int) -> Event | None:
-        event = super()._live_event(replica, seq)
-        return event and event._replace(kills=())
+    def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
+        for delta in super().deltas_since(known, max_bytes):
+            events = [event._replace(kills=()) if event.payload is not None else event for event in delta.events]
+            yield replace(delta, events=tuple(events))
+
+
+class TransactionTakenApart(Kernel):
+    """Breaks: the events of a transaction are processed all or none. Here as they come."""
+
+    def merge(self, delta: Delta) -> list[Event]:
+        return super().merge(replace(delta, events=tuple(event._replace(batch=None) for event in delta.events)))
+
+
+class TransactionSentInParts(Kernel):
+    """The same with the sender: pieces that end within a transaction, and do not say so."""
+
+    def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
+        for delta in super().deltas_since(known, max_bytes):
+            for event in delta.events:
+                yield Delta((event._replace(batch=None),))
+            yield replace(delta, events=())
+
+
+class TransactionForgotten(Kernel):
+    """Whoever has received a transaction passes it on as events of their own."""
+
+    def _apply_unit(self, unit: list[Event], runs: Context) -> list[Event]:
+        applied = super()._apply_unit(unit, runs)
+        self.log.size -= sum(map(len, self.log.batches.values()))
+        self.log.batches.clear()
+        return applied
 
 
 class StateInInstalments(Kernel):
@@ -137,7 +165,7 @@ class StateWithoutPreKills(Kernel):
 class JoinKeepsWhatTheOtherLost(Kernel):
     """A state join that only ever adds."""
 
-    def _drop_absent(self, theirs: Context, alive: dict[str, dict[int, None]]) -> None:
+    def _drop_absent(self, theirs: Context, events: tuple[Event, ...]) -> None:
         pass
 
 
@@ -151,32 +179,43 @@ class JoinBringsBackTheDead(Kernel):
                 self._insert(event)
 
 
+class _LogThatKeepsItsFloor(KillLog):
+    def trim(self, limit: int) -> None:
+        floor = dict(self.floor)
+        super().trim(limit)
+        self.floor = floor
+
+
 class FloorStaysAfterATrim(Kernel):
     """Breaks: if the log no longer reaches back, fall back. Here nobody can tell that it does not."""
 
-    def trim_log(self, limit: int) -> None:
-        floor = dict(self.floor)
-        super().trim_log(limit)
-        self.floor = floor
+    def __init__(self, replica_id: str, *, log_limit: int) -> None:
+        super().__init__(replica_id, log_limit=log_limit)
+        self.log = _LogThatKeepsItsFloor(log_limit)
 
 
 class FloorStaysAfterAJoin(Kernel):
     """The floor must rise over what was absorbed without its log."""
 
     def join(self, state: Delta) -> None:
-        floor = dict(self.floor)
+        floor = dict(self.log.floor)
         super().join(state)
-        self.floor = floor
+        self.log.floor = floor
+
+
+class _LogBelowItsFloor(KillLog):
+    def remember(self, event: Event) -> None:
+        floor, self.floor = self.floor, {}
+        super().remember(event)
+        self.floor = floor | self.floor
 
 
 class FloorFallsAgain(Kernel):
     """A late event below the floor is logged, and lowers the floor when it is trimmed."""
 
-    def _remember(self, event: Event) -> None:
-        self.log.setdefault(event.replica, {})[event.seq] = event.kills
-        self.log_size += len(event.kills)
-        if self.log_size > self.log_limit:
-            self.trim_log(self.log_limit // 2)
+    def __init__(self, replica_id: str, *, log_limit: int) -> None:
+        super().__init__(replica_id, log_limit=log_limit)
+        self.log = _LogBelowItsFloor(log_limit)
 
 
 class LosersAreDropped(Kernel):
@@ -210,6 +249,9 @@ BROKEN = [
     ReplacedTakenOnTrust,
     FillerWithoutItsKills,
     EntryWithoutItsKills,
+    TransactionTakenApart,
+    TransactionSentInParts,
+    TransactionForgotten,
     StateInInstalments,
     StateWithoutPreKills,
     JoinKeepsWhatTheOtherLost,
@@ -221,7 +263,10 @@ BROKEN = [
     DuplicatesApplyAgain,
 ]
 
-BY_THE_ORACLE = "live entries differ|never arrives|pre-killed dots differ|context differs|log is not complete"
+BY_THE_ORACLE = (
+    "live entries differ|calls a dot alive and dead|a transaction is forgotten|never arrives|pre-killed dots differ|"
+    "context differs|log is not complete"
+)
 
 
 @pytest.mark.parametrize("broken", BROKEN)

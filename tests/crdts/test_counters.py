@@ -82,7 +82,7 @@ def test_a_thousand_increments_leave_one_entry() -> None:
     for _ in range(1000):
         a.increment()
     b.merge(a)
-    assert [len(held) for held in b._store.kernel.keys(b._object).values()] == [1]
+    assert [len(held) for held in b._store.kernel.places(b._object).values()] == [1]
     assert b.value() == 1000
 
 

@@ -129,7 +129,7 @@ def test_a_trimmed_log_raises_the_floor_and_asks_for_a_state() -> None:
     kernel = Kernel("a", log_limit=10)
     for _ in range(12):
         write(kernel)
-    assert kernel.log_size <= 10
+    assert kernel.log.size <= 10
     assert not kernel.log_reaches(Context())
     with pytest.raises(LogTrimmed, match="kill log of a"):
         list(kernel.deltas_since(Context(), 1000))
@@ -156,7 +156,7 @@ def test_a_log_limit_of_nothing_keeps_nothing() -> None:
     kernel = Kernel("a", log_limit=0)
     for _ in range(3):
         write(kernel)
-    assert (kernel.log, kernel.log_size, kernel.floor) == ({}, 0, {"a": 3})
+    assert (kernel.log.kills, kernel.log.size, kernel.log.floor) == ({}, 0, {"a": 3})
 
 
 @pytest.mark.parametrize("budget", range(150, 400, 10))
@@ -170,7 +170,7 @@ def test_no_piece_calls_a_dot_alive_and_dead_when_it_dies_between_two_pieces(bud
         dead = Context.of(delta.runs)
         assert not any(event.dot in dead for event in delta.events)
         sent = {event.key for event in delta.events}
-        for key, held in list(kernel.keys(OBJ).items()):
+        for key, held in list(kernel.places(OBJ).items()):
             if key not in sent:
                 kernel.write(OBJ, key, None, held)
 
@@ -229,7 +229,7 @@ def test_what_a_state_brought_cannot_be_passed_on_as_events() -> None:
     for _ in range(3):
         write(one)
     other.join(one.state())
-    assert other.floor == {"a": 3}
+    assert other.log.floor == {"a": 3}
     assert not other.log_reaches(Context())
     assert other.log_reaches(Context({"a": 3}))
 

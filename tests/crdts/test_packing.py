@@ -57,6 +57,6 @@ def test_datagrams_of_small_events_are_nearly_full() -> None:
 def test_an_id_takes_room_once_in_each_delta() -> None:
     long = "x" * 64
     pieces = [Event(long, seq, b"", b"", None, ((long, seq + 100), (long, seq + 200))) for seq in range(1, 11)]
-    size = 64 + 66 + 17 + 10 * 19 + 21  # columns, the id, a span, events with two kills each, a run
+    size = 64 + 66 + 15 + 6 + 10 * 16 + 21  # columns, the id, a span, a run of places, events with two kills, a run
     assert [len(delta) for delta in packed([*pieces, (long, 900, 950)], size)] == [11]
     assert [len(delta) for delta in packed([*pieces, (long, 900, 950)], size - 1)] == [10, 1]

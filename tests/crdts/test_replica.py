@@ -150,15 +150,15 @@ def test_changes_name_the_place_and_the_event_that_changed_it_last() -> None:
     a.mvregister("v").set(None)
     b.merge(a)
     assert sorted(told, key=lambda change: change.seq) == [
-        Change("orset", "s", (1, "x"), "a", 1),
-        Change("lwwmap", "m", "", "a", 2),
-        Change("register", "r", None, "a", 3),
-        Change("counter", "c", "a", "a", 4),
-        Change("mvregister", "v", None, "a", 5),
+        Change(("s", (1, "x")), False, True, "orset", "a", 1),
+        Change(("m", ""), None, 1, "lwwmap", "a", 2),
+        Change(("r",), None, 1, "register", "a", 3, keyed=False),
+        Change(("c",), 0, 1, "counter", "a", 4, keyed=False),
+        Change(("v",), [], [None], "mvregister", "a", 5, keyed=False),
     ]
     told.clear()
     b.orset("s").remove((1, "x"))
-    assert told == [Change("orset", "s", (1, "x"), "b", 1)]
+    assert told == [Change(("s", (1, "x")), True, False, "orset", "b", 1)]
 
 
 def test_nobody_is_told_of_what_was_known_before() -> None:

@@ -5,7 +5,8 @@ judges the kernel by
 
     live(X) = { d in X with an entry : no event of X kills d }
 
-Of the dots that are told of as replaced, those are added to X that an event of X kills, and no others.
+Of the dots that are told of as replaced, those are added to X that an event of X kills, and no others; and the events
+of a transaction are added all at once, when each of them has been told of or is known to be replaced, or not at all.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ class Step(NamedTuple):
 
 ACTIONS = (
     "idle",
-    *("write", "write", "write", "remove", "remove"),
+    *("write", "write", "write", "remove", "remove", "transact", "transact"),
     *("deliver", "deliver", "deliver", "lose"),
     *("pull", "pull", "best", "scatter", "stream", "state", "trim"),
 )
@@ -48,12 +49,24 @@ def schedules(*, min_steps: int = 20, max_steps: int = 80) -> st.SearchStrategy[
     return st.lists(step, min_size=min_steps, max_size=max_steps)
 
 
+class Part(NamedTuple):
+    """What a message tells of one transaction."""
+
+    all: frozenset[Dot]
+    told: frozenset[Dot]
+    """Those of its events that are in the message."""
+    alive: frozenset[Dot]
+    """Those of them that are not told of as replaced."""
+
+
 class Mail(NamedTuple):
     data: bytes
     claims: frozenset[Dot]
     """What the receiver will have processed: the dots of events, or of a whole state."""
     dead: frozenset[Dot] = frozenset()
     """Those told of as replaced, which it will have processed if it knows an event that replaced them."""
+    parts: tuple[Part, ...] = ()
+    runs: frozenset[Dot] = frozenset()
     is_state: bool = False
 
 
@@ -101,6 +114,23 @@ class World:
         self.check(who)
         assert events == (expected,), "a write made another event"
         self.mail.append(self._mail(who, events_delta(events)))
+
+    def _transact(self, who: int, whom: int, step: Step) -> None:
+        """Two to four writes and removals as one, some of them at one place."""
+        kernel = self.kernels[who]
+        events: list[Event] = []
+        for i in range(2 + step.amount % 3):
+            obj, key = PLACES[(step.place + i * (step.amount % 4 > 1)) % len(PLACES)]
+            held = kernel.at(obj, key)
+            payload = None if held and (step.amount + i) % 3 == 0 else b"%d.%d" % (len(self.made), i)
+            events += kernel.write(obj, key, payload, held)
+        batched = kernel.together(events)
+        assert all(event.batch == (events[0].seq, events[-1].seq + 1) for event in batched)
+        for event in batched:
+            self.made[event.dot] = event
+            self.received[who].add(event.dot)
+        self.check(who)
+        self.mail.append(self._mail(who, events_delta(batched)))
 
     def _deliver(self, who: int, whom: int, step: Step) -> None:
         """Old mail stays, so it arrives late and again."""
@@ -170,11 +200,23 @@ class World:
     # ---- messages
 
     def _mail(self, who: int, delta: Delta) -> Mail:
-        dead = {(replica, seq) for replica, start, stop in delta.runs for seq in range(start, stop)}
-        dead.update(event.dot for event in delta.events if event.obj == REPLACED)
-        claims = {event.dot for event in delta.events} - dead
-        assert claims | dead <= self.received[who], "claims what the sender has not received"
-        return Mail(encode(delta), frozenset(claims), frozenset(dead))
+        runs = {(replica, seq) for replica, start, stop in delta.runs for seq in range(start, stop)}
+        alone = [event for event in delta.events if event.batch is None]
+        dead = {event.dot for event in alone if event.obj == REPLACED}
+        claims = {event.dot for event in alone} - dead
+        told = {event.dot for event in delta.events}
+        assert runs | told <= self.received[who], "claims what the sender has not received"
+        assert not runs & told, "calls a dot alive and dead"
+        parts = tuple(self._parts(delta))
+        return Mail(encode(delta), frozenset(claims), frozenset(dead), parts, frozenset(runs))
+
+    def _parts(self, delta: Delta) -> Iterator[Part]:
+        for replica, batch in sorted({(event.replica, event.batch) for event in delta.events if event.batch}):
+            assert batch == self.made[replica, batch[0]].batch, "a transaction that nobody made"
+            events = [event for event in delta.events if event.replica == replica and event.batch == batch]
+            everything = frozenset((replica, seq) for seq in range(*batch))
+            alive = frozenset(event.dot for event in events if event.obj != REPLACED)
+            yield Part(everything, frozenset(event.dot for event in events), alive)
 
     def _pieces(self, who: int, known: Context, max_bytes: int) -> Iterator[Mail]:
         for delta in self.kernels[who].deltas_since(known, max_bytes):
@@ -191,8 +233,9 @@ class World:
         before = set(received)
         reported = self.kernels[whom].merge(delta)
         received |= mail.claims
-        while late := mail.dead & self.killed_by(received) - received:
+        while late := (mail.dead & self.killed_by(received) | self._accepted(mail, received)) - received:
             received |= late
+        received |= mail.runs & self.killed_by(received)
         self.check(whom)
         if not mail.is_state:
             new = received - before
@@ -201,6 +244,13 @@ class World:
             )
 
     # ---- the oracle
+
+    def _accepted(self, mail: Mail, received: set[Dot]) -> set[Dot]:
+        """The transactions of which everything is known: told of, processed before, or known to be replaced."""
+        whole = [
+            part for part in mail.parts if part.all <= part.alive | received | self.killed_by(received | part.told)
+        ]
+        return {dot for part in whole for dot in part.all}
 
     def live(self, received: set[Dot]) -> set[Dot]:
         killed = self.killed_by(received)
@@ -219,11 +269,11 @@ class World:
 
     def _check_entries(self, kernel: Kernel) -> None:
         entries = [event for seqs in kernel.live.values() for event in seqs.values()]
-        assert sorted(entries) == sorted(self.made[event.dot]._replace(kills=()) for event in entries)
-        indexed = [event for keys in kernel.objects.values() for held in keys.values() for event in held]
+        assert sorted(entries) == sorted(self.made[event.dot]._replace(kills=(), batch=None) for event in entries)
+        indexed = [event for obj in kernel.objects for held in kernel.places(obj).values() for event in held]
         assert sorted(indexed) == sorted(entries)
-        for obj, keys in kernel.objects.items():
-            for key, held in keys.items():
+        for obj in kernel.objects:
+            for key, held in kernel.places(obj).items():
                 assert held
                 assert {(event.obj, event.key) for event in held} == {(obj, key)}
         assert all(kernel.objects.values())
@@ -233,11 +283,17 @@ class World:
         above_floor = [
             (dot, self.made[dot].kills)
             for dot in received
-            if self.made[dot].kills and dot[1] > kernel.floor.get(dot[0], 0)
+            if self.made[dot].kills and dot[1] > kernel.log.floor.get(dot[0], 0)
         ]
-        logged = [((replica, seq), kills) for replica, log in kernel.log.items() for seq, kills in log.items()]
+        logged = [((replica, seq), kills) for replica, log in kernel.log.kills.items() for seq, kills in log.items()]
         assert sorted(logged) == sorted(above_floor), "the log is not complete above its floor"
-        assert kernel.log_size == sum(len(kills) for _, kills in logged)
+        batches = [(replica, batch) for replica, held in kernel.log.batches.items() for batch in held]
+        assert kernel.log.size == sum(len(kills) for _, kills in logged) + len(batches)
+        assert all(held == sorted(set(held)) for held in kernel.log.batches.values())
+        for replica, seq in live_dots(kernel):
+            if seq > kernel.log.floor.get(replica, 0):
+                known = kernel.log.batch_of(replica, seq)
+                assert known == self.made[replica, seq].batch, "the log is not complete: a transaction is forgotten"
 
 
 def live_dots(kernel: Kernel) -> set[Dot]:

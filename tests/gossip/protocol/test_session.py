@@ -96,7 +96,7 @@ def test_a_whole_state_is_exchanged_both_ways_whoever_asks_for_it(asked_by: int)
 
 def test_a_state_is_a_snapshot_and_what_is_written_meanwhile_is_not_in_it() -> None:
     replica = Replica("w")
-    for i in range(100):
+    for i in range(200):
         replica.orset("s").add(i)
     mine = session(replica, whole=True, config=Config(stream_chunk_bytes=300))
     stream = introduced(mine)
@@ -113,7 +113,7 @@ def test_a_state_is_a_snapshot_and_what_is_written_meanwhile_is_not_in_it() -> N
     parts = [event for frame in stream.heard if isinstance(frame, StatePart) for event in frame.delta.events]
     assert count > 5
     assert end.delta.context == context
-    assert {event.dot for event in parts} == {("w", seq) for seq in range(1, 101)}
+    assert {event.dot for event in parts} == {("w", seq) for seq in range(1, 201)}
 
 
 def test_nothing_but_the_greeting_leaves_before_the_other_side_has_greeted() -> None:
