@@ -92,7 +92,7 @@ def write_if_any(held: Crdt, key: bytes, payload: bytes | None, replaced: tuple[
 
 
 def add_in_place_of_all(self: GSet, element: Any) -> Delta:
-    others = tuple(entries_of(self._store.kernel.keys(self._object)))
+    others = tuple(entries_of(self._store.kernel.places(self._object)))
     return NOTHING if self.contains(element) else self._store.write(self._object, encode_key(element), b"", others)
 
 
@@ -143,12 +143,12 @@ def transfer_for_nothing(self: BoundedCounter, to: str, amount: int) -> Delta:
 
 def delete_by_removing_all_entries(self: ORMap, children: list[bytes]) -> Delta:
     kernel = self._store.kernel
-    entries = [e for child in children for obj in kernel.tree.within(child) for e in entries_of(kernel.keys(obj))]
+    entries = [e for child in children for obj in kernel.tree.within(child) for e in entries_of(kernel.places(obj))]
     return write_if_any(self, b"", None, tuple(entries))
 
 
 def delete_what_is_right_below(self: ORMap, children: list[bytes]) -> Delta:
-    entries = [e for child in children for e in entries_of(self._store.kernel.keys(child))]
+    entries = [e for child in children for e in entries_of(self._store.kernel.places(child))]
     return write_if_any(self, b"", None, tuple(entries))
 
 
@@ -161,7 +161,8 @@ def join_without_the_gone(self: Kernel, theirs: Any, gone: Any, events: Any, pre
     JOIN_DIFFERENCE(self, theirs, [], events, prekilled, seen)
 
 
-def touch_the_last_only(self: Kernel, obj: bytes, key: bytes, held: tuple[Event, ...], by: Any) -> None:
+def touch_the_last_only(self: Kernel, obj: bytes, key: bytes, place: Any, by: Any) -> None:
+    held = () if place is None else (place,) if isinstance(place, Event) else place
     (self.touched or {})[obj, key] = (held, by)
 
 
