@@ -614,12 +614,12 @@ class Kernel:
         """
         here = {event.seq for event in unit if event.obj != REPLACED}
         replaced = {event.seq for event in unit if event.obj == REPLACED}
-        dead = {*self.prekilled.get(replica, ())}
-        dead.update(seq for event in unit for victim, seq in event.kills if victim == replica)
+        early = self.prekilled.get(replica, {})
+        killed = {seq for event in unit for victim, seq in event.kills if victim == replica}
         return all(
             seq in here
             or self.context.contains(replica, seq)
-            or (seq in dead and (seq in replaced or runs.contains(replica, seq)))
+            or ((seq in early or seq in killed) and (seq in replaced or runs.contains(replica, seq)))
             for seq in range(*batch)
         )
 

@@ -30,7 +30,9 @@ def _bytes_of(obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Eve
     """Upper bound of what one mutation takes encoded."""
     size = _EVENT_BYTES + len(obj) + len(key) + len(payload or b"")
     if replaced:
-        size += len(replaced) * _KILL_BYTES + sum(len(name.encode()) for name in {e.replica for e in replaced})
+        size += len(replaced) * _KILL_BYTES + sum(
+            len(name.encode()) for name in dict.fromkeys([e.replica for e in replaced])
+        )
     return size
 
 
