@@ -3,9 +3,10 @@
 from .bounded import BoundedCounter
 from .changes import Change
 from .clock import HybridClock
-from .codec import decode, decode_context, encode, encode_context
+from .codec import encode, encode_context
 from .context import Context, Dot
 from .counters import GCounter, PNCounter
+from .decoding import decode, decode_context
 from .delta import Delta, Event
 from .errors import (
     CrdtError,

@@ -61,7 +61,7 @@ class BoundedCounter(Crdt):
 
     def increment(self, amount: int = 1) -> Delta:
         """Add ``amount``, at least 0, and hold the right to take it away again."""
-        return self._move(granted=check_amount(amount)) if amount else NOTHING
+        return self._move(granted=amount) if check_amount(amount) else NOTHING
 
     def decrement(self, amount: int = 1) -> Delta:
         """Take ``amount`` away; raises `InsufficientRights` if this replica does not hold as much."""

@@ -22,8 +22,9 @@ from typing import Any, Final, TypeAlias
 
 import cbor2
 
-from .codec import decode, decode_context, encode, encode_context
+from .codec import encode, encode_context
 from .context import Context, Dot, seqs_within
+from .decoding import decode, decode_context
 from .delta import Delta, Event
 from .errors import DecodeError, InvalidValue, LocalError, OutOfStep
 from .limits import MAX_DELTA_BYTES, MAX_SEQ

@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Final
 
 from crdts import Context, DecodeError, Delta, Event, LogTrimmed
-from crdts.codec import check_state, event_bytes
+from crdts.codec import event_bytes
+from crdts.decoding import check_state
 from crdts.delta import state_delta
 from crdts.kernel import Kernel
 from crdts.packing import pack

@@ -458,6 +458,71 @@ def repr_of(value: Any) -> Any:
     return sorted(map(repr, value)) if hasattr(value, "isdisjoint") else repr(value)
 
 
+# ---- what is called on what
+
+ELEMENTS: Final = st.sampled_from(["x", "y", 1, True])
+AMOUNTS: Final = st.sampled_from([1, 2, 3, 5, 0])
+TIMES: Final = st.sampled_from([1.0, 2.0, START + 5, 4e9])
+"""Given times: long ago, about now, and too far ahead for any clock to follow."""
+
+
+def calls(name: str, *args: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[str, tuple[Any, ...]]]:
+    return st.tuples(st.just(name), st.tuples(*args))
+
+
+CALLS: Final[dict[str, st.SearchStrategy[tuple[str, tuple[Any, ...]]]]] = {
+    "gset": calls("add", ELEMENTS | st.integers(0, 20)),
+    "orset": calls("add", ELEMENTS) | calls("remove", ELEMENTS) | calls("add", ELEMENTS) | calls("clear"),
+    "rwset": calls("add", ELEMENTS) | calls("remove", ELEMENTS) | calls("clear") | calls("purge"),
+    "ewflag": calls("enable") | calls("disable"),
+    "dwflag": calls("enable") | calls("disable"),
+    "gcounter": calls("increment", AMOUNTS) | calls("increment") | calls("reset"),
+    "counter": calls("increment", AMOUNTS) | calls("decrement", AMOUNTS) | calls("reset"),
+    "bounded_counter": st.one_of(
+        calls("increment", AMOUNTS),
+        calls("decrement", AMOUNTS),
+        calls("transfer", st.sampled_from([*NAMES, "nobody"]), AMOUNTS),
+    ),
+    "register": calls("set", st.sampled_from("uvw")) | calls("set", st.sampled_from("uvw"), TIMES),
+    "mvregister": calls("set", st.sampled_from(["u", "v", 1, True, 1.0])),
+    "lwwmap": st.one_of(
+        calls("set", st.sampled_from("kl"), st.sampled_from("uvw")),
+        calls("set", st.sampled_from("kl"), st.sampled_from("uvw"), TIMES),
+        calls("delete", st.sampled_from("kl")),
+    ),
+    "ormap": calls("delete", st.sampled_from(["k", "l"]))
+    | calls("delete", st.sampled_from(["k", "l"]))
+    | calls("clear"),
+}
+RESET: Final = calls("reset")
+
+ALONE: Final[dict[str, list[Path]]] = {kind: [((kind, "x"),)] for kind in CALLS if kind != "ormap"}
+IN_MAPS: Final[list[Path]] = [
+    (("ormap", "m"),),
+    (("ormap", "m"), ("ormap", "k")),
+    *((("ormap", "m"), (kind, key)) for kind, key in zip(sorted(set(CALLS) - {"ormap"}), "klklklklkkl", strict=True)),
+    (("ormap", "m"), ("ormap", "k"), ("counter", "k")),
+    (("ormap", "m"), ("ormap", "k"), ("orset", "l")),
+]
+COUNTERS_IN_MAPS: Final[list[Path]] = [
+    (("ormap", "m"),),
+    *((("ormap", "m"), (kind, "k")) for kind in ("gcounter", "counter", "bounded_counter")),
+]
+
+
+def operations(paths: Sequence[Path], *, resets: bool = True) -> st.SearchStrategy[Operation]:
+    """Calls on these objects, with resets of bounded counters or without."""
+    return st.one_of(
+        *(
+            st.tuples(
+                st.just(path),
+                CALLS[path[-1][0]] | RESET if resets and path[-1][0] == "bounded_counter" else CALLS[path[-1][0]],
+            ).map(lambda call: (call[0], *call[1]))
+            for path in paths
+        )
+    )
+
+
 # ---- the hypothesis machine
 
 WHO: Final = st.integers(0, len(NAMES) - 1)

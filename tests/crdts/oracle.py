@@ -13,7 +13,8 @@ from random import Random
 from typing import Any, Final
 
 from crdts import Context, Delta, Dot, Event, HybridClock, InsufficientRights, Replica, WriterRetired, decode, encode
-from crdts.kernel import Kernel, entry_hash
+from crdts.entries import entry_hash
+from crdts.kernel import Kernel
 from crdts.livemap import LiveMap
 
 ELEMENTS: Final = ["x", "y", 1, (1, "z")]

@@ -156,10 +156,16 @@ class RemoveWins(AddWins):
         if call is None or (call[1] and repr(call[1][0]) != place):
             return None
         if call[0] == "clear":  # removes what is in
-            return True if self.contains(op.seen, path, place) else None
+            return True if self.was_in(op, path, place) else None
         if call[0] == "purge":  # forgets what is not
-            return None if self.contains(op.seen, path, place) else False
+            return None if self.was_in(op, path, place) else False
         return call[0] in ("add", "remove")
+
+    def was_in(self, op: Op, path: Path, place: Any) -> bool:
+        if ("in", path, place) not in op.memo:
+            op.memo["in", path, place] = self.contains(op.seen, path, place)
+        held: bool = op.memo["in", path, place]
+        return held
 
     def contains(self, ops: Ops, path: Path, place: Any, *, closed: bool = False) -> bool:
         said = self.standing(ops, path, place, closed=closed)

@@ -105,3 +105,122 @@ def test_the_value_is_the_sum_of_all_moves_once_all_have_met(steps: list[tuple[i
             for other in group:
                 one.merge(other)
         assert [one.value() for one in group] == [total] * 3
+
+
+# ---- resets
+
+
+def entries(counter: GCounter | PNCounter) -> int:
+    return counter.stats().entries
+
+
+@BOTH
+def test_resetting_a_counter_that_was_never_moved_is_an_empty_delta(kind: type[GCounter | PNCounter]) -> None:
+    a = kind("a")
+    assert a.reset() is NOTHING
+    a.increment()
+    assert a.reset()
+    assert a.reset() is NOTHING
+
+
+@BOTH
+def test_a_reset_by_the_only_writer_leaves_nothing(kind: type[GCounter | PNCounter]) -> None:
+    a = kind("a")
+    for _ in range(3):
+        a.increment(5)
+        a.reset()
+        assert a.value() == 0
+        assert entries(a) == 0
+    a.increment(2)
+    assert kind("b").merge(a).value() == 2
+
+
+@BOTH
+def test_an_increment_that_a_reset_had_not_seen_survives_alone(kind: type[GCounter | PNCounter]) -> None:
+    a, b = kind("a"), kind("b")
+    b.merge(a.increment(5))
+    more, reset = a.increment(2), b.reset()
+    assert a.merge(reset).value() == b.merge(more).value() == 2
+    a.increment(1)
+    assert b.merge(a).value() == a.value() == 3
+
+
+@BOTH
+def test_two_resets_of_the_same_take_it_once(kind: type[GCounter | PNCounter]) -> None:
+    a, b, c = kind("a"), kind("b"), kind("c")
+    first = a.increment(5)
+    b.merge(first)
+    c.merge(first)
+    more = a.increment(3)
+    b_reset, c_reset = b.reset(), c.merge(more).reset()
+    last = a.increment(10)
+    for order in ((b_reset, c_reset), (c_reset, b_reset)):
+        reader = kind("r").merge(last)
+        for reset in order:
+            reader.merge(reset)
+        assert reader.value() == 10
+
+
+@BOTH
+def test_what_was_said_of_old_counts_is_gone_when_their_writer_counts_again(kind: type[GCounter | PNCounter]) -> None:
+    a, b, c = kind("a"), kind("b"), kind("c")
+    for turn in range(5):
+        a.increment(turn + 1)
+        b.merge(a)
+        b.reset()
+        c.merge(b)
+        assert entries(b) == 1, "how much of the other's count is void"
+        a.merge(b)
+        a.increment(7)
+        assert c.merge(a).value() == 7
+        assert entries(a) == entries(c) == 1
+        a.reset()
+        assert entries(a) == 0
+
+
+@BOTH
+def test_a_count_does_not_come_back_with_an_entry_that_arrives_late(kind: type[GCounter | PNCounter]) -> None:
+    a, b, c = kind("a"), kind("b"), kind("c")
+    first, second = a.increment(5), a.increment(3)
+    reset = b.merge(second).reset()
+    assert c.merge(reset).value() == 0
+    assert c.merge(second).merge(first).value() == 0
+    assert c.merge(a).value() == 0
+
+
+def test_a_reset_takes_gains_and_losses_alike() -> None:
+    a, b = PNCounter("a"), PNCounter("b")
+    a.increment(10)
+    b.decrement(4)
+    a.merge(b)
+    lost, reset = b.decrement(1), a.reset()
+    assert a.value() == 0
+    assert a.merge(lost).value() == b.merge(reset).value() == -1
+
+
+def test_the_share_of_a_writer_begins_anew_after_a_reset() -> None:
+    a = GCounter("a")
+    a.increment(MAX_INT)
+    with pytest.raises(InvalidValue, match="ends at"):
+        a.increment()
+    a.reset()
+    a.increment(MAX_INT)
+    assert a.value() == MAX_INT
+
+
+def test_a_reset_travels_as_one_change() -> None:
+    a = PNCounter("a")
+    for name in "bcd":
+        a.merge(PNCounter(name).increment(2))
+    reset = a.reset()
+    assert {event.batch for event in reset.events} == {(1, 4)}
+    assert a.value() == 0
+
+
+@pytest.mark.parametrize("amount", [-1, MAX_INT + 1])
+def test_an_amount_out_of_range_is_refused_with_the_range(amount: int) -> None:
+    a = PNCounter("a")
+    for call in (a.increment, a.decrement):
+        with pytest.raises(InvalidValue, match=f"0 to 2\\*\\*64 - 1 at a time, not by {amount}"):
+            call(amount)
+    assert not a._store.kernel.context

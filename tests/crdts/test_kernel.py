@@ -4,7 +4,8 @@ import pytest
 
 from crdts import Context, Delta, Event, LogTrimmed, Replica, decode, encode
 from crdts.delta import events_delta
-from crdts.kernel import Kernel, entry_hash
+from crdts.entries import entry_hash
+from crdts.kernel import Kernel
 from crdts.limits import MAX_KILLS_PER_EVENT
 
 OBJ, KEY = b"sx", b"\x01"

@@ -3,13 +3,11 @@
 The faults below prove that the specifications would notice.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import cbor2
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 import crdts.registers
@@ -40,71 +38,7 @@ from crdts.schema import ADDED, REGISTER, RWSET, STAMP_BYTES
 from crdts.store import Store
 from crdts.values import encode_key, encode_value
 
-from .machine import NAMES, START, Operation, machine_of
-from .specs import Path
-
-ELEMENTS: Final = st.sampled_from(["x", "y", 1, True])
-AMOUNTS: Final = st.sampled_from([1, 2, 3, 5, 0])
-TIMES: Final = st.sampled_from([1.0, 2.0, START + 5, 4e9])
-"""Given times: long ago, about now, and too far ahead for any clock to follow."""
-
-
-def calls(name: str, *args: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[str, tuple[Any, ...]]]:
-    return st.tuples(st.just(name), st.tuples(*args))
-
-
-CALLS: Final[dict[str, st.SearchStrategy[tuple[str, tuple[Any, ...]]]]] = {
-    "gset": calls("add", ELEMENTS | st.integers(0, 20)),
-    "orset": calls("add", ELEMENTS) | calls("remove", ELEMENTS) | calls("add", ELEMENTS) | calls("clear"),
-    "rwset": calls("add", ELEMENTS) | calls("remove", ELEMENTS) | calls("clear") | calls("purge"),
-    "ewflag": calls("enable") | calls("disable"),
-    "dwflag": calls("enable") | calls("disable"),
-    "gcounter": calls("increment", AMOUNTS) | calls("increment") | calls("reset"),
-    "counter": calls("increment", AMOUNTS) | calls("decrement", AMOUNTS) | calls("reset"),
-    "bounded_counter": st.one_of(
-        calls("increment", AMOUNTS),
-        calls("decrement", AMOUNTS),
-        calls("transfer", st.sampled_from([*NAMES, "nobody"]), AMOUNTS),
-    ),
-    "register": calls("set", st.sampled_from("uvw")) | calls("set", st.sampled_from("uvw"), TIMES),
-    "mvregister": calls("set", st.sampled_from(["u", "v", 1, True, 1.0])),
-    "lwwmap": st.one_of(
-        calls("set", st.sampled_from("kl"), st.sampled_from("uvw")),
-        calls("set", st.sampled_from("kl"), st.sampled_from("uvw"), TIMES),
-        calls("delete", st.sampled_from("kl")),
-    ),
-    "ormap": calls("delete", st.sampled_from(["k", "l"]))
-    | calls("delete", st.sampled_from(["k", "l"]))
-    | calls("clear"),
-}
-RESET: Final = calls("reset")
-
-ALONE: Final[dict[str, list[Path]]] = {kind: [((kind, "x"),)] for kind in CALLS if kind != "ormap"}
-IN_MAPS: Final[list[Path]] = [
-    (("ormap", "m"),),
-    (("ormap", "m"), ("ormap", "k")),
-    *((("ormap", "m"), (kind, key)) for kind, key in zip(sorted(set(CALLS) - {"ormap"}), "klklklklkkl", strict=True)),
-    (("ormap", "m"), ("ormap", "k"), ("counter", "k")),
-    (("ormap", "m"), ("ormap", "k"), ("orset", "l")),
-]
-COUNTERS_IN_MAPS: Final[list[Path]] = [
-    (("ormap", "m"),),
-    *((("ormap", "m"), (kind, "k")) for kind in ("gcounter", "counter", "bounded_counter")),
-]
-
-
-def operations(paths: Sequence[Path], *, resets: bool = True) -> st.SearchStrategy[Operation]:
-    """Calls on these objects, with resets of bounded counters or without."""
-    return st.one_of(
-        *(
-            st.tuples(
-                st.just(path),
-                CALLS[path[-1][0]] | RESET if resets and path[-1][0] == "bounded_counter" else CALLS[path[-1][0]],
-            ).map(lambda call: (call[0], *call[1]))
-            for path in paths
-        )
-    )
-
+from .machine import ALONE, COUNTERS_IN_MAPS, IN_MAPS, machine_of, operations
 
 MACHINES: Final = {
     **{kind: machine_of(paths, operations(paths)) for kind, paths in ALONE.items()},
@@ -227,7 +161,8 @@ def join_without_the_gone(self: Kernel, theirs: Any, gone: Any, events: Any, pre
     JOIN_DIFFERENCE(self, theirs, [], events, prekilled, seen)
 
 
-def touch_the_last_only(self: Kernel, obj: bytes, key: bytes, held: tuple[Event, ...], by: Any) -> None:
+def touch_the_last_only(self: Kernel, obj: bytes, key: bytes, place: Any, by: Any) -> None:
+    held = () if place is None else (place,) if isinstance(place, Event) else place
     (self.touched or {})[obj, key] = (held, by)
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from crdts import Context, Delta, Dot, Event, LogTrimmed, decode, encode
 from crdts.delta import REPLACED, events_delta
-from crdts.kernel import Kernel, entry_hash
+from crdts.entries import entry_hash
+from crdts.kernel import Kernel
 
 # Objects of a type nobody knows: the kernel keeps their entries without reading them, so payloads can be anything.
 PLACES = [(b"?x", b"1"), (b"?x", b"2"), (b"?y", b"1")]

@@ -1,0 +1,255 @@
+"""The bounded counter: rights are granted, spent, transferred and reset, and never spent twice."""
+
+from typing import Any
+
+import pytest
+
+from crdts import BoundedCounter, InsufficientRights, InvalidValue, Replica, UnsupportedType
+from crdts.delta import NOTHING
+from crdts.errors import LocalError
+from crdts.limits import MAX_INT
+
+
+def pair(lower: int = 0) -> tuple[BoundedCounter, BoundedCounter]:
+    return BoundedCounter("a", lower), BoundedCounter("b", lower)
+
+
+def test_a_counter_begins_at_its_lower_bound_with_no_rights() -> None:
+    a = BoundedCounter("a", -5)
+    assert a.value() == a.lower == -5
+    assert a.rights() == 0
+    assert a.holders() == {}
+    assert BoundedCounter("a").value() == 0
+    assert repr(a) == "<BoundedCounter of 'a': -5>"
+
+
+def test_who_adds_may_take_away_as_much() -> None:
+    a = BoundedCounter("a", 10)
+    a.increment(3)
+    a.increment()
+    assert (a.value(), a.rights(), a.holders()) == (14, 4, {"a": 4})
+    a.decrement()
+    a.decrement(3)
+    assert (a.value(), a.rights(), a.holders()) == (10, 0, {})
+
+
+def test_a_decrement_without_rights_names_who_could_transfer_some() -> None:
+    a, b = pair()
+    a.increment(5)
+    b.merge(a)
+    message = "'b' holds rights to 0, not to take away 3; ask for a transfer: {'a': 5}"
+    with pytest.raises(InsufficientRights) as caught:
+        b.decrement(3)
+    assert str(caught.value) == message
+    assert isinstance(caught.value, LocalError)
+    assert b.value() == 5
+
+
+def test_a_decrement_that_nobody_has_the_rights_to_says_so() -> None:
+    a, _ = pair()
+    a.increment(2)
+    with pytest.raises(InsufficientRights, match="'a' holds rights to 2, not to take away 3; nobody else holds any"):
+        a.decrement(3)
+    with pytest.raises(InsufficientRights, match="not to transfer to 'b' 3; nobody else"):
+        a.transfer("b", 3)
+    assert len(a._store.kernel.context) == 1, "a refused call took a dot"
+
+
+def test_rights_can_be_transferred_on_and_spent_where_they_are() -> None:
+    a, b = pair()
+    c = BoundedCounter("c")
+    a.increment(10)
+    b.merge(a.transfer("b", 6))
+    c.merge(b.transfer("c", 2))
+    assert c.rights() == 2
+    c.decrement(2)
+    b.merge(a).decrement(4)
+    a.merge(b).merge(c)
+    assert (a.value(), a.holders()) == (4, {"a": 4})
+    assert a.rights("b") == a.rights("nobody") == 0
+
+
+def test_a_transfer_that_has_not_arrived_cannot_be_spent() -> None:
+    a, b = pair()
+    b.merge(a.increment(5))
+    transfer = a.transfer("b", 5)
+    with pytest.raises(InsufficientRights):
+        b.decrement()
+    with pytest.raises(InsufficientRights):
+        a.decrement()
+    b.merge(transfer)
+    b.decrement(5)
+    assert a.merge(b).value() == 0
+
+
+def test_rights_can_be_given_to_one_who_has_never_written() -> None:
+    a, _ = pair()
+    a.increment(5)
+    a.transfer("newcomer", 2)
+    assert a.holders() == {"a": 3, "newcomer": 2}
+    BoundedCounter("newcomer").merge(a).decrement(2)
+
+
+def test_a_transfer_to_oneself_or_of_nothing_changes_nothing() -> None:
+    a, _ = pair()
+    a.increment(5)
+    assert a.transfer("a", 5) is NOTHING
+    assert a.transfer("b", 0) is NOTHING
+    with pytest.raises(InsufficientRights):
+        a.transfer("a", 6)
+    assert a.increment(0) is a.decrement(0) is NOTHING
+
+
+@pytest.mark.parametrize("amount", [True, False, 1.0, 0.0, "1", "", None, []])
+def test_rights_are_whole_numbers(amount: Any) -> None:
+    a, _ = pair()
+    a.increment(5)
+    for call in (a.increment, a.decrement, lambda n: a.transfer("b", n)):
+        with pytest.raises(UnsupportedType, match=type(amount).__name__):
+            call(amount)
+
+
+@pytest.mark.parametrize("amount", [-1, MAX_INT + 1])
+def test_rights_are_bounded(amount: int) -> None:
+    a, _ = pair()
+    a.increment(5)
+    for call in (a.increment, a.decrement, lambda n: a.transfer("b", n)):
+        with pytest.raises(InvalidValue, match=r"0 to 2\*\*64 - 1"):
+            call(amount)
+
+
+def test_the_share_of_a_holder_is_bounded_and_the_sum_is_not() -> None:
+    a, b = pair()
+    a.increment(MAX_INT)
+    b.increment(MAX_INT)
+    with pytest.raises(InvalidValue, match="ends at"):
+        a.increment()
+    assert a.merge(b).value() == 2 * MAX_INT
+
+
+@pytest.mark.parametrize("to", ["", "x" * 65, "a\n"])
+def test_rights_are_transferred_to_a_replica_id(to: str) -> None:
+    a, _ = pair()
+    a.increment(5)
+    with pytest.raises(InvalidValue, match="replica id"):
+        a.transfer(to, 1)
+    with pytest.raises(UnsupportedType, match="replica id"):
+        a.transfer(1, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lower", [True, 1.0, "1", None])
+def test_a_lower_bound_is_a_whole_number(lower: Any) -> None:
+    with pytest.raises(UnsupportedType, match=f"a lower bound is an int, not {type(lower).__name__}"):
+        BoundedCounter("a", lower)
+    with pytest.raises(UnsupportedType, match="lower bound"):
+        Replica("a").bounded_counter("x", lower)
+
+
+@pytest.mark.parametrize("lower", [MAX_INT + 1, -MAX_INT - 1])
+def test_a_lower_bound_has_64_bits(lower: int) -> None:
+    with pytest.raises(InvalidValue, match="lower bound lies between"):
+        BoundedCounter("a", lower)
+
+
+@pytest.mark.parametrize("lower", [MAX_INT, -MAX_INT])
+def test_the_utmost_lower_bounds_travel(lower: int) -> None:
+    a, b = pair(lower)
+    b.merge(a.increment(MAX_INT))
+    assert b.value() == lower + MAX_INT
+
+
+def test_of_different_lower_bounds_the_highest_that_was_written_stands() -> None:
+    a, b = BoundedCounter("a", 1), BoundedCounter("b", 7)
+    b.merge(a.increment(2))
+    assert (a.value(), b.value(), b.lower) == (3, 3, 1), "b has not written its own yet"
+    b.increment(1)
+    assert a.merge(b).value() == b.value() == 10
+    assert a.lower == b.lower == 7
+
+
+def test_a_handle_without_the_bound_reads_what_was_written() -> None:
+    replica = Replica("a")
+    replica.bounded_counter("x", 5).increment(2)
+    assert replica.bounded_counter("x").value() == 7
+    assert [obj.value() for obj in replica.objects()] == [7]
+
+
+# ---- resets
+
+
+def test_a_reset_takes_all_rights_that_it_sees() -> None:
+    a, b = pair(3)
+    a.increment(5)
+    a.transfer("b", 2)
+    b.merge(a)
+    b.increment(1)
+    b.reset()
+    assert (b.value(), b.holders()) == (3, {})
+    assert (a.merge(b).value(), a.rights()) == (3, 0)
+    with pytest.raises(InsufficientRights):
+        a.decrement()
+    assert b.reset() is NOTHING
+    assert BoundedCounter("c").reset() is NOTHING
+
+
+def test_an_increment_that_a_reset_had_not_seen_survives() -> None:
+    a, b = pair()
+    b.merge(a.increment(5))
+    more, reset = a.increment(2), b.reset()
+    assert a.merge(reset).value() == b.merge(more).value() == 2
+    a.decrement(2)
+    assert b.merge(a).value() == 0
+
+
+def test_two_resets_of_the_same_rights_take_them_once() -> None:
+    a, b = pair()
+    c = BoundedCounter("c")
+    granted = a.increment(5)
+    b.merge(granted)
+    c.merge(granted)
+    a.merge(b.reset()).merge(c.reset())
+    assert a.value() == 0
+    a.increment(4)
+    assert (a.value(), a.rights()) == (4, 4)
+
+
+def test_what_was_spent_while_a_reset_took_it_is_made_up_for_by_the_next_rights() -> None:
+    a, b = pair()
+    b.merge(a.increment(5))
+    a.decrement(3)
+    reset = b.reset()
+    assert (a.merge(reset).value(), a.rights()) == (0, 0)
+    a.increment(4)
+    assert (a.value(), a.rights()) == (1, 1)
+    assert b.merge(a).value() == 1
+
+
+def test_what_was_given_away_while_a_reset_took_it_is_still_held_by_the_other() -> None:
+    a, b = pair()
+    c = BoundedCounter("c")
+    c.merge(a.increment(5))
+    transfer, reset = a.transfer("b", 5), c.reset()
+    b.merge(transfer).merge(reset)
+    assert (b.value(), b.rights()) == (5, 5)
+    b.decrement(5)
+    assert a.merge(b).merge(c).value() == 0
+
+
+def test_a_reset_is_one_change() -> None:
+    a, _ = pair()
+    for name in "bcd":
+        a.merge(BoundedCounter(name).increment(2))
+    assert {event.batch for event in a.reset().events} == {(1, 4)}
+
+
+def test_many_moves_and_resets_leave_two_entries_for_each_holder() -> None:
+    a, b = pair()
+    for i in range(50):
+        a.increment(i + 1)
+        a.transfer("b", 1)
+        b.merge(a)
+        b.decrement()
+        b.reset()
+        a.merge(b)
+    assert a.value() == b.value() == 0
+    assert a.stats().entries == 4
