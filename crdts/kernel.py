@@ -21,7 +21,7 @@ from operator import attrgetter
 from typing import Final
 
 from .bulk import PAUSE_FROM, collection_paused
-from .catchup import deltas_since, prefers_state, whole_delta
+from .catchup import Held, pieces_of, prefers_state, whole_delta
 from .context import Context, Dot, DotRange, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .entries import BULK_EVENTS, Entries
@@ -258,17 +258,16 @@ class Kernel(Entries):
 
     def prefers_state(self, known: Context) -> bool:
         """Whether a state is possible at a lower price than events; see `catchup.prefers_state`."""
-        return prefers_state(self, known)
+        return prefers_state(Held(self.live, self.log), self.missing_for(known))
 
     def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
-        """What ``known`` lacks as events, in pieces of at most ``max_bytes``; see `catchup.deltas_since`."""
-        return deltas_since(self, known, max_bytes)
+        """What ``known`` lacks as events, in pieces of at most ``max_bytes``; see `catchup.pieces_of`."""
+        return pieces_of(Held(self.live, self.log), self.missing_for(known), max_bytes)
 
     def delta_since(self, known: Context) -> Delta:
         """What a replica that has processed ``known`` lacks: events or state, whichever is smaller and possible."""
-        if self.prefers_state(known):
-            return self.state()
-        return whole_delta(self, known)
+        held, missing = Held(self.live, self.log), self.missing_for(known)
+        return self.state() if prefers_state(held, missing) else whole_delta(held, missing)
 
     # ---- states
 
