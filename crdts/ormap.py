@@ -15,9 +15,10 @@ from .delta import Delta
 from .errors import InvalidValue
 from .flags import DWFlag, EWFlag
 from .folds import WHOLE, entries_of, is_there
+from .limits import MAX_NAME_BYTES
 from .lwwmap import LWWMap
 from .registers import LWWRegister, MVRegister
-from .schema import KIND_OF_TAG, ORMAP, child_id, names_of, object_id, type_tag
+from .schema import KIND_OF_TAG, ORMAP, child_id, name_to_bytes, names_of, object_id, type_tag
 from .sets import GSet, ORSet, RWSet
 from .store import Store
 
@@ -106,6 +107,7 @@ class ORMap(Crdt, Accessors):
 
     def delete(self, key: str) -> Delta:
         """Remove all objects under ``key``, of every type, as far as they were seen here. One change."""
+        name_to_bytes(key, "a map key", MAX_NAME_BYTES)
         return self._delete([child for child in self._children() if _name(child) == key])
 
     def clear(self) -> Delta:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
-from .changes import OnChange, changes_of
+from .changes import OnChange, Told, changes_of
 from .clock import HybridClock
 from .context import Context, Dot
 from .delta import NOTHING, Delta, Event, events_delta
@@ -50,7 +50,7 @@ class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
     __slots__ = (
-        *("_aborted", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes"),
+        *("_aborted", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes", "_untold"),
         *("clock", "kernel", "on_listener_error"),
     )
 
@@ -63,6 +63,7 @@ class Store:
         self._pending: list[Event] | None = None
         self._pending_bytes = 0
         self._aborted = False
+        self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
 
@@ -225,11 +226,29 @@ class Store:
         return cancel
 
     def _publish(self) -> None:
+        """Tell every subscriber, even if one of them raises; then raise the first of what they raised.
+
+        What a subscriber writes is told of when all have been told of what came before it.
+        """
         touched = self.kernel.touched
         if not touched:
             return
         self.kernel.touched = {}
-        changes = changes_of(self.kernel, touched)
+        self._untold.append(changes_of(self.kernel, touched))
+        if len(self._untold) > 1:
+            return
+        first: Exception | None = None
+        try:
+            for changes in self._untold:  # grows while it is walked
+                raised = self._tell(changes)
+                first = first or raised
+        finally:
+            self._untold.clear()
+        if first is not None:
+            raise first
+
+    def _tell(self, changes: list[Told]) -> Exception | None:
+        first: Exception | None = None
         for within, told in tuple(self._on_change.values()):
             inside = within + SEPARATOR
             heard = [c for obj, c in changes if not within or obj == within or obj.startswith(inside)]
@@ -238,6 +257,8 @@ class Store:
             try:
                 told(heard)
             except Exception as error:
-                if self.on_listener_error is None:
-                    raise
-                self.on_listener_error(error)
+                if self.on_listener_error is not None:
+                    self.on_listener_error(error)
+                elif first is None:
+                    first = error
+        return first
