@@ -22,8 +22,7 @@ from .values import strict_loads
 
 VERSION: Final = 1
 HASH_BYTES: Final = 8
-"""Of each range: at a million ranges compared, one wrong "equal" in 10**13; the fingerprint tells, and the next
-exchange compares other ranges."""
+"""Of each range: at a million ranges compared, one wrong "equal" in 10**13 exchanges; then the fingerprints tell."""
 HEAD_BYTES: Final = 48
 """Upper bounds of what is in a message: the array and its small parts,"""
 _PROBE_BYTES: Final = 40

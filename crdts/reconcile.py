@@ -66,6 +66,7 @@ class Reconciliation:
         self._store = store
         self._max_bytes = max_bytes
         self._step = -1
+        self._salt = b""
         self._sent: bytes | None = None
         self._mine: Context | None = None
         self._theirs: Context | None = None
@@ -82,7 +83,8 @@ class Reconciliation:
         self._heard = False
         """Our last message was quiet."""
         self.finished = False
-        """Whether this replica has joined all that the other had."""
+        """Whether this replica has joined all that the other had. It stays False, at the end too, if that goes beyond
+        the end of a retired writer."""
 
     def start(self) -> bytes:
         """The first message."""
@@ -91,6 +93,7 @@ class Reconciliation:
         self._step = 0
         hint = encode_context(self._store.kernel.context)
         self._sent = cbor2.dumps([VERSION, 0, hint])
+        self._salt = _salt_of(self._sent)
         return self._sent
 
     def resume(self) -> bytes:
@@ -113,6 +116,7 @@ class Reconciliation:
         if step != self._step + 1:
             raise OutOfStep(f"message {step} of a reconciliation, {self._step + 1} was awaited")
         if step == 0:
+            self._salt = _salt_of(message)
             self._prepare_answer(decode_context(row[2]))
             return self._reply(step)
         body = Body(row, first=step <= 2)
@@ -123,11 +127,12 @@ class Reconciliation:
             self._compare_with(body.context, body.prekilled, ask=step == 1)
         self._take(body)
         if body.quiet and not self._questions:  # ours have all been answered, and the other has none
-            self._join()
             if self._heard and not (self._gone_there or self._outgoing):
-                self._step = step + 1
-                self._sent = None
-                return None
+                self._step, self._sent = step + 1, None
+            else:
+                self._reply(step)
+            self._join()  # last: should a subscriber raise, `resume` still has the answer
+            return self._sent
         return self._reply(step)
 
     def _check(self, body: "Body") -> None:
@@ -194,7 +199,7 @@ class Reconciliation:
         return [Range(a, b, self._digest(a, b)) for a, b in pairwise(bounds) if a is not None]
 
     def _digest(self, first: ChunkKey, stop: Bound) -> bytes:
-        digest = blake2b(digest_size=HASH_BYTES)
+        digest = blake2b(digest_size=HASH_BYTES, salt=self._salt)
         for replica, number in self._within(first, stop):
             digest.update(b"%b %d " % (replica.encode(), number))
             digest.update(self._chunks[replica, number].to_bytes(CHUNK_DOTS >> 3, "little"))
@@ -254,5 +259,11 @@ class Reconciliation:
 
     def _join(self) -> None:
         if not self.finished and self._theirs is not None and self._mine is not None:
-            self.finished = True
-            self._store.join_difference(self._theirs, self._gone, self._entries, self._prekilled, self._mine)
+            joined = self._store.join_difference
+            self.finished = joined(self._theirs, self._gone, self._entries, self._prekilled, self._mine)
+
+
+def _salt_of(first: bytes) -> bytes:
+    """What the hashes of an exchange are salted with: should two ranges ever seem equal and not be, they will differ in
+    the next exchange that begins with another context."""
+    return blake2b(first, digest_size=blake2b.SALT_SIZE).digest()

@@ -186,13 +186,14 @@ class Store:
 
     def join_difference(
         self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context
-    ) -> None:
+    ) -> bool:
         """Join a state of which only the difference is known; see `Kernel.join_difference`."""
         self.check_settled("reconciling")
-        self.kernel.join_difference(theirs, gone, events, prekilled, seen)
+        joined = self.kernel.join_difference(theirs, gone, events, prekilled, seen)
         self.observe(events)
         if self.kernel.touched:
             self._publish()
+        return joined
 
     def observe(self, events: Iterable[Event]) -> None:
         """Let the clock follow the stamps of these entries."""
