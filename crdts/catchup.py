@@ -7,53 +7,58 @@ that killed nothing go last. Causality never runs in a circle, so there is such 
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
-from .context import Context, Dot, DotRange, seqs_within
+from .context import Dot, DotRange, seqs_within
 from .delta import NOTHING, REPLACED, Batch, Delta, Event, events_delta
+from .killlog import KillLog
 from .packing import Packer, Unit
 
-if TYPE_CHECKING:
-    from .kernel import Kernel
+
+class Held(NamedTuple):
+    """What a replica has to tell of, as it is at any moment."""
+
+    live: dict[str, dict[int, Event]]
+    """Live entries by dot."""
+    log: KillLog
+
 
 STATE_PREFERENCE: Final = 1.25
 """A state is sent in place of events if those would be this many times its entries."""
 
 
-def prefers_state(kernel: "Kernel", known: Context) -> bool:
-    """Whether the log no longer reaches back to ``known``, or events would be a good deal more than what is alive.
+def prefers_state(held: Held, missing: list[DotRange]) -> bool:
+    """Whether the log no longer reaches back to all that is ``missing``, or events would be far more than what lives.
 
     Not as soon as they are more: events can be applied as they come and resumed, a state is all or nothing.
     """
-    missing = kernel.missing_for(known)
-    if not kernel.log.reaches(missing):
+    if not held.log.reaches(missing):
         return True
-    entries = sum(len(seqs) for seqs in kernel.live.values())
+    entries = sum(len(seqs) for seqs in held.live.values())
     if sum(stop - start for _, start, stop in missing) <= entries:
         return False
     pieces = 0
     for replica, start, stop in missing:
-        log = kernel.log.kills.get(replica, {})
-        live = kernel.live.get(replica, {})
+        log = held.log.kills.get(replica, {})
+        live = held.live.get(replica, {})
         pieces += len({*seqs_within(live, start, stop), *seqs_within(log, start, stop)})
     return pieces > entries * STATE_PREFERENCE + len(missing)
 
 
-def deltas_since(kernel: "Kernel", known: Context, max_bytes: int) -> Iterator[Delta]:
-    """What ``known`` lacks as events, in pieces of at most ``max_bytes`` encoded, live entries first.
+def pieces_of(held: Held, missing: list[DotRange], max_bytes: int) -> Iterator[Delta]:
+    """What is ``missing`` as events, in pieces of at most ``max_bytes`` encoded, live entries first.
 
-    A single event or transaction larger than that travels alone. The kernel may change between two pieces; every
+    A single event or transaction larger than that travels alone. The replica may change between two pieces; every
     piece is valid when it is made. Raises `LogTrimmed` when the log no longer reaches back, at the start or midway;
     what was yielded until then stays valid.
     """
-    missing = kernel.missing_for(known)
     packer = Packer(max_bytes)
-    yield from _pack_live(kernel, missing, packer)
-    for unit in dependent_units(kernel, missing):
+    yield from _pack_live(held, missing, packer)
+    for unit in dependent_units(held, missing):
         full = packer.add_unit(unit)
         if full is not None:
             yield full
-    for run in dead_runs(kernel, missing):
+    for run in dead_runs(held, missing):
         full = packer.add(run)
         if full is not None:
             yield full
@@ -62,90 +67,89 @@ def deltas_since(kernel: "Kernel", known: Context, max_bytes: int) -> Iterator[D
         yield rest
 
 
-def whole_delta(kernel: "Kernel", known: Context) -> Delta:
-    """All that ``known`` lacks as one delta of events; raises `LogTrimmed` as `deltas_since` does."""
-    missing = kernel.missing_for(known)
+def whole_delta(held: Held, missing: list[DotRange]) -> Delta:
+    """All that is ``missing`` as one delta of events; raises `LogTrimmed` as `pieces_of` does."""
     if not missing:
         return NOTHING
     events: list[Event] = []
     with_dead: list[DotRange] = []
     for replica, start, stop in missing:
-        kernel.log.check(replica, start)
-        live = kernel.live.get(replica, {})
-        log, batches = kernel.log.kills.get(replica), kernel.log.batches.get(replica)
+        held.log.check(replica, start)
+        live = held.live.get(replica, {})
+        log, batches = held.log.kills.get(replica), held.log.batches.get(replica)
         seqs = seqs_within(live, start, stop)
         if batches or len(seqs) < stop - start:
             with_dead.append((replica, start, stop))
         if batches:
-            seqs = [seq for seq in seqs if not kernel.log.batch_of(replica, seq)]
+            seqs = [seq for seq in seqs if not held.log.batch_of(replica, seq)]
         some = [live[seq] for seq in seqs]
         events += [e._replace(kills=log[e.seq]) if e.seq in log else e for e in some] if log else some
     if not with_dead:
         return events_delta(events)
-    runs: list[DotRange] = dead_runs(kernel, with_dead)
-    for unit_events, unit_runs in dependent_units(kernel, with_dead):
+    runs: list[DotRange] = dead_runs(held, with_dead)
+    for unit_events, unit_runs in dependent_units(held, with_dead):
         events += unit_events
         runs += unit_runs
     return events_delta(events, runs)
 
 
-def _pack_live(kernel: "Kernel", missing: list[DotRange], packer: Packer) -> Iterator[Delta]:
+def _pack_live(held: Held, missing: list[DotRange], packer: Packer) -> Iterator[Delta]:
     """The live entries that belong to no transaction."""
     for replica, start, stop in missing:
-        batches = kernel.log.batches.get(replica)
-        for seq in seqs_within(kernel.live.get(replica, {}), start, stop):
-            event = live_event(kernel, replica, seq)
-            if event is None or (batches and kernel.log.batch_of(replica, seq)):
+        batches = held.log.batches.get(replica)
+        for seq in seqs_within(held.live.get(replica, {}), start, stop):
+            event = live_event(held, replica, seq)
+            if event is None or (batches and held.log.batch_of(replica, seq)):
                 continue
             full = packer.make_room(([event], []))
             if full is not None:
                 yield full
                 # Nothing waits while the caller has its turn, or one piece might call a dot alive and dead.
-                event = live_event(kernel, replica, seq)
+                event = live_event(held, replica, seq)
             if event is not None:
                 packer.add(event)
 
 
-def live_event(kernel: "Kernel", replica: str, seq: int) -> Event | None:
+def live_event(held: Held, replica: str, seq: int) -> Event | None:
     """The event of a live entry, with its kills; None if it has died."""
-    kernel.log.check(replica, seq)
-    event = kernel.live.get(replica, {}).get(seq)
-    kills = kernel.log.kills.get(replica, {}).get(seq)
+    held.log.check(replica, seq)
+    event = held.live.get(replica, {}).get(seq)
+    kills = held.log.kills.get(replica, {}).get(seq)
     return event._replace(kills=kills) if event is not None and kills else event
 
 
-def dead_killer(kernel: "Kernel", replica: str, seq: int) -> Event:
+def dead_killer(held: Held, replica: str, seq: int) -> Event:
     """An event that is not live and killed something."""
-    obj = b"" if seq in kernel.log.removals.get(replica, ()) else REPLACED
-    return Event(replica, seq, obj, b"", None, kernel.log.kills[replica][seq])
+    obj = b"" if seq in held.log.removals.get(replica, ()) else REPLACED
+    return Event(replica, seq, obj, b"", None, held.log.kills[replica][seq])
 
 
-def dependent_units(kernel: "Kernel", missing: list[DotRange]) -> list[Unit]:
+def dependent_units(held: Held, missing: list[DotRange]) -> list[Unit]:
     """What counts only behind other events: dead ones that killed something, and transactions, killers first."""
     units: list[Unit] = []
     batches: dict[tuple[str, Batch], None] = {}
     for replica, start, stop in missing:
-        kernel.log.check(replica, start)
-        live, log = kernel.live.get(replica, {}), kernel.log.kills.get(replica, {})
+        held.log.check(replica, start)
+        live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
         dead = [seq for seq in reversed(seqs_within(log, start, stop)) if seq not in live]
-        batch_of = kernel.log.batch_of
-        units += [([dead_killer(kernel, replica, seq)], []) for seq in dead if not batch_of(replica, seq)]
-        for batch in reversed(kernel.log.batches.get(replica, [])):
+        batch_of = held.log.batch_of
+        units += [([dead_killer(held, replica, seq)], []) for seq in dead if not batch_of(replica, seq)]
+        for batch in reversed(held.log.batches.get(replica, [])):
             if batch[0] < stop and start < batch[1]:
                 batches[replica, batch] = None
-    units += [batch_unit(kernel, replica, batch) for replica, batch in batches]
+    units += [batch_unit(held, replica, batch) for replica, batch in batches]
     return killers_first(units)
 
 
-def batch_unit(kernel: "Kernel", replica: str, batch: Batch) -> Unit:
+def batch_unit(held: Held, replica: str, batch: Batch) -> Unit:
     """All of a transaction: its live entries, its dead killers, and the rest of its dots."""
-    kernel.log.check(replica, batch[0])
+    held.log.check(replica, batch[0])
     events: list[Event] = []
-    log = kernel.log.kills.get(replica, {})
+    log = held.log.kills.get(replica, {})
     for seq in range(*batch):
-        event = live_event(kernel, replica, seq)
+        event = live_event(held, replica, seq)
         if event is None and seq in log:
-            event = dead_killer(kernel, replica, seq)
+            event = dead_killer(held, replica, seq)
         if event is not None:
             events.append(event._replace(batch=batch))
     return events, runs_between(replica, *batch, [event.seq for event in events])
@@ -180,14 +184,14 @@ def dots_of(unit: Unit) -> Iterator[Dot]:
             yield replica, seq
 
 
-def dead_runs(kernel: "Kernel", missing: list[DotRange]) -> list[DotRange]:
+def dead_runs(held: Held, missing: list[DotRange]) -> list[DotRange]:
     """The dots of these ranges that are not live and killed nothing, but for those of transactions."""
     runs: list[DotRange] = []
     for replica, start, stop in missing:
-        kernel.log.check(replica, start)
-        live, log = kernel.live.get(replica, {}), kernel.log.kills.get(replica, {})
+        held.log.check(replica, start)
+        live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
         others = {*seqs_within(live, start, stop), *seqs_within(log, start, stop)}
-        for batch in kernel.log.batches.get(replica, []):
+        for batch in held.log.batches.get(replica, []):
             if batch[0] < stop and start < batch[1]:
                 others.update(range(max(start, batch[0]), min(stop, batch[1])))
         runs += runs_between(replica, start, stop, sorted(others))

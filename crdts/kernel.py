@@ -21,7 +21,7 @@ from operator import attrgetter
 from typing import Final
 
 from .bulk import PAUSE_FROM, collection_paused
-from .catchup import deltas_since, prefers_state, whole_delta
+from .catchup import Held, pieces_of, prefers_state, whole_delta
 from .context import Context, Dot, DotRange, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .entries import BULK_EVENTS, Entries
@@ -258,17 +258,16 @@ class Kernel(Entries):
 
     def prefers_state(self, known: Context) -> bool:
         """Whether a state is possible at a lower price than events; see `catchup.prefers_state`."""
-        return prefers_state(self, known)
+        return prefers_state(Held(self.live, self.log), self.missing_for(known))
 
     def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
-        """What ``known`` lacks as events, in pieces of at most ``max_bytes``; see `catchup.deltas_since`."""
-        return deltas_since(self, known, max_bytes)
+        """What ``known`` lacks as events, in pieces of at most ``max_bytes``; see `catchup.pieces_of`."""
+        return pieces_of(Held(self.live, self.log), self.missing_for(known), max_bytes)
 
     def delta_since(self, known: Context) -> Delta:
         """What a replica that has processed ``known`` lacks: events or state, whichever is smaller and possible."""
-        if self.prefers_state(known):
-            return self.state()
-        return whole_delta(self, known)
+        held, missing = Held(self.live, self.log), self.missing_for(known)
+        return self.state() if prefers_state(held, missing) else whole_delta(held, missing)
 
     # ---- states
 
@@ -298,14 +297,14 @@ class Kernel(Entries):
 
     def join_difference(
         self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context
-    ) -> None:
-        """Join a state of which only the difference is known, at once.
+    ) -> bool:
+        """Join a state of which only the difference is known, at once; return False if it is refused, as in `join`.
 
         ``theirs`` is the state's whole context. Of the dots in both ``theirs`` and ``seen``, ``gone`` are those that
         live here and not there; of those in ``theirs`` and not in ``seen``, ``events`` are all that live there.
         """
         if self._goes_too_far(theirs, events, gone, seen):
-            return
+            return False
         for dot in gone:
             self._drop(dot, dot)
         alive = {event.dot: None for event in events}
@@ -317,6 +316,7 @@ class Kernel(Entries):
             self._kill(dot, dot)
         self._insert_new(tuple(events))
         self._absorb(theirs)
+        return True
 
     def _goes_too_far(
         self, theirs: Context, events: Iterable[Event], gone: Iterable[Dot] = (), seen: Context | None = None

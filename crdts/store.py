@@ -9,13 +9,15 @@ from .changes import OnChange, Told, changes_of
 from .clock import HybridClock
 from .context import Context, Dot
 from .delta import NOTHING, Delta, Event, events_delta
-from .errors import InTransaction, InvalidValue, WriterRetired
+from .errors import InTransaction, InvalidValue, LocalError, WriterRetired
 from .kernel import Kernel
 from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_KILLS_PER_EVENT
 from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
 
 OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
 
+MAX_ECHOES: Final = 1000
+"""Writes that subscribers may make because of one change: they and what they write might never come to an end."""
 _EVENT_BYTES: Final = 64
 _KILL_BYTES: Final = 24
 """What an event, its names and content apart, and each dot it replaces, is reckoned to take encoded."""
@@ -184,13 +186,14 @@ class Store:
 
     def join_difference(
         self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context
-    ) -> None:
+    ) -> bool:
         """Join a state of which only the difference is known; see `Kernel.join_difference`."""
         self.check_settled("reconciling")
-        self.kernel.join_difference(theirs, gone, events, prekilled, seen)
+        joined = self.kernel.join_difference(theirs, gone, events, prekilled, seen)
         self.observe(events)
         if self.kernel.touched:
             self._publish()
+        return joined
 
     def observe(self, events: Iterable[Event]) -> None:
         """Let the clock follow the stamps of these entries."""
@@ -234,6 +237,8 @@ class Store:
         if not touched:
             return
         self.kernel.touched = {}
+        if len(self._untold) >= MAX_ECHOES:
+            raise LocalError(f"a subscriber has written {MAX_ECHOES} times because of one change, each told of in turn")
         self._untold.append(changes_of(self.kernel, touched))
         if len(self._untold) > 1:
             return

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from crdts import Change, Context, HybridClock, InvalidValue, ORMap, ORSet, PNCounter, Replica
+from crdts import Change, Context, HybridClock, InvalidValue, LocalError, ORMap, ORSet, PNCounter, Replica
 from crdts.replica import TYPES
+from crdts.store import MAX_ECHOES
 
 
 class Ear:
@@ -425,3 +426,11 @@ def test_every_type_can_be_listened_to_alone(kind: str) -> None:
     assert len(changes) == 1
     assert changes[0].writer == "a"
     assert changes[0].kind == ("counter" if kind == "ormap" else kind)
+
+
+def test_a_subscriber_that_answers_every_change_with_another_is_stopped() -> None:
+    replica = Replica("a")
+    replica.on_change(lambda _: replica.gcounter("changes").increment())
+    with pytest.raises(LocalError, match="a subscriber has written"):
+        replica.orset("s").add(1)
+    assert replica.gcounter("changes").value() == MAX_ECHOES
