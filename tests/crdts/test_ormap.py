@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from crdts import (
+    Change,
     Context,
+    DecodeError,
+    Delta,
+    Event,
     InvalidValue,
     ORMap,
     ORSet,
@@ -15,7 +19,7 @@ from crdts import (
     decode,
     encode,
 )
-from crdts.delta import NOTHING
+from crdts.delta import NOTHING, events_delta
 from crdts.limits import MAX_NAME_BYTES, MAX_NESTING, MAX_OBJECT_BYTES
 from crdts.replica import TYPES
 
@@ -322,3 +326,54 @@ def test_a_map_filled_and_cleared_over_and_over_leaves_nothing() -> None:
         assert a.value() == {}
     left = {event.obj[:1] + event.obj.rpartition(b"\xff")[2][:1] for event in a._store.kernel.state().events}
     assert left == {b"ob"}, "only a bounded counter remembers what was spent"
+
+
+# ---- what others send
+
+
+def sent(obj: bytes, key: bytes = b"\x01", payload: bytes = b"") -> Delta:
+    """An entry as a peer may send it."""
+    return decode(encode(events_delta([Event("z", 1, obj, key, payload, ())])))
+
+
+@pytest.mark.parametrize("obj", [b"om\xffs", b"o\xffs", b"om\xffo\xffsx", b"o\xffo\xffsx", b"om\xffon\xffc"])
+def test_an_object_inside_a_map_without_a_name_is_refused(obj: bytes) -> None:
+    with pytest.raises(DecodeError):
+        sent(obj, *((b"z", b"\x83\x01\x01\x00") if obj.endswith(b"c") else ()))
+
+
+@pytest.mark.parametrize(
+    "obj", [b"om\xff?\xfe", b"om\xff?k", b"om\xffok\xff?k", b"om\xff?k\xffsk", b"om\xff?\xfe\xffsk"]
+)
+def test_a_child_of_a_type_from_a_newer_version_is_carried_along_and_not_read(obj: bytes) -> None:
+    told: list[Change] = []
+    replica = Replica("a")
+    replica.on_change(told.extend)
+    a = replica.merge(sent(obj)).ormap("m")
+    assert "k" not in a
+    assert (a.value(), a.keys(), len(a)) == ({}, [], 0)
+    assert told == []
+    assert replica.stats().entries == 1
+    a.orset("k").add("x")
+    assert a.value() == {"k": {"x"}}
+    a.clear()
+    assert replica.stats().entries == 0
+
+
+@pytest.mark.parametrize("obj", [b"?\xfe\xffsk", b"?k\xffok\xffsk", b"?\xff\xffr"])
+def test_what_is_inside_an_object_of_an_unknown_type_is_not_read(obj: bytes) -> None:
+    told: list[Change] = []
+    replica = Replica("a")
+    replica.on_change(told.extend)
+    replica.merge(sent(obj))
+    assert told == []
+    assert replica.objects() == []
+    assert replica.stats().entries == 1
+    assert Replica("b").merge(replica).fingerprint == replica.fingerprint
+
+
+def test_deleting_a_key_takes_what_newer_versions_have_there_too() -> None:
+    replica = Replica("a").merge(sent(b"om\xff?k"))
+    replica.ormap("m").orset("k").add("x")
+    replica.ormap("m").delete("k")
+    assert replica.stats().entries == 0
