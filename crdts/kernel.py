@@ -107,6 +107,7 @@ class Kernel(Entries):
     def rollback(self, mark: int) -> None:
         """Undo the latest own events that `undo` holds, down to ``mark`` of them, as if they had never been made."""
         undo = self.undo or []
+        undone = _places_of(undo[mark:])
         while len(undo) > mark:
             event, victims = undo.pop()
             if event.payload is not None:
@@ -117,6 +118,18 @@ class Kernel(Entries):
             for victim in victims:
                 self._insert(victim)
             self.processed -= 1
+        if self.touched:
+            self._untouch(undone, _places_of(undo))
+
+    def _untouch(self, undone: Iterable[tuple[bytes, bytes]], by: dict[tuple[bytes, bytes], Dot]) -> None:
+        """Forget that these places were changed, unless they were before, and then by whom."""
+        touched = self.touched or {}
+        for place in [place for place in undone if place in touched]:
+            before, _ = touched[place]
+            if place in by:
+                touched[place] = before, by[place]
+            elif sorted(before) == sorted(self.at(*place)):
+                del touched[place]
 
     # ---- reading
 
@@ -352,7 +365,7 @@ class Kernel(Entries):
             self.context.add_range(replica, start, stop)
             for seq in seqs_within(self.prekilled.get(replica, {}), start, stop):
                 self._take_prekilled(replica, seq)
-        for writer, limit in self.limits.items():
+        for writer, limit in tuple(self.limits.items()):  # what is forgotten may have been a limit
             if limit.closed and self.context.last(writer) > limit.last:
                 self._forget_beyond(writer, limit.last)
 
@@ -365,7 +378,8 @@ class Kernel(Entries):
             alive.setdefault(event.replica, {})[event.seq] = None
         for replica in sorted(self.live):
             kept = alive.get(replica, {})
-            for seq in [s for s in self.live[replica] if s not in kept and theirs.contains(replica, s)]:
+            here = self.live.get(replica, {})  # empty by now if its writer's end has fallen with another's entry
+            for seq in [s for s in here if s not in kept and theirs.contains(replica, s)]:
                 self._drop((replica, seq), (replica, seq))
 
     def _insert_new(self, events: tuple[Event, ...]) -> None:
@@ -486,3 +500,8 @@ class Kernel(Entries):
             or ((seq in early or seq in killed) and (seq in replaced or runs.contains(replica, seq)))
             for seq in range(*batch)
         )
+
+
+def _places_of(undo: list[tuple[Event, list[Event]]]) -> dict[tuple[bytes, bytes], Dot]:
+    """The places that these events changed, with the last of them for each."""
+    return {(e.obj, e.key): event.dot for event, victims in undo for e in (event, *victims)}

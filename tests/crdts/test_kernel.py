@@ -1,12 +1,16 @@
 """The kernel on textbook cases; test_convergence.py does the rest."""
 
+from contextlib import suppress
+
+import cbor2
 import pytest
 
-from crdts import Context, Delta, Event, LogTrimmed, Replica, decode, encode
-from crdts.delta import events_delta
+from crdts import Change, Context, Delta, Event, LogTrimmed, Replica, decode, encode
+from crdts.delta import events_delta, state_delta
 from crdts.entries import entry_hash
 from crdts.kernel import Kernel
 from crdts.limits import MAX_KILLS_PER_EVENT
+from crdts.schema import RETIRED
 
 OBJ, KEY = b"sx", b"\x01"
 
@@ -282,3 +286,144 @@ def test_a_long_chain_of_replaced_values_is_caught_up_with_at_once_however_it_is
             c.merge(piece)
         assert c.context == a.context
         assert c.register("r").get() == 49
+
+
+# ---- who changed a place last
+
+
+def test_what_was_at_a_place_is_noted_once_and_who_changed_it_at_every_change() -> None:
+    kernel = Kernel("a")
+    kernel.touched = {}
+    first = write(kernel)
+    assert kernel.touched == {(OBJ, KEY): ((), first.dot)}
+    kernel.touched = {}
+    second = write(kernel)
+    concurrent = Event("b", 1, OBJ, KEY, b"", ())
+    kernel.apply(concurrent)
+    assert kernel.touched == {(OBJ, KEY): ((first,), concurrent.dot)}
+    kernel.touched = {}
+    removed = write(kernel, None)
+    ((before, by),) = kernel.touched.values()
+    assert sorted(before) == [second._replace(kills=()), concurrent]
+    assert by == removed.dot
+
+
+def test_an_undone_event_is_not_what_changed_a_place_last() -> None:
+    one = Replica("a")
+    heard: list[list[Change]] = []
+    one.on_change(heard.append)
+    one.orset("s").add("x")
+    with one.transaction():
+        one.orset("s").remove("x")
+        with suppress(KeyError), one.transaction():
+            one.orset("s").add("x")
+            one.counter("c").increment()
+            raise KeyError
+    assert [[(change.path, change.seq) for change in changes] for changes in heard] == [
+        [(("s", "x"), 1)],
+        [(("s", "x"), 2)],
+    ]
+    assert one.context == Context({"a": 2})
+
+
+def test_what_is_undone_has_touched_nothing_unless_somebody_began_to_listen_in_between() -> None:
+    kernel = Kernel("a")
+    write(kernel)
+    (early,) = kernel.live["a"].values()
+    kernel.undo, kernel.touched = [], {}
+    write(kernel)
+    kernel.write(OBJ, b"\x02", b"", ())
+    kernel.rollback(0)
+    assert kernel.touched == {}
+    kernel.touched = None
+    unheard = write(kernel)
+    kernel.touched = {}
+    kernel.rollback(0)
+    assert kernel.touched == {(OBJ, KEY): ((unheard._replace(kills=()),), early.dot)}
+
+
+# ---- retired writers
+
+
+def limit_row(writer: str, seq: int, of: str, last: int, *, closed: bool) -> Event:
+    return Event(writer, seq, RETIRED, of.encode(), cbor2.dumps([last, closed]), ())
+
+
+def test_a_closed_writer_that_had_limited_another_beyond_its_end_does_not_stop_the_join() -> None:
+    kernel = Kernel("z")
+    rows = [limit_row("a", 1, "gone", 3, closed=True), limit_row("gone", 4, "x", 1, closed=False)]
+    kernel.join(state_delta(rows, Context({"a": 1, "gone": 4}), ()))
+    assert kernel.limits == {"gone": (3, True)}
+    assert kernel.context == Context({"a": 1, "gone": 3})
+
+
+def test_a_closed_writer_whose_end_falls_during_a_join_does_not_stop_it() -> None:
+    kernel = Kernel("z")
+    rows = [limit_row("a", 1, "gone", 3, closed=True), limit_row("b", 1, "gone", 5, closed=True)]
+    kernel.join(state_delta([*rows, Event("gone", 4, OBJ, KEY, b"", ())], Context({"a": 1, "b": 1, "gone": 5}), ()))
+    assert kernel.limits == {"gone": (5, True)}
+    kernel.join(decode(encode(state_delta((), Context({"b": 1}), ()))))
+    assert kernel.limits == {"gone": (3, True)}
+    assert kernel.live == {"a": {1: rows[0]}}
+    assert kernel.context == Context({"a": 1, "b": 1, "gone": 3})
+
+
+def test_a_limit_holds_as_long_as_the_entry_that_set_it() -> None:
+    kernel = Kernel("z")
+    for writer in ("gone", "other"):
+        kernel.apply(limit_row("a", 1 + len(kernel.limits), writer, 2, closed=False))
+    assert not kernel.apply(Event("gone", 3, OBJ, KEY, b"", ()))
+    kernel.apply(Event("a", 3, b"", b"", None, (("a", 1),)))
+    assert kernel.limits == {"other": (2, False)}
+    assert kernel.apply(Event("gone", 3, OBJ, KEY, b"", ()))
+
+
+def test_an_event_beyond_a_limit_is_refused_and_counted_unless_it_was_there_before() -> None:
+    kernel = Kernel("z")
+    events = [Event("gone", seq, OBJ, KEY, b"", ()) for seq in (1, 2, 3)]
+    kernel.apply(events[1])
+    kernel.apply(limit_row("a", 1, "gone", 1, closed=False))
+    assert [kernel.apply(event) for event in events] == [True, False, False]
+    assert kernel.refused == 1
+    assert kernel.context == Context({"a": 1, "gone": 2})
+
+
+def test_a_dot_killed_beyond_a_limit_is_remembered_as_long_as_the_limit_may_be_raised() -> None:
+    kernel = Kernel("z")
+    kernel.apply(limit_row("a", 1, "gone", 1, closed=False))
+    kernel.apply(Event("b", 1, b"", b"", None, (("gone", 1), ("gone", 2))))
+    assert kernel.prekilled == {"gone": {1: None, 2: None}}
+    kernel.apply(Event("gone", 1, OBJ, KEY, b"", ()))
+    kernel.apply(limit_row("a", 2, "gone", 1, closed=True))
+    kernel.apply(Event("b", 2, b"", b"", None, (("gone", 3),)))
+    assert kernel.prekilled == {}
+
+
+def test_all_that_lies_beyond_the_end_of_a_closed_writer_is_forgotten_and_counted() -> None:
+    kernel = Kernel("z")
+    for seq in range(1, 6):
+        kernel.apply(Event("gone", seq, OBJ, bytes([seq]), b"", (("b", seq),)))
+    kernel.apply(Event("c", 1, b"", b"", None, (("gone", 7),)))
+    kernel.touched = {}
+    closing = limit_row("a", 1, "gone", 2, closed=True)
+    kernel.apply(closing)
+    assert kernel.refused == 3
+    assert kernel.live == {"gone": {1: kernel.live["gone"][1], 2: kernel.live["gone"][2]}, "a": {1: closing}}
+    assert kernel.prekilled == {"b": dict.fromkeys(range(1, 6))}
+    assert kernel.context == Context({"a": 1, "c": 1, "gone": 2})
+    assert (kernel.log.kills.keys(), kernel.log.floor) == ({"c"}, {"gone": 5})
+    assert {key: by for (_, key), (_, by) in kernel.touched.items()} == {
+        **{bytes([seq]): ("gone", seq) for seq in (3, 4, 5)},
+        b"gone": ("a", 1),
+    }
+
+
+def test_what_was_killed_of_a_closed_writer_before_a_state_brings_it_stays_dead() -> None:
+    kernel = Kernel("z")
+    kernel.apply(Event("b", 1, b"", b"", None, (("gone", 1), ("gone", 2))))
+    closing = limit_row("a", 1, "gone", 2, closed=True)
+    entries = [Event("gone", seq, OBJ, KEY, b"", ()) for seq in (1, 2)]
+    kernel.join(state_delta([closing, *entries], Context({"a": 1}), ()))
+    assert dots_at(kernel) == []
+    assert kernel.prekilled == {}
+    assert kernel.context == Context({"a": 1, "b": 1, "gone": 2})
