@@ -6,8 +6,8 @@ import cbor2
 import pytest
 
 from crdts import Change, Context, Delta, Event, LogTrimmed, Replica, decode, encode
-from crdts.delta import events_delta, state_delta
-from crdts.entries import entry_hash
+from crdts.delta import REPLACED, Batch, events_delta, state_delta
+from crdts.entries import BULK_EVENTS, entry_hash
 from crdts.kernel import Kernel
 from crdts.limits import MAX_KILLS_PER_EVENT
 from crdts.schema import RETIRED
@@ -427,3 +427,195 @@ def test_what_was_killed_of_a_closed_writer_before_a_state_brings_it_stays_dead(
     assert dots_at(kernel) == []
     assert kernel.prekilled == {}
     assert kernel.context == Context({"a": 1, "b": 1, "gone": 2})
+
+
+# ---- what is new
+
+
+def entry(writer: str, seq: int, *kills: tuple[str, int], batch: Batch | None = None) -> Event:
+    return Event(writer, seq, OBJ, b"%b%d" % (writer.encode(), seq), b"", kills, batch)
+
+
+def removal(writer: str, seq: int, *kills: tuple[str, int], batch: Batch | None = None) -> Event:
+    return Event(writer, seq, b"", b"", None, kills, batch)
+
+
+def replaced(writer: str, seq: int, *kills: tuple[str, int], batch: Batch | None = None) -> Event:
+    return Event(writer, seq, REPLACED, b"", None, kills, batch)
+
+
+def test_what_does_not_count_yet_or_counted_before_is_not_reported_as_new() -> None:
+    kernel = Kernel("z")
+    told = [replaced("a", 1, ("b", 1)), limit_row("c", 1, "a", 1, closed=True), entry("d", 1, ("a", 1))]
+    assert [kernel.apply(event) for event in (*told, *told, *told)] == [
+        *(False, False, True),
+        *(True, True, False),
+        *(False, False, False),
+    ]
+    assert kernel.context == Context({"c": 1, "d": 1, "a": 1})
+    assert kernel.prekilled == {"b": {1: None}}
+
+
+def test_every_dot_that_is_processed_counts_once() -> None:
+    kernel = Kernel("a")
+    counts = [kernel.processed]
+    for change in (
+        lambda: write(kernel),
+        lambda: kernel.apply(entry("b", 1)),
+        lambda: kernel.apply(entry("b", 1)),
+        lambda: kernel.apply(removal("c", 1, ("b", 2), ("b", 3), ("b", 5))),
+        lambda: kernel.apply_run(("b", 1, 5)),
+        lambda: kernel.apply_run(("b", 1, 5)),
+        lambda: kernel.merge(events_delta(entry("d", seq) for seq in range(1, BULK_EVENTS + 1))),
+        lambda: kernel.join(state_delta((), Context({"e": 9}), ())),
+    ):
+        change()
+        counts.append(kernel.processed)
+    assert counts == [0, 1, 2, 2, 3, 5, 5, 5 + BULK_EVENTS, 6 + BULK_EVENTS]
+
+
+def test_what_is_undone_no_longer_counts() -> None:
+    kernel = Kernel("a")
+    kernel.undo = []
+    for _ in range(3):
+        write(kernel)
+    kernel.rollback(1)
+    assert kernel.processed == 1
+    assert kernel.context == Context({"a": 1})
+
+
+# ---- events that depend on others
+
+
+def test_what_is_known_to_be_replaced_counts_in_whichever_order_it_is_told_of() -> None:
+    told = [
+        *(replaced("a", 1, ("b", 1)), replaced("b", 1, ("c", 1)), replaced("c", 1, ("a", 2))),
+        *(replaced("a", 2, ("d", 2)), entry("d", 1, ("a", 1)), replaced("e", 1, ("b", 7)), replaced("d", 2, ("d", 3))),
+    ]
+    reader = Kernel("z")
+    new = reader.merge(events_delta(told))
+    assert sorted(event.dot for event in new) == [("a", 1), ("a", 2), ("b", 1), ("c", 1), ("d", 1), ("d", 2)]
+    assert reader.context == Context({"a": 2, "b": 1, "c": 1, "d": 2})
+    assert reader.prekilled == {"d": {3: None}}
+    assert reader.merge(events_delta([removal("f", 1, ("e", 1)), *told])) == [removal("f", 1, ("e", 1)), told[5]]
+
+
+def test_what_does_not_count_stays_behind_and_what_it_does_not_wait_for_counts() -> None:
+    reader = Kernel("z")
+    told = [replaced("a", 1, ("b", 1)), replaced("b", 1), replaced("c", 1, ("c", 2)), entry("d", 1, ("c", 1))]
+    assert [event.dot for event in reader.merge(events_delta(told))] == [("d", 1), ("c", 1)]
+    assert reader.context == Context({"c": 1, "d": 1})
+
+
+def test_a_transaction_counts_when_another_told_of_with_it_has_replaced_its_dead() -> None:
+    first = [entry("b", 1, batch=(1, 3)), replaced("b", 2, ("x", 1), batch=(1, 3))]
+    second = [entry("a", 1, ("b", 2), batch=(1, 3)), entry("a", 2, batch=(1, 3))]
+    reader = Kernel("z")
+    assert reader.merge(events_delta(first)) == []
+    assert reader.context == Context()
+    assert sorted(event.dot for event in reader.merge(events_delta([*first, *second]))) == [
+        *(("a", 1), ("a", 2)),
+        *(("b", 1), ("b", 2)),
+    ]
+    assert reader.log.batches == {"a": [(1, 3)], "b": [(1, 3)]}
+    assert reader.prekilled == {"x": {1: None}}
+
+
+def test_a_transaction_is_complete_with_what_was_processed_before_or_is_told_of_as_dead_and_known_to_be() -> None:
+    batch = (1, 5)
+    here = [entry("a", 1, batch=batch), entry("a", 2, batch=batch)]
+    processed, killer = entry("a", 3, batch=batch), removal("b", 1, ("a", 4))
+    cases = {
+        "all but one": ([processed], [killer], (), False),
+        "one is dead, and told of as such": ([processed], [killer], (("a", 4, 5),), True),
+        "one is told of as dead": ([processed], [], (("a", 4, 5),), False),
+        "one was not processed": ([], [killer], (("a", 4, 5),), False),
+        "another's dot was": ([entry("b", 3)], [killer], (("a", 4, 5),), False),
+        "another's dot is dead": ([processed], [removal("b", 1, ("c", 4))], (("a", 4, 5),), False),
+    }
+    for name, (before, with_it, runs, counts) in cases.items():
+        reader = Kernel("z")
+        for event in before:
+            reader.apply(event)
+        new = reader.merge(events_delta([*here, *with_it], runs))
+        assert {event.dot for event in new} == {event.dot for event in (*with_it, *(here if counts else ()))}, name
+        assert (("a", 1) in reader.context) is counts, name
+
+
+def test_transactions_that_follow_each_other_are_told_apart() -> None:
+    told = [entry(writer, seq, batch=batch) for batch in ((1, 3), (3, 5)) for writer in "ab" for seq in range(*batch)]
+    whole, part = Kernel("y"), Kernel("z")
+    assert len(whole.merge(events_delta(told))) == 8
+    assert whole.log.batches == {"a": [(1, 3), (3, 5)], "b": [(1, 3), (3, 5)]}
+    part.merge(events_delta([event for event in told if event.dot != ("a", 3)]))
+    assert part.context == Context({"a": 2, "b": 4})
+
+
+def test_transactions_from_beyond_a_limit_are_refused_and_the_others_count() -> None:
+    reader = Kernel("z")
+    reader.apply(limit_row("c", 1, "a", 3, closed=False))
+    told = [entry(writer, seq, batch=(3, 5)) for writer in "ab" for seq in (3, 4)]
+    assert reader.merge(events_delta(told)) == told[2:]
+    assert reader.refused == 1
+    assert reader.context == Context.of([("b", 3, 5), ("c", 1, 2)])
+
+
+# ---- many at once
+
+
+def mixed(writer: str) -> list[Event]:
+    """More than enough events of one writer to be looked at in bulk, of all kinds."""
+    events = [entry(writer, seq) for seq in range(1, BULK_EVENTS + 9)]
+    events[5] = entry(writer, 6, (writer, 2), ("x", 1))
+    events[6] = removal(writer, 7, (writer, 3))
+    events[8] = entry(writer, 9, batch=(9, 11))
+    events[9] = entry(writer, 10, batch=(9, 11))
+    events[11] = limit_row(writer, 12, "nobody-" + writer, 4, closed=False)
+    events[12] = replaced(writer, 13, ("y", 1))
+    events[13] = entry(writer, 14, (writer, 13))
+    events[15] = entry(writer, 16)._replace(key=events[16].key)
+    return events
+
+
+@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("watched", [False, True])
+def test_many_events_at_once_do_what_they_do_one_by_one(limited: bool, watched: bool) -> None:
+    plain = [entry("h", seq) for seq in range(1, BULK_EVENTS + 1)]
+    told = [event for writer in "abcdefg" for event in mixed(writer)] + plain
+    kernels = [Kernel("y"), Kernel("z")]
+    for kernel in kernels:
+        kernel.apply(removal("n", 1, ("b", 20), ("e", 99)))  # known before it arrives to be dead
+        kernel.apply(entry("c", 20))
+        kernel.apply(entry("d", 1))
+        kernel.apply(removal("n", 2, ("d", 1), ("c", 20)))
+        kernel.apply(Event("n", 3, OBJ, plain[7].key, b"", ()))  # at a place where another comes
+        if limited:
+            kernel.apply(limit_row("n", 4, "f", 30, closed=False))
+        if watched:
+            assert kernel.fingerprint >= 0
+            assert kernel.live_map
+    one, other = kernels
+    before = one.processed
+    new = one.merge(events_delta(told))
+    by_one: list[Event] = []
+    for event in sorted(told, key=lambda event: (event.obj == REPLACED, event.seq == 14, event)):
+        if event.batch is None:
+            by_one += other.merge(Delta((event,)))
+        elif event.seq == 9:
+            by_one += other.merge(Delta((event, event._replace(seq=10, key=b"%b10" % event.replica.encode()))))
+    by_one += other.merge(events_delta(told))
+    assert sorted(event.dot for event in new) == sorted(event.dot for event in by_one)
+    assert len(new) == len(told) - 2 - 10 * limited
+    assert one.processed == before + len(new)
+    assert one.refused == 10 * limited
+    assert (one.live, one.context, one.prekilled, one.limits) == (
+        *(other.live, other.context, other.prekilled, other.limits),
+    )
+    assert (one.log.kills, one.log.batches, one.log.size) == (other.log.kills, other.log.batches, other.log.size)
+    assert {obj: places.keys() for obj, places in one.objects.items()} == {
+        obj: places.keys() for obj, places in other.objects.items()
+    }
+    for key in other.keys(OBJ):
+        assert sorted(one.at(OBJ, key)) == sorted(other.at(OBJ, key))
+    assert one.fingerprint == other.fingerprint
+    assert one.live_map.chunks == other.live_map.chunks
