@@ -240,7 +240,7 @@ def test_what_a_state_brought_cannot_be_passed_on_as_events() -> None:
 
 
 def test_join_takes_states_only() -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="join takes a state; use apply for events"):
         Kernel("a").join(Delta())
 
 
@@ -619,3 +619,171 @@ def test_many_events_at_once_do_what_they_do_one_by_one(limited: bool, watched: 
         assert sorted(one.at(OBJ, key)) == sorted(other.at(OBJ, key))
     assert one.fingerprint == other.fingerprint
     assert one.live_map.chunks == other.live_map.chunks
+
+
+def test_events_made_together_are_told_and_remembered_as_one_and_a_single_one_as_itself() -> None:
+    kernel = Kernel("a")
+    first = write(kernel)
+    assert kernel.together([first]) == [first]
+    assert kernel.log.batches == {}
+    second, third = write(kernel), write(kernel)
+    assert kernel.together([second, third]) == [second._replace(batch=(2, 4)), third._replace(batch=(2, 4))]
+    assert kernel.log.batches == {"a": [(2, 4)]}
+
+
+# ---- joins
+
+
+def test_a_join_tells_of_every_place_by_which_dot_it_was_changed() -> None:
+    kernel = Kernel("z")
+    for seq in (1, 2):
+        kernel.apply(entry("a", seq))
+    kernel.touched = {}
+    kernel.join(state_delta([entry("b", 1)], Context({"a": 1, "b": 1}), [("a", 2)]))
+    assert {key: by for (_, key), (_, by) in kernel.touched.items()} == {
+        b"a1": ("a", 1),
+        b"a2": ("a", 2),
+        b"b1": ("b", 1),
+    }
+    assert kernel.context == Context({"a": 2, "b": 1})
+
+
+def test_a_state_s_dead_stay_dead_here_and_its_killed_dots_are_waited_for() -> None:
+    kernel = Kernel("z")
+    kernel.apply(removal("c", 1, ("a", 3), ("b", 2)))
+    told = [entry("a", seq) for seq in (1, 3, 4)] + [entry("b", seq) for seq in (1, 3)]
+    kernel.apply(told[0])
+    kernel.apply(entry("d", 5))
+    kernel.join(state_delta(told, Context({"a": 4, "b": 3, "d": 4}), [("e", 7), ("d", 9)]))
+    assert {replica: list(held) for replica, held in kernel.live.items()} == {"a": [1, 4], "b": [1, 3], "d": [5]}
+    assert kernel.prekilled == {"e": {7: None}, "d": {9: None}}
+    assert kernel.context == Context({"a": 4, "b": 3, "c": 1, "d": 5})
+    assert kernel.log.floor == {"a": 4, "b": 3, "d": 4}
+
+
+def test_the_difference_of_a_state_is_joined_with_what_came_in_meanwhile() -> None:
+    kernel = Kernel("z")
+    for seq in range(1, 4):
+        kernel.apply(entry("a", seq))
+    seen = kernel.context.copy()
+    for writer, seq in (("b", 1), ("b", 2), ("b", 3), ("c", 1), ("a", 4)):
+        kernel.apply(entry(writer, seq))
+    kernel.touched = {}
+    theirs = Context({"a": 2, "b": 5, "d": 1})
+    news = [entry("b", seq) for seq in (2, 4)]
+    kernel.join_difference(theirs, [("a", 1)], news, [("e", 1), ("c", 1)], seen)
+    assert {replica: list(held) for replica, held in kernel.live.items()} == {"a": [2, 3, 4], "b": [2, 4]}
+    assert kernel.prekilled == {"e": {1: None}}
+    assert kernel.context == Context({"a": 4, "b": 5, "c": 1, "d": 1})
+    assert kernel.log.floor == {"b": 5, "d": 1}
+    assert {key: by for (_, key), (_, by) in kernel.touched.items()} == {
+        b"a1": ("a", 1),
+        b"b1": ("b", 1),
+        b"b3": ("b", 3),
+        b"b4": ("b", 4),
+        b"c1": ("c", 1),
+    }
+
+
+LATE = Context({"gone": 3})
+"""What a state holds of a writer whose limit is 2."""
+
+
+@pytest.mark.parametrize("by_difference", [False, True])
+@pytest.mark.parametrize(
+    ("theirs", "told", "gone", "taken"),
+    [
+        ({"gone": 2}, [], [], True),
+        ({"gone": 3}, [], [], False),
+        ({"gone": 3, "other": 9}, [], [], False),
+        # Its retirement was taken back there, or raised, or not enough, or for another, or only beside ours.
+        ({"gone": 3, "a": 2}, [], [("a", 1)], True),
+        ({"gone": 3, "a": 2}, [limit_row("a", 2, "gone", 3, closed=False)], [("a", 1)], True),
+        ({"gone": 4, "a": 2}, [limit_row("a", 2, "gone", 3, closed=False)], [("a", 1)], False),
+        ({"gone": 3, "a": 2}, [limit_row("a", 2, "other", 3, closed=False)], [("a", 1)], True),
+        ({"gone": 3, "b": 1}, [limit_row("b", 1, "gone", 3, closed=False)], [], False),
+        ({"gone": 3, "b": 1}, [entry("b", 1)], [], False),
+    ],
+)
+def test_a_state_from_beyond_a_limit_is_taken_if_it_raises_the_limit(
+    theirs: dict[str, int], told: list[Event], gone: list[tuple[str, int]], taken: bool, by_difference: bool
+) -> None:
+    kernel = Kernel("z")
+    kernel.apply(limit_row("a", 1, "gone", 2, closed=False))
+    kernel.apply(limit_row("c", 1, "other", 9, closed=False))
+    news = [*told, entry("gone", 2)]
+    before = kernel.context.copy()
+    for n in (1, 2):
+        if by_difference:
+            kernel.join_difference(Context(theirs), gone, news, [], before)
+        else:
+            kernel.join(state_delta(news, Context(theirs), ()))
+        assert kernel.refused == (0 if taken else n)
+    assert (("gone", 2) in kernel.context) is taken
+    assert kernel.context.covers(Context(theirs)) is taken
+
+
+def test_a_limit_that_came_in_during_an_exchange_is_judged_by_the_other_s_context() -> None:
+    for row_there, taken in ((True, True), (False, False)):
+        kernel = Kernel("z")
+        seen = kernel.context.copy()
+        kernel.apply(limit_row("a", 1, "gone", 2, closed=False))
+        theirs = Context({"gone": 3, "a": 1} if row_there else {"gone": 3})  # where the row is gone again, or unknown
+        kernel.join_difference(theirs, [], [entry("gone", 3)], [], seen)
+        assert (("gone", 3) in kernel.context) is taken
+        assert kernel.limits == ({} if taken else {"gone": (2, False)})
+
+
+def test_a_limit_that_both_know_of_stands_unless_it_is_gone_there() -> None:
+    kernel = Kernel("z")
+    kernel.apply(limit_row("a", 1, "gone", 2, closed=False))
+    kernel.join_difference(Context({"a": 1, "gone": 3}), [], [entry("gone", 3)], [], kernel.context.copy())
+    assert kernel.refused == 1
+    assert kernel.context == Context({"a": 1})
+
+
+def test_of_several_writers_from_beyond_their_limits_one_is_enough_to_refuse_a_state() -> None:
+    kernel = Kernel("z")
+    for seq, writer in enumerate(("p", "q", "r"), start=1):
+        kernel.apply(limit_row("a", seq, writer, 1, closed=False))
+    raised = [limit_row("b", 1, "p", 5, closed=False)]
+    kernel.join(state_delta(raised, Context({"a": 1, "b": 1, "p": 2, "q": 2}), ()))
+    assert kernel.refused == 1
+    assert kernel.context == Context({"a": 3})
+    kernel.join(state_delta(raised, Context({"a": 1, "b": 1, "p": 2, "q": 1}), ()))
+    assert kernel.context == Context({"a": 3, "b": 1, "p": 2, "q": 1})
+
+
+def test_a_state_brings_all_of_a_closed_writer_although_its_context_does_not_say_so() -> None:
+    source, kernel = Kernel("y"), Kernel("z")
+    for writer in ("gone", "away"):
+        for seq in (1, 2, 3):
+            source.apply(entry(writer, seq))
+    source.apply(limit_row("a", 1, "gone", 3, closed=True))
+    source.apply(limit_row("a", 2, "away", 3, closed=False))
+    assert source.exported_context() == Context({"a": 2, "away": 3})
+    state = source.state()
+    assert state.context == Context({"a": 2, "away": 3})
+    kernel.join(state)
+    assert kernel.context == source.context == Context({"a": 2, "away": 3, "gone": 3})
+    assert state.context == Context({"a": 2, "away": 3})
+    assert kernel.live == source.live
+    assert kernel.exported_context() == source.exported_context()
+    assert kernel.missing_for(source.exported_context()) == []
+    assert kernel.missing_for(Context({"away": 1})) == [("a", 1, 3), ("away", 2, 4), ("gone", 1, 4)]
+
+
+def test_what_a_peer_leaves_out_of_its_context_is_known_from_whom_it_knows_to_be_closed_in_turn() -> None:
+    kernel = Kernel("z")
+    for writer in ("p", "q", "r"):
+        kernel.apply(entry(writer, 1))
+    kernel.apply(limit_row("p", 2, "q", 1, closed=True))
+    kernel.apply(limit_row("q", 1, "r", 1, closed=True))
+    kernel.apply(limit_row("a", 1, "p", 2, closed=True))
+    assert kernel.limits.keys() == {"p", "q"}
+    kernel.apply(limit_row("p", 2, "r", 1, closed=True))
+    known = Context({"a": 1})
+    assert kernel.with_closed(known) == Context({"a": 1, "p": 2, "q": 1})
+    assert known == Context({"a": 1})
+    assert kernel.with_closed(Context({"b": 1})) == Context({"b": 1})
+    assert kernel.missing_for(known) == [("r", 1, 2)]
