@@ -240,7 +240,7 @@ def test_what_a_state_brought_cannot_be_passed_on_as_events() -> None:
 
 
 def test_join_takes_states_only() -> None:
-    with pytest.raises(TypeError, match="join takes a state; use apply for events"):
+    with pytest.raises(TypeError, match=r"^join takes a state; use apply for events$"):
         Kernel("a").join(Delta())
 
 
