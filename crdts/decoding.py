@@ -29,7 +29,7 @@ from .context import Context, Dot, DotRange
 from .delta import REPLACED, Batch, Delta, Event
 from .errors import DecodeError, InvalidValue, UnsupportedType
 from .limits import MAX_BATCH_EVENTS, MAX_DELTA_BYTES, MAX_KILLS_PER_EVENT, MAX_SEQ
-from .schema import check_entries, check_entry, check_replica_id, closed_writers
+from .schema import RETIRED, check_entries, check_entry, check_replica_id, closed_writers
 from .values import strict_loads
 
 _event_of = partial(tuple.__new__, Event)
@@ -299,6 +299,8 @@ def _in_batches(events: tuple[Event, ...], batches: list[DotRange]) -> tuple[Eve
             while batch is not None and batch[1] <= event.seq:
                 batch = next(waiting, None)
             inside = batch is not None and batch[0] <= event.seq
+            if inside and event.obj == RETIRED:
+                raise ValueError("a retirement within a transaction")
             tagged.append(event._replace(batch=batch) if inside else event)
     return tuple(tagged)
 

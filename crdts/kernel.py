@@ -310,14 +310,14 @@ class Kernel(Entries):
 
     def join_difference(
         self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context
-    ) -> None:
-        """Join a state of which only the difference is known, at once.
+    ) -> bool:
+        """Join a state of which only the difference is known, at once; return False if it is refused, as in `join`.
 
         ``theirs`` is the state's whole context. Of the dots in both ``theirs`` and ``seen``, ``gone`` are those that
         live here and not there; of those in ``theirs`` and not in ``seen``, ``events`` are all that live there.
         """
         if self._goes_too_far(theirs, events, gone, seen):
-            return
+            return False
         for dot in gone:
             self._drop(dot, dot)
         alive = {event.dot: None for event in events}
@@ -329,6 +329,7 @@ class Kernel(Entries):
             self._kill(dot, dot)
         self._insert_new(tuple(events))
         self._absorb(theirs)
+        return True
 
     def _goes_too_far(
         self, theirs: Context, events: Iterable[Event], gone: Iterable[Dot] = (), seen: Context | None = None

@@ -15,9 +15,10 @@ from .delta import Delta
 from .errors import InvalidValue
 from .flags import DWFlag, EWFlag
 from .folds import WHOLE, entries_of, is_there
+from .limits import MAX_NAME_BYTES
 from .lwwmap import LWWMap
 from .registers import LWWRegister, MVRegister
-from .schema import KIND_OF_TAG, ORMAP, child_id, names_of, object_id, type_tag
+from .schema import KIND_OF_TAG, ORMAP, SEPARATOR, child_id, name_to_bytes, names_of, object_id, type_tag
 from .sets import GSet, ORSet, RWSet
 from .store import Store
 
@@ -106,6 +107,7 @@ class ORMap(Crdt, Accessors):
 
     def delete(self, key: str) -> Delta:
         """Remove all objects under ``key``, of every type, as far as they were seen here. One change."""
+        name_to_bytes(key, "a map key", MAX_NAME_BYTES)
         return self._delete([child for child in self._children() if _name(child) == key])
 
     def clear(self) -> Delta:
@@ -134,8 +136,8 @@ class ORMap(Crdt, Accessors):
         """The ids of the objects that hold something, by key."""
         present: dict[str, list[bytes]] = {}
         for child in self._children():
-            if type_tag(child) in KIND_OF_TAG and holds_something(self._store, child):
-                present.setdefault(_name(child), []).append(child)
+            if holds_something(self._store, child):
+                present.setdefault(names_of(child)[-1], []).append(child)
         return present
 
     def keys(self) -> list[str]:
@@ -161,15 +163,20 @@ class ORMap(Crdt, Accessors):
         return content
 
 
-def _name(child: bytes) -> str:
-    return names_of(child)[-1]
+def _name(child: bytes) -> str | None:
+    """The key that a child is under; None if it is of a type from a newer version, and its name is no text."""
+    try:
+        return child.rpartition(SEPARATOR)[2][1:].decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def holds_something(store: Store, obj: bytes) -> bool:
-    """Whether an object, or anything inside it, counts as being there."""
-    if type_tag(obj) == ORMAP:
+    """Whether an object, or anything inside it, counts as being there, for those who know its type."""
+    tag = type_tag(obj)
+    if tag == ORMAP:
         return any(holds_something(store, child) for child in store.kernel.tree.children(obj))
-    return is_there(type_tag(obj), store.kernel.places(obj))
+    return tag in KIND_OF_TAG and is_there(tag, store.kernel.places(obj))
 
 
 def view(store: Store, obj: bytes) -> Crdt:

@@ -14,60 +14,42 @@ Messages take turns. A message that asks nothing and leaves nothing to come is *
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import pairwise
-from operator import attrgetter
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import cbor2
 
 from .codec import encode, encode_context
 from .context import Context, Dot, seqs_within
-from .decoding import decode, decode_context
-from .delta import Delta, Event
+from .decoding import decode_context
+from .delta import Event
 from .errors import DecodeError, InvalidValue, LocalError, OutOfStep
-from .limits import MAX_DELTA_BYTES, MAX_SEQ
-from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
+from .exchange import (
+    CHUNK_BYTES,
+    DOT_BYTES,
+    HASH_BYTES,
+    HEAD_BYTES,
+    LOWEST,
+    VERSION,
+    Body,
+    Bound,
+    Names,
+    Range,
+    flat_dots,
+    parse,
+    range_bytes,
+)
+from .livemap import CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
 from .packing import pack
-from .schema import check_replica_id, closed_writers
+from .schema import closed_writers
 from .store import Store
-from .values import strict_loads
 
-VERSION: Final = 1
 FANOUT: Final = 16
 """Ranges that one range is split into: more means fewer rounds and more hashes of what is equal."""
 LEAF_CHUNKS: Final = 2
 """Chunks that are sent as they are, rather than split further."""
-HASH_BYTES: Final = 8
-"""Of each range: at a million ranges compared, one wrong "equal" in 10**13; the fingerprint tells, and the next
-exchange compares other ranges."""
 MIN_MESSAGE_BYTES: Final = 512
-_HEAD_BYTES: Final = 48
-"""Upper bounds of what is in a message: the array and its small parts,"""
-_PROBE_BYTES: Final = 40
-"""a range with its hash,"""
-_CHUNK_BYTES: Final = CHUNK_DOTS // 8 + 14
-"""a chunk,"""
-_DOT_BYTES: Final = 12
-"""and a dot; replica ids apart."""
-
-Bound: TypeAlias = ChunkKey | None
-"""Where a range ends; None: behind everything."""
-_LOWEST: Final[ChunkKey] = ("", 0)
-"""Before everything."""
-
-
-class _Range:
-    """Chunks from ``first`` on and before ``stop``: their hash to compare, or all of them."""
-
-    __slots__ = ("chunks", "digest", "first", "stop")
-
-    def __init__(self, first: ChunkKey, stop: Bound, digest: bytes = b"", chunks: Chunks | None = None) -> None:
-        self.first = first
-        self.stop = stop
-        self.digest = digest
-        self.chunks = chunks
 
 
 class Reconciliation:
@@ -84,13 +66,14 @@ class Reconciliation:
         self._store = store
         self._max_bytes = max_bytes
         self._step = -1
+        self._salt = b""
         self._sent: bytes | None = None
         self._mine: Context | None = None
         self._theirs: Context | None = None
         self._raw: Chunks = {}
         self._chunks: Chunks = {}
         self._keys: list[ChunkKey] = []
-        self._questions: deque[_Range] = deque()
+        self._questions: deque[Range] = deque()
         self._gone_there: deque[tuple[ChunkKey, int]] = deque()
         self._outgoing: deque[bytes] = deque()
         self._gone: list[Dot] = []
@@ -100,7 +83,8 @@ class Reconciliation:
         self._heard = False
         """Our last message was quiet."""
         self.finished = False
-        """Whether this replica has joined all that the other had."""
+        """Whether this replica has joined all that the other had. It stays False, at the end too, if that goes beyond
+        the end of a retired writer."""
 
     def start(self) -> bytes:
         """The first message."""
@@ -109,6 +93,7 @@ class Reconciliation:
         self._step = 0
         hint = encode_context(self._store.kernel.context)
         self._sent = cbor2.dumps([VERSION, 0, hint])
+        self._salt = _salt_of(self._sent)
         return self._sent
 
     def resume(self) -> bytes:
@@ -124,16 +109,17 @@ class Reconciliation:
         again. Neither changes anything.
         """
         self._store.check_settled("reconciling")
-        row = _parse(message)
+        row = parse(message)
         step = row[1]
         if step == self._step - 1:
             return self._sent
         if step != self._step + 1:
             raise OutOfStep(f"message {step} of a reconciliation, {self._step + 1} was awaited")
         if step == 0:
+            self._salt = _salt_of(message)
             self._prepare_answer(decode_context(row[2]))
             return self._reply(step)
-        body = _Body(row, first=step <= 2)
+        body = Body(row, first=step <= 2)
         self._check(body)
         if step == 1:
             self._take_snapshot()
@@ -141,14 +127,15 @@ class Reconciliation:
             self._compare_with(body.context, body.prekilled, ask=step == 1)
         self._take(body)
         if body.quiet and not self._questions:  # ours have all been answered, and the other has none
-            self._join()
             if self._heard and not (self._gone_there or self._outgoing):
-                self._step = step + 1
-                self._sent = None
-                return None
+                self._step, self._sent = step + 1, None
+            else:
+                self._reply(step)
+            self._join()  # last: should a subscriber raise, `resume` still has the answer
+            return self._sent
         return self._reply(step)
 
-    def _check(self, body: "_Body") -> None:
+    def _check(self, body: "Body") -> None:
         """Raise `DecodeError` for what cannot be of the state that it is said to be of; before anything is kept."""
         theirs = (body.context if body.context is not None else self._theirs) or Context()
         last = self._entries[-1].dot if self._entries else ("", 0)
@@ -183,7 +170,7 @@ class Reconciliation:
         self._keys = sorted(self._chunks)
         if ask:
             self._send_entries_beyond(theirs)
-            self._questions.extend(self._split(_LOWEST, None))
+            self._questions.extend(self._split(LOWEST, None))
 
     def _send_entries_beyond(self, theirs: Context) -> None:
         live = self._store.kernel.live
@@ -202,23 +189,23 @@ class Reconciliation:
         end = len(self._keys) if stop is None else bisect_left(self._keys, stop)
         return self._keys[bisect_left(self._keys, first) : end]
 
-    def _split(self, first: ChunkKey, stop: Bound) -> list[_Range]:
+    def _split(self, first: ChunkKey, stop: Bound) -> list[Range]:
         """Ranges that together are this one, each with its hash, or whole if there is little in it."""
         keys = self._within(first, stop)
         if len(keys) <= LEAF_CHUNKS:
-            return [_Range(first, stop, chunks={key: self._chunks[key] for key in keys})]
+            return [Range(first, stop, chunks={key: self._chunks[key] for key in keys})]
         share = max(LEAF_CHUNKS, -(-len(keys) // FANOUT))
         bounds: list[Bound] = [first, *keys[share::share], stop]
-        return [_Range(a, b, self._digest(a, b)) for a, b in pairwise(bounds) if a is not None]
+        return [Range(a, b, self._digest(a, b)) for a, b in pairwise(bounds) if a is not None]
 
     def _digest(self, first: ChunkKey, stop: Bound) -> bytes:
-        digest = blake2b(digest_size=HASH_BYTES)
+        digest = blake2b(digest_size=HASH_BYTES, salt=self._salt)
         for replica, number in self._within(first, stop):
             digest.update(b"%b %d " % (replica.encode(), number))
             digest.update(self._chunks[replica, number].to_bytes(CHUNK_DOTS >> 3, "little"))
         return digest.digest()
 
-    def _take(self, body: "_Body") -> None:
+    def _take(self, body: "Body") -> None:
         for asked in body.ranges:
             if asked.chunks is None:
                 if self._digest(asked.first, asked.stop) != asked.digest:
@@ -239,23 +226,23 @@ class Reconciliation:
     # ---- answering
 
     def _reply(self, step: int) -> bytes:
-        table = _Names()
+        table = Names()
         context, prekilled = b"", []
-        size = _HEAD_BYTES
+        size = HEAD_BYTES
         if step <= 1:
             context = encode_context(self._mine or Context())
-            prekilled = _flat_dots(table, self._known_prekilled)
-            size += len(context) + _DOT_BYTES * len(self._known_prekilled) + table.size
+            prekilled = flat_dots(table, self._known_prekilled)
+            size += len(context) + DOT_BYTES * len(self._known_prekilled) + table.size
         ranges: list[Any] = []
         gone: list[Any] = []
         entries = b""
-        while self._questions and size + _range_bytes(table, self._questions[0]) <= self._max_bytes:
+        while self._questions and size + range_bytes(table, self._questions[0]) <= self._max_bytes:
             asked = self._questions.popleft()
-            size += _range_bytes(table, asked)
+            size += range_bytes(table, asked)
             ranges.append(table.range(asked))
-        while self._gone_there and size + _CHUNK_BYTES + table.needs([self._gone_there[0][0]]) <= self._max_bytes:
+        while self._gone_there and size + CHUNK_BYTES + table.needs([self._gone_there[0][0]]) <= self._max_bytes:
             key, bits = self._gone_there.popleft()
-            size += _CHUNK_BYTES + table.needs([key])
+            size += CHUNK_BYTES + table.needs([key])
             gone += table.chunks([(key, bits)])
         if self._outgoing and (
             size + len(self._outgoing[0]) <= self._max_bytes or not (context or ranges or gone or prekilled)
@@ -272,149 +259,11 @@ class Reconciliation:
 
     def _join(self) -> None:
         if not self.finished and self._theirs is not None and self._mine is not None:
-            self.finished = True
-            self._store.join_difference(self._theirs, self._gone, self._entries, self._prekilled, self._mine)
+            joined = self._store.join_difference
+            self.finished = joined(self._theirs, self._gone, self._entries, self._prekilled, self._mine)
 
 
-# ---- messages
-
-
-class _Names:
-    """The replica ids of one message, each written once."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.size = 0
-        """Upper bound of what they take."""
-        self._at: dict[str, int] = {}
-
-    def at(self, replica: str) -> int:
-        position = self._at.get(replica)
-        if position is None:
-            position = self._at[replica] = len(self.names)
-            self.names.append(replica)
-            self.size += _id_bytes(replica)
-        return position
-
-    def needs(self, keys: Iterable[Bound]) -> int:
-        """What the ids of these chunks would add."""
-        new = {key[0] for key in keys if key is not None and key != _LOWEST and key[0] not in self._at}
-        return sum(map(_id_bytes, new))
-
-    def bound(self, key: Bound) -> list[int]:
-        return [-1, 0] if key is None or key == _LOWEST else [self.at(key[0]), key[1]]
-
-    def range(self, asked: _Range) -> list[Any]:
-        content: Any = asked.digest if asked.chunks is None else self.chunks(sorted(asked.chunks.items()))
-        return [*self.bound(asked.first), *self.bound(asked.stop), content]
-
-    def chunks(self, chunks: list[tuple[ChunkKey, int]]) -> list[Any]:
-        row: list[Any] = []
-        for (replica, number), bits in chunks:
-            row += (self.at(replica), number, bits.to_bytes((bits.bit_length() + 7) // 8, "little"))
-        return row
-
-
-def _id_bytes(replica: str) -> int:
-    return 2 + len(replica.encode())
-
-
-def _range_bytes(table: _Names, asked: _Range) -> int:
-    chunks = asked.chunks or {}
-    return _PROBE_BYTES + _CHUNK_BYTES * len(chunks) + table.needs([asked.first, asked.stop, *chunks])
-
-
-def _flat_dots(table: _Names, dots: list[Dot]) -> list[int]:
-    return [n for replica, seq in dots for n in (table.at(replica), seq)]
-
-
-def _parse(message: bytes) -> list[Any]:
-    try:
-        if type(message) is not bytes or len(message) > MAX_DELTA_BYTES:
-            raise ValueError("too long, or not bytes")
-        row = strict_loads(message, max_depth=5)
-        if type(row) is not list or len(row) < 3 or row[0] != VERSION or type(row[1]) is not int:
-            raise ValueError("unknown version or shape")
-        if (len(row) != 3 if row[1] == 0 else len(row) != 9) or row[1] < 0:
-            raise ValueError("unknown shape")
-    except ValueError as error:
-        raise DecodeError(f"not a message of a reconciliation: {error}") from None
-    return row
-
-
-class _Body:
-    """A message behind the first, checked."""
-
-    def __init__(self, row: list[Any], *, first: bool) -> None:
-        _, _, context, prekilled, ranges, gone, entries, more, names = row
-        try:
-            if type(names) is not list or type(entries) is not bytes or type(more) is not bool:
-                raise ValueError("unknown shape")
-            self._names = [check_replica_id(name) for name in names]
-            self.context = decode_context(context) if first else None
-            if not first and context != b"":
-                raise ValueError("a context out of turn")
-            self.prekilled = self._dots(prekilled)
-            self.ranges = [self._range(row) for row in _list(ranges)]
-            _check_disjoint(self.ranges)
-            self.gone = list(self._chunks(gone).items())
-            delta = decode(entries) if entries else Delta()
-            if delta.is_state or delta.runs or any(e.kills or e.payload is None or e.batch for e in delta.events):
-                raise ValueError("more than live entries")
-            self.entries = delta.events
-        except (ValueError, LocalError) as error:
-            raise DecodeError(f"not a message of a reconciliation: {error}") from None
-        self.quiet = not (more or self.ranges)
-
-    def _name(self, position: Any) -> str:
-        if type(position) is not int or not 0 <= position < len(self._names):
-            raise ValueError("no such replica id")
-        return self._names[position]
-
-    def _dots(self, flat: Any) -> list[Dot]:
-        numbers = _list(flat)
-        if len(numbers) % 2 or any(type(n) is not int or not 0 < n <= MAX_SEQ for n in numbers[1::2]):
-            raise ValueError("a dot is out of range")
-        return [(self._name(numbers[i]), numbers[i + 1]) for i in range(0, len(numbers), 2)]
-
-    def _range(self, row: Any) -> _Range:
-        if type(row) is not list or len(row) != 5:
-            raise ValueError("unknown shape of a range")
-        if type(row[1]) is not int or type(row[3]) is not int:
-            raise ValueError("a chunk has a number")
-        first = _LOWEST if row[0] == -1 else (self._name(row[0]), row[1])
-        stop = None if row[2] == -1 else (self._name(row[2]), row[3])
-        if type(row[4]) is bytes:
-            if len(row[4]) != HASH_BYTES:
-                raise ValueError("a hash has another length")
-            return _Range(first, stop, row[4])
-        return _Range(first, stop, chunks=self._chunks(row[4]))
-
-    def _chunks(self, flat: Any) -> Chunks:
-        parts = _list(flat)
-        if len(parts) % 3:
-            raise ValueError("chunks end within one")
-        chunks: Chunks = {}
-        for i in range(0, len(parts), 3):
-            number, bits = parts[i + 1], parts[i + 2]
-            if type(number) is not int or not 0 <= number <= MAX_SEQ >> CHUNK_BITS:
-                raise ValueError("a chunk is out of range")
-            if type(bits) is not bytes or len(bits) > CHUNK_DOTS >> 3:
-                raise ValueError("a chunk is too long")
-            chunks[self._name(parts[i]), number] = int.from_bytes(bits, "little")
-        return chunks
-
-
-def _check_disjoint(ranges: list[_Range]) -> None:
-    """Raise ValueError if ranges are empty or overlap: it would take more time than the message is long."""
-    for one, following in pairwise([*sorted(ranges, key=attrgetter("first")), None]):
-        if one is None or (one.stop is not None and one.stop <= one.first):
-            raise ValueError("an empty range")
-        if following is not None and (one.stop is None or following.first < one.stop):
-            raise ValueError("ranges overlap")
-
-
-def _list(part: Any) -> list[Any]:
-    if type(part) is not list:
-        raise ValueError("a list expected")
-    return part
+def _salt_of(first: bytes) -> bytes:
+    """What the hashes of an exchange are salted with: should two ranges ever seem equal and not be, they will differ in
+    the next exchange that begins with another context."""
+    return blake2b(first, digest_size=blake2b.SALT_SIZE).digest()

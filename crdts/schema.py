@@ -92,9 +92,10 @@ def child_id(parent: bytes, tag: bytes, name: str) -> bytes:
 
 
 def type_tag(obj: bytes) -> bytes:
-    """The tag of the object's own type: of the last part of its id."""
-    at = obj.rfind(SEPARATOR) + 1
-    return obj[at : at + 1]
+    """The tag of the object's own type: behind those of the maps it is in. What is in anything else is not known."""
+    while obj[:1] == ORMAP and SEPARATOR in obj:
+        obj = obj.partition(SEPARATOR)[2]
+    return obj[:1]
 
 
 def names_of(obj: bytes) -> tuple[str, ...]:
@@ -144,19 +145,19 @@ def check_object(obj: bytes) -> None:
     depth = 1
     while obj[:1] == ORMAP and SEPARATOR in obj:
         name, _, obj = obj.partition(SEPARATOR)
-        _check_name(name)
+        _check_name(name, inside=depth > 1)
         depth += 1
     if depth > MAX_NESTING or not obj:
         raise ValueError("too deep inside maps, or nothing in there")
     if obj[:1] in CHECKS:  # the names of other types are their own business
         if SEPARATOR in obj:
             raise ValueError("an object inside what is no map")
-        _check_name(obj)
+        _check_name(obj, inside=depth > 1)
 
 
-def _check_name(part: bytes) -> None:
-    if len(part) > MAX_NAME_BYTES + 1:
-        raise ValueError("an object's name is too long")
+def _check_name(part: bytes, *, inside: bool) -> None:
+    if len(part) > MAX_NAME_BYTES + 1 or (inside and len(part) < 2):
+        raise ValueError("an object's name is too long, or there is none in a map")
     part[1:].decode()
 
 

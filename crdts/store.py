@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
-from .changes import OnChange, changes_of
+from .changes import OnChange, Told, changes_of
 from .clock import HybridClock
 from .context import Context, Dot
 from .delta import NOTHING, Delta, Event, events_delta
-from .errors import InTransaction, InvalidValue, WriterRetired
+from .errors import InTransaction, InvalidValue, LocalError, WriterRetired
 from .kernel import Kernel
 from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_KILLS_PER_EVENT
 from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
 
 OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
 
+MAX_ECHOES: Final = 1000
+"""Writes that subscribers may make because of one change: they and what they write might never come to an end."""
 _EVENT_BYTES: Final = 64
 _KILL_BYTES: Final = 24
 """What an event, its names and content apart, and each dot it replaces, is reckoned to take encoded."""
@@ -50,7 +52,7 @@ class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
     __slots__ = (
-        *("_aborted", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes"),
+        *("_aborted", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes", "_untold"),
         *("clock", "kernel", "on_listener_error"),
     )
 
@@ -63,6 +65,7 @@ class Store:
         self._pending: list[Event] | None = None
         self._pending_bytes = 0
         self._aborted = False
+        self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
 
@@ -183,13 +186,14 @@ class Store:
 
     def join_difference(
         self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context
-    ) -> None:
+    ) -> bool:
         """Join a state of which only the difference is known; see `Kernel.join_difference`."""
         self.check_settled("reconciling")
-        self.kernel.join_difference(theirs, gone, events, prekilled, seen)
+        joined = self.kernel.join_difference(theirs, gone, events, prekilled, seen)
         self.observe(events)
         if self.kernel.touched:
             self._publish()
+        return joined
 
     def observe(self, events: Iterable[Event]) -> None:
         """Let the clock follow the stamps of these entries."""
@@ -225,11 +229,31 @@ class Store:
         return cancel
 
     def _publish(self) -> None:
+        """Tell every subscriber, even if one of them raises; then raise the first of what they raised.
+
+        What a subscriber writes is told of when all have been told of what came before it.
+        """
         touched = self.kernel.touched
         if not touched:
             return
         self.kernel.touched = {}
-        changes = changes_of(self.kernel, touched)
+        if len(self._untold) >= MAX_ECHOES:
+            raise LocalError(f"a subscriber has written {MAX_ECHOES} times because of one change, each told of in turn")
+        self._untold.append(changes_of(self.kernel, touched))
+        if len(self._untold) > 1:
+            return
+        first: Exception | None = None
+        try:
+            for changes in self._untold:  # grows while it is walked
+                raised = self._tell(changes)
+                first = first or raised
+        finally:
+            self._untold.clear()
+        if first is not None:
+            raise first
+
+    def _tell(self, changes: list[Told]) -> Exception | None:
+        first: Exception | None = None
         for within, told in tuple(self._on_change.values()):
             inside = within + SEPARATOR
             heard = [c for obj, c in changes if not within or obj == within or obj.startswith(inside)]
@@ -238,6 +262,8 @@ class Store:
             try:
                 told(heard)
             except Exception as error:
-                if self.on_listener_error is None:
-                    raise
-                self.on_listener_error(error)
+                if self.on_listener_error is not None:
+                    self.on_listener_error(error)
+                elif first is None:
+                    first = error
+        return first

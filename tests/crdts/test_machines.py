@@ -40,6 +40,7 @@ from crdts.values import encode_key, encode_value
 
 from .machine import ALONE, COUNTERS_IN_MAPS, IN_MAPS, machine_of, operations
 
+MIXED: Final = [*(path for paths in ALONE.values() for path in paths), *IN_MAPS[:4], *IN_MAPS[-2:]]
 MACHINES: Final = {
     **{kind: machine_of(paths, operations(paths)) for kind, paths in ALONE.items()},
     "bounded_counter_without_resets": machine_of(
@@ -47,18 +48,16 @@ MACHINES: Final = {
     ),
     "ormap": machine_of(IN_MAPS, operations(IN_MAPS)),
     "ormap_of_counters": machine_of(COUNTERS_IN_MAPS, operations(COUNTERS_IN_MAPS)),
-    "mixed": machine_of(
-        [path for paths in ALONE.values() for path in paths] + IN_MAPS[:4],
-        operations([path for paths in ALONE.values() for path in paths] + IN_MAPS[:4]),
-    ),
+    "mixed": machine_of(MIXED, operations(MIXED)),
 }
 
 
-def run(name: str, examples: int, steps: int, *phases: Phase) -> None:
+def run(name: str, examples: int, steps: int, *phases: Phase, derandomize: bool = True) -> None:
     how = settings(
         max_examples=examples,
         stateful_step_count=steps,
         phases=phases or tuple(Phase),
+        derandomize=derandomize,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
@@ -67,14 +66,13 @@ def run(name: str, examples: int, steps: int, *phases: Phase) -> None:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_replica_reads_as_specified_whatever_happens(name: str) -> None:
-    run(name, 60, 40)
+    run(name, 80, 40)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_replica_reads_as_specified_in_long_runs(name: str) -> None:
-    with settings(derandomize=False):
-        run(name, 3000, 60)
+    run(name, 1000, 60, derandomize=False)
 
 
 # ---- faults that must be found

@@ -489,8 +489,8 @@ def cost_of(shared: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int
     with monkeypatch.context() as patch:
         encoded = count("entries", crdts.reconcile.encode, lambda delta: len(delta.events))
         patch.setattr(crdts.reconcile, "encode", encoded)
-        sent_chunks = count("chunks", crdts.reconcile._Names.chunks, lambda _, chunks: len(chunks))
-        patch.setattr(crdts.reconcile._Names, "chunks", sent_chunks)
+        sent_chunks = count("chunks", crdts.reconcile.Names.chunks, lambda _, chunks: len(chunks))
+        patch.setattr(crdts.reconcile.Names, "chunks", sent_chunks)
         sizes = reconcile(a, b)
     assert a.fingerprint == b.fingerprint
     assert a.context == b.context
