@@ -125,6 +125,15 @@ def test_a_transaction_that_is_missing_in_two_places_is_told_of_once() -> None:
     assert [one.dot for one in whole_delta(held, missing).events] == [("a", seq) for seq in range(1, 6)]
 
 
+def test_what_is_dead_in_a_transaction_is_told_of_with_it_and_nowhere_else() -> None:
+    events = [event("a", 1), event("a", 2, ("b", 1)), event("a", 3), event("c", 1, ("a", 2), ("a", 3))]
+    held = held_of(*events, batches=(("a", 1, 4), ("d", 1, 3)))
+    told_of = [events[0]._replace(batch=(1, 4)), Event("a", 2, REPLACED, b"", None, (("b", 1),), (1, 4))]
+    assert dependent_units(held, [("a", 1, 4)]) == [(told_of, [("a", 3, 4)])]
+    assert dead_runs(held, [("a", 1, 4)]) == []
+    assert dependent_units(held, [("d", 1, 2)]) == [([], [("d", 1, 3)])]
+
+
 # ---- the order
 
 
@@ -143,7 +152,8 @@ def test_a_transaction_comes_behind_who_killed_any_of_its_events_or_of_its_dead(
     alone: Unit = ([event("a", 1)], [("a", 2, 4)])
     killer: Unit = ([event("b", 1, ("a", 3))], [])
     assert killers_first([alone, killer]) == [killer, alone]
-    assert killers_first([([event("b", 1, ("a", 3))], [("b", 2, 3)]), alone])[1] == alone
+    with_run: Unit = ([event("b", 1, ("a", 3))], [("b", 2, 3)])
+    assert killers_first([alone, with_run]) == killers_first([with_run, alone]) == [with_run, alone]
     empty: Unit = ([], [("a", 2, 4)])
     assert killers_first([empty, killer]) == [killer, empty]
 
@@ -171,9 +181,9 @@ def test_nothing_is_missing_from_who_has_everything() -> None:
 
 def test_the_whole_is_all_of_the_pieces() -> None:
     events = [event("a", 1), event("a", 2, ("a", 1)), event("a", 3, ("a", 2), payload=None), event("a", 4)]
-    events += [event("b", seq, ("c", seq)) for seq in (1, 2, 3, 4)]
+    events += [event("b", seq, ("c", seq)) for seq in (1, 2, 3, 4, 5)]
     held = held_of(*events, event("d", 1, ("b", 2)), batches=(("b", 3, 5),))
-    missing = [("a", 1, 5), ("b", 1, 5), ("c", 1, 2), ("d", 1, 2)]
+    missing = [("a", 1, 5), ("b", 1, 6), ("c", 1, 2), ("d", 1, 2)]
     whole = whole_delta(held, missing)
     assert [(one.dot, one.obj, one.batch) for one in whole.events] == [
         (("a", 2), REPLACED, None),
@@ -183,6 +193,7 @@ def test_the_whole_is_all_of_the_pieces() -> None:
         (("b", 2), REPLACED, None),
         (("b", 3), OBJ, (3, 5)),
         (("b", 4), OBJ, (3, 5)),
+        (("b", 5), OBJ, None),
         (("d", 1), OBJ, None),
     ]
     assert {one.dot: one.kills for one in whole.events} == {one.dot: one.kills for one in events[1:]} | {
@@ -203,6 +214,11 @@ def test_below_the_floor_nothing_is_told_in_either_form() -> None:
             with pytest.raises(LogTrimmed):
                 tell(held, missing)
     assert dead_runs(held, [("a", 3, 4)]) == [("a", 3, 4)]
+    alive = held_of(event("a", 1, ("b", 1)), event("a", 2))
+    alive.log.trim(0)
+    with pytest.raises(LogTrimmed):
+        whole_delta(alive, [("a", 1, 3)])
+    assert whole_delta(alive, [("a", 2, 3)]).events == (event("a", 2),)
 
 
 @pytest.mark.parametrize("trimmed_after", range(9))
@@ -231,3 +247,15 @@ def test_an_entry_that_dies_before_its_turn_is_told_of_as_dead() -> None:
     assert first.events == (entries[0],)
     assert [one for piece in rest for one in piece.events] == []
     assert [run for piece in rest for run in piece.runs] == [("a", 2, 4)]
+
+
+def test_all_entries_of_a_writer_may_die_before_their_turn() -> None:
+    kernel = Kernel("z")
+    for one in (event("a", 1), event("b", 1), event("b", 2)):
+        kernel.apply(one)
+    pieces = kernel.deltas_since(Context(), 1)
+    assert next(pieces).events == (event("a", 1),)
+    kernel.apply(event("c", 1, ("b", 1), ("b", 2)))
+    rest = list(pieces)
+    assert [one for piece in rest for one in piece.events] == []
+    assert [run for piece in rest for run in piece.runs] == [("b", 1, 3)]

@@ -337,9 +337,13 @@ def test_what_is_undone_has_touched_nothing_unless_somebody_began_to_listen_in_b
     assert kernel.touched == {}
     kernel.touched = None
     unheard = write(kernel)
+    (new,) = kernel.write(OBJ, b"\x02", b"", ())
     kernel.touched = {}
     kernel.rollback(0)
-    assert kernel.touched == {(OBJ, KEY): ((unheard._replace(kills=()),), early.dot)}
+    assert kernel.touched == {
+        (OBJ, KEY): ((unheard._replace(kills=()),), early.dot),
+        (OBJ, b"\x02"): ((new,), new.dot),
+    }
 
 
 # ---- retired writers
@@ -477,11 +481,15 @@ def test_every_dot_that_is_processed_counts_once() -> None:
 def test_what_is_undone_no_longer_counts() -> None:
     kernel = Kernel("a")
     kernel.undo = []
-    for _ in range(3):
+    for _ in range(5):
         write(kernel)
-    kernel.rollback(1)
-    assert kernel.processed == 1
-    assert kernel.context == Context({"a": 1})
+    kernel.rollback(3)
+    assert kernel.processed == 3
+    assert kernel.context == Context({"a": 3})
+    assert kernel.log.kills == {"a": {2: (("a", 1),), 3: (("a", 2),)}}
+    assert dots_at(kernel) == [("a", 3)]
+    kernel.rollback(0)
+    assert (kernel.processed, kernel.log.kills, kernel.live) == (0, {}, {})
 
 
 # ---- events that depend on others
@@ -715,7 +723,7 @@ def test_a_state_from_beyond_a_limit_is_taken_if_it_raises_the_limit(
     before = kernel.context.copy()
     for n in (1, 2):
         if by_difference:
-            kernel.join_difference(Context(theirs), gone, news, [], before)
+            assert kernel.join_difference(Context(theirs), gone, news, [], before) is taken
         else:
             kernel.join(state_delta(news, Context(theirs), ()))
         assert kernel.refused == (0 if taken else n)
@@ -787,3 +795,39 @@ def test_what_a_peer_leaves_out_of_its_context_is_known_from_whom_it_knows_to_be
     assert known == Context({"a": 1})
     assert kernel.with_closed(Context({"b": 1})) == Context({"b": 1})
     assert kernel.missing_for(known) == [("r", 1, 2)]
+
+
+def test_an_event_that_was_there_before_its_writer_s_limit_stays_until_the_writer_is_closed() -> None:
+    kernel = Kernel("z")
+    for seq in (1, 2, 3):
+        kernel.apply(entry("gone", seq))
+    kernel.apply(limit_row("a", 1, "gone", 2, closed=False))
+    kernel.join(state_delta([entry("b", 1)], Context({"b": 1}), ()))
+    assert list(kernel.live["gone"]) == [1, 2, 3]
+    closing = limit_row("c", 1, "gone", 2, closed=True)
+    kernel.join(state_delta([closing, entry("gone", 1), entry("gone", 2)], Context({"c": 1}), ()))
+    assert list(kernel.live["gone"]) == [1, 2]
+
+
+def test_a_state_does_not_bring_back_what_was_the_last_of_its_writer_here() -> None:
+    kernel = Kernel("z")
+    kernel.apply(entry("a", 1))
+    kernel.apply(removal("b", 1, ("a", 1)))
+    kernel.join(state_delta([entry("a", 1), entry("a", 2)], Context({"a": 2}), ()))
+    assert list(kernel.live["a"]) == [2]
+
+
+def test_a_large_state_is_the_same_as_many_small_ones() -> None:
+    one, other = Kernel("y"), Kernel("z")
+    inside = [entry("a", seq)._replace(obj=b"o\xffsx", key=b"%d" % seq) for seq in range(90, 90 + BULK_EVENTS)]
+    told = [*(entry(writer, seq) for writer in "bc" for seq in range(1, BULK_EVENTS + 2)), *inside]
+    for kernel in (one, other):
+        kernel.apply(removal("d", 1, ("b", 7), ("c", 9)))
+        kernel.apply(entry("c", 4))
+    one.join(state_delta(told, Context({"a": 200, "b": 40, "c": 40}), ()))
+    for event in told:
+        other.join(state_delta([event], Context.of([(*event.dot, event.seq + 1)]), ()))
+    assert one.live == other.live
+    assert one.objects == other.objects
+    assert one.tree.children(b"o") == other.tree.children(b"o") == [b"o\xffsx"]
+    assert one.fingerprint == other.fingerprint

@@ -93,6 +93,14 @@ def test_a_floor_is_raised_to_the_end_of_the_transaction_that_it_falls_into(floo
     assert (log.kills["b"], log.removals["b"]) == ({1: (("z", 1),)}, {1: None})
 
 
+def test_a_transaction_of_one_event_ends_where_it_begins() -> None:
+    log = KillLog()
+    for start in (4, 5, 6):
+        log.remember_batch("a", (start, start + 1))
+    log.raise_floor("a", 5)
+    assert (log.floor, log.batches, log.size) == ({"a": 5}, {"a": [(6, 7)]}, 1)
+
+
 def test_a_floor_never_falls() -> None:
     log = filled()
     log.raise_floor("a", 6)
