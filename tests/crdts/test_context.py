@@ -181,3 +181,13 @@ def test_runs_in_seqs_are_maximal(seqs: set[int]) -> None:
     assert {seq for start, stop in found for seq in range(start, stop)} == seqs
     assert all(start < stop for start, stop in found)
     assert all(one[1] < other[0] for one, other in pairwise(found))
+
+
+def test_what_is_missing_ends_where_the_other_begins_and_is_never_empty() -> None:
+    mine = Context.of([("a", 1, 5), ("a", 7, 9), ("b", 2, 4)])
+    assert mine.missing_from(Context.of([("a", 3, 5), ("a", 9, 12), ("b", 2, 4)])) == [("a", 1, 3), ("a", 7, 9)]
+    assert mine.missing_from(Context.of([("a", 1, 9), ("b", 1, 2)])) == [("b", 2, 4)]
+    assert mine.missing_from(Context.of([("a", 2, 3), ("a", 4, 8)])) == [
+        *(("a", 1, 2), ("a", 3, 4), ("a", 8, 9)),
+        ("b", 2, 4),
+    ]

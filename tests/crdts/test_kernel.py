@@ -10,6 +10,7 @@ from crdts.delta import REPLACED, Batch, events_delta, state_delta
 from crdts.entries import BULK_EVENTS, entry_hash
 from crdts.kernel import Kernel
 from crdts.limits import MAX_KILLS_PER_EVENT
+from crdts.livemap import LiveMap
 from crdts.schema import RETIRED
 
 OBJ, KEY = b"sx", b"\x01"
@@ -55,6 +56,7 @@ def test_a_run_of_dead_dots_uses_up_their_pre_kills_and_leaves_live_entries_alon
     kernel.apply(Event("a", 5, OBJ, KEY, b"", (("a", 2), ("a", 9))))
     assert kernel.apply_run(("a", 1, 6))
     assert not kernel.apply_run(("a", 1, 6))
+    assert kernel.context == Context.of([("a", 2, 3), ("a", 5, 6)])
     assert kernel.prekilled == {"a": {9: None}}
     assert dots_at(kernel) == [("a", 5)]
 
@@ -531,17 +533,18 @@ def test_a_transaction_counts_when_another_told_of_with_it_has_replaced_its_dead
 
 def test_a_transaction_is_complete_with_what_was_processed_before_or_is_told_of_as_dead_and_known_to_be() -> None:
     batch = (1, 5)
-    here = [entry("a", 1, batch=batch), entry("a", 2, batch=batch)]
     processed, killer = entry("a", 3, batch=batch), removal("b", 1, ("a", 4))
     cases = {
         "all but one": ([processed], [killer], (), False),
         "one is dead, and told of as such": ([processed], [killer], (("a", 4, 5),), True),
         "one is told of as dead": ([processed], [], (("a", 4, 5),), False),
         "one was not processed": ([], [killer], (("a", 4, 5),), False),
+        "one is dead by one of the others": ([entry("a", 3, batch=batch)], [], (("a", 4, 5),), True),
         "another's dot was": ([entry("b", 3)], [killer], (("a", 4, 5),), False),
         "another's dot is dead": ([processed], [removal("b", 1, ("c", 4))], (("a", 4, 5),), False),
     }
     for name, (before, with_it, runs, counts) in cases.items():
+        here = [entry("a", 1, *[("a", 4)] * ("by one of" in name), batch=batch), entry("a", 2, batch=batch)]
         reader = Kernel("z")
         for event in before:
             reader.apply(event)
@@ -831,3 +834,59 @@ def test_a_large_state_is_the_same_as_many_small_ones() -> None:
     assert one.objects == other.objects
     assert one.tree.children(b"o") == other.tree.children(b"o") == [b"o\xffsx"]
     assert one.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize("watch", ["touched", "fingerprint", "live_map", "nothing"])
+def test_whatever_is_kept_of_the_entries_is_right_behind_many_at_once(watch: str) -> None:
+    kernel = Kernel("z")
+    told = [entry("a", seq) for seq in range(1, BULK_EVENTS + 1)]
+    if watch == "touched":
+        kernel.touched = {}
+    elif watch != "nothing":
+        getattr(kernel, watch)
+    assert kernel.merge(events_delta(told)) == told
+    assert kernel.touched == ({(OBJ, event.key): ((), event.dot) for event in told} if watch == "touched" else None)
+    assert kernel.fingerprint == sum(map(entry_hash, told)) % 2**64
+    assert kernel.live_map.chunks == LiveMap(kernel.live).chunks  # type: ignore[arg-type]
+    assert kernel.places(OBJ) == {event.key: (event,) for event in told}
+
+
+def test_many_retirements_at_once_are_all_heeded() -> None:
+    kernel = Kernel("z")
+    rows = [limit_row("a", seq, f"gone-{seq}", seq, closed=False) for seq in range(1, BULK_EVENTS + 1)]
+    kernel.join(state_delta(rows, Context({"a": len(rows)}), ()))
+    assert kernel.limits == {f"gone-{seq}": (seq, False) for seq in range(1, BULK_EVENTS + 1)}
+
+
+def test_what_is_read_at_an_object_is_all_of_its_places_and_nothing_elsewhere() -> None:
+    kernel = Kernel("z")
+    one, other, beside = entry("a", 1), entry("b", 1)._replace(key=b"a1"), entry("a", 2)
+    elsewhere = entry("a", 3)._replace(obj=b"sy")
+    for event in (one, other, beside, elsewhere):
+        kernel.apply(event)
+    assert kernel.places(OBJ) == {b"a1": (one, other), b"a2": (beside,)}
+    assert kernel.places(b"sy") == {b"a3": (elsewhere,)}
+    assert kernel.keys(OBJ) == {b"a1", b"a2"}
+    assert kernel.at(OBJ, b"a1") == (one, other)
+    assert kernel.at(OBJ, b"a2") == (beside,)
+    assert kernel.at(OBJ, b"a3") == kernel.at(b"sz", b"a1") == ()
+    assert (kernel.places(b"sz"), list(kernel.keys(b"sz"))) == ({}, [])
+
+
+def test_an_entry_has_the_same_hash_at_every_replica_and_in_every_version() -> None:
+    assert entry_hash(Event("node-\u00fc", 7, b"sx", b"\x01", b"", ())) == 0x960D3587D4F564BD
+    assert entry_hash(Event("a", 1, b"l", b"k", b"p", (("b", 1),), (1, 3))) == 0x52911ABD7346C9E9
+
+
+def test_each_of_several_entries_of_a_place_leaves_it_alone() -> None:
+    kernel = Kernel("z")
+    entries = [entry(writer, 1)._replace(key=KEY) for writer in "abc"]
+    for event in entries:
+        kernel.apply(event)
+    assert kernel.at(OBJ, KEY) == tuple(entries)
+    kernel.touched = {}
+    for seq, (victim, left) in enumerate(zip("bac", ["ac", "c", ""], strict=True), start=1):
+        kernel.apply(removal("d", seq, (victim, 1)))
+        assert [event.replica for event in kernel.at(OBJ, KEY)] == list(left)
+        assert kernel.touched == {(OBJ, KEY): (tuple(entries), ("d", seq))}
+    assert kernel.live == kernel.objects == {}
