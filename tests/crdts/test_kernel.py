@@ -1,11 +1,13 @@
 """The kernel on textbook cases; test_convergence.py does the rest."""
 
+import gc
 from contextlib import suppress
 
 import cbor2
 import pytest
 
 from crdts import Change, Context, Delta, Event, LogTrimmed, Replica, decode, encode
+from crdts.bulk import PAUSE_FROM
 from crdts.delta import REPLACED, Batch, events_delta, state_delta
 from crdts.entries import BULK_EVENTS, entry_hash
 from crdts.kernel import Kernel
@@ -890,3 +892,73 @@ def test_each_of_several_entries_of_a_place_leaves_it_alone() -> None:
         assert [event.replica for event in kernel.at(OBJ, KEY)] == list(left)
         assert kernel.touched == {(OBJ, KEY): (tuple(entries), ("d", seq))}
     assert kernel.live == kernel.objects == {}
+
+
+def test_an_event_stores_something_or_replaces_something() -> None:
+    kernel = Kernel("a")
+    with pytest.raises(ValueError, match=r"^an event stores something or replaces something$"):
+        kernel.write(OBJ, KEY, None, ())
+    assert kernel.context == Context()
+    write(kernel)
+    assert write(kernel, None) == Event("a", 2, b"", b"", None, (("a", 1),))
+
+
+def test_one_event_replaces_as_many_entries_as_one_may() -> None:
+    kernel = Kernel("z")
+    for seq in range(1, MAX_KILLS_PER_EVENT + 1):
+        kernel.apply(Event("a", seq, OBJ, KEY, b"", ()))
+    (event,) = kernel.write(OBJ, KEY, b"", kernel.at(OBJ, KEY))
+    assert len(event.kills) == MAX_KILLS_PER_EVENT
+
+
+def test_what_somebody_has_killed_of_our_own_is_dead_when_we_make_it() -> None:
+    kernel = Kernel("a")
+    kernel.apply(removal("b", 1, ("a", 1), ("a", 3), ("c", 2)))
+    assert [write(kernel).seq for _ in range(3)] == [1, 2, 3]
+    assert dots_at(kernel) == []
+    assert kernel.prekilled == {"c": {2: None}}
+    assert write(kernel).kills == ()
+
+
+def test_what_is_dead_already_can_be_replaced_once_more_and_that_undone() -> None:
+    kernel = Kernel("a")
+    kernel.apply(entry("b", 1))
+    stale = kernel.at(OBJ, b"b1")
+    kernel.apply(removal("c", 1, ("b", 1)))
+    kernel.undo = []
+    assert kernel.write(OBJ, b"b1", b"", stale)[0].kills == (("b", 1),)
+    kernel.rollback(0)
+    assert (kernel.live, kernel.prekilled) == ({}, {})
+
+
+def test_objects_inside_maps_are_found_as_long_as_they_hold_something() -> None:
+    kernel = Kernel("a")
+    first = kernel.write(b"o\xffsx", b"k", b"", ())
+    second = kernel.write(b"o\xffsx", b"l", b"", ())
+    kernel.write(b"sx", b"k", b"", ())
+    assert kernel.tree.children(b"o") == [b"o\xffsx"]
+    kernel.write(b"o\xffsx", b"k", None, first)
+    assert kernel.tree.children(b"o") == [b"o\xffsx"]
+    kernel.write(b"o\xffsx", b"l", None, second)
+    assert kernel.tree.children(b"o") == []
+    kernel.write(b"sx", b"k", None, kernel.at(b"sx", b"k"))
+    assert kernel.objects == {}
+
+
+def test_what_is_kept_about_the_entries_follows_every_one_of_them() -> None:
+    kernel = Kernel("z")
+    assert (kernel.fingerprint, kernel.live_map.chunks, kernel.touched) == (0, {}, None)
+    for event in (entry("a", 1), entry("a", 300), removal("b", 1, ("a", 1)), entry("b", 2), removal("a", 2, ("b", 2))):
+        kernel.apply(event)
+        live = [one for seqs in kernel.live.values() for one in seqs.values()]
+        assert kernel.fingerprint == sum(map(entry_hash, live)) % 2**64
+        assert kernel.live_map.chunks == LiveMap(kernel.live).chunks  # type: ignore[arg-type]
+    assert kernel.touched is None, "changes are noted although nobody asked"
+
+
+def test_very_many_events_are_merged_while_collection_is_paused() -> None:
+    told = [entry("a", seq) for seq in range(1, PAUSE_FROM + 1)]
+    kernel = Kernel("z")
+    assert kernel.merge(events_delta(told)) == told
+    assert kernel.merge(events_delta(told)) == []
+    assert gc.isenabled()
