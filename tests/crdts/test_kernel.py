@@ -639,9 +639,9 @@ def test_events_made_together_are_told_and_remembered_as_one_and_a_single_one_as
     first = write(kernel)
     assert kernel.together([first]) == [first]
     assert kernel.log.batches == {}
-    second, third = write(kernel), write(kernel)
-    assert kernel.together([second, third]) == [second._replace(batch=(2, 4)), third._replace(batch=(2, 4))]
-    assert kernel.log.batches == {"a": [(2, 4)]}
+    more = [write(kernel) for _ in range(3)]
+    assert kernel.together(more) == [event._replace(batch=(2, 5)) for event in more]
+    assert kernel.log.batches == {"a": [(2, 5)]}
 
 
 # ---- joins
@@ -707,6 +707,7 @@ LATE = Context({"gone": 3})
     ("theirs", "told", "gone", "taken"),
     [
         ({"gone": 2}, [], [], True),
+        ({"gone": 2, "b": 1}, [limit_row("b", 1, "gone", 1, closed=False)], [], True),
         ({"gone": 3}, [], [], False),
         ({"gone": 3, "other": 9}, [], [], False),
         # Its retirement was taken back there, or raised, or not enough, or for another, or only beside ours.
@@ -777,6 +778,7 @@ def test_a_state_brings_all_of_a_closed_writer_although_its_context_does_not_say
     assert source.exported_context() == Context({"a": 2, "away": 3})
     state = source.state()
     assert state.context == Context({"a": 2, "away": 3})
+    assert kernel.exported_context() is kernel.context
     kernel.join(state)
     assert kernel.context == source.context == Context({"a": 2, "away": 3, "gone": 3})
     assert state.context == Context({"a": 2, "away": 3})
