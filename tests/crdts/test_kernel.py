@@ -707,7 +707,6 @@ LATE = Context({"gone": 3})
     ("theirs", "told", "gone", "taken"),
     [
         ({"gone": 2}, [], [], True),
-        ({"gone": 2, "b": 1}, [limit_row("b", 1, "gone", 1, closed=False)], [], True),
         ({"gone": 3}, [], [], False),
         ({"gone": 3, "other": 9}, [], [], False),
         # Its retirement was taken back there, or raised, or not enough, or for another, or only beside ours.
@@ -735,6 +734,14 @@ def test_a_state_from_beyond_a_limit_is_taken_if_it_raises_the_limit(
         assert kernel.refused == (0 if taken else n)
     assert (("gone", 2) in kernel.context) is taken
     assert kernel.context.covers(Context(theirs)) is taken
+
+
+def test_a_state_that_lowers_a_limit_is_measured_by_the_one_that_stood_before() -> None:
+    kernel = Kernel("z")
+    kernel.apply(limit_row("a", 1, "gone", 2, closed=False))
+    kernel.join(state_delta([limit_row("b", 1, "gone", 1, closed=False)], Context({"b": 1, "gone": 2}), ()))
+    assert (kernel.refused, kernel.limits) == (0, {"gone": (1, False)})
+    assert kernel.context == Context({"a": 1, "b": 1, "gone": 2})
 
 
 def test_a_limit_that_came_in_during_an_exchange_is_judged_by_the_other_s_context() -> None:
@@ -828,10 +835,12 @@ def test_a_large_state_is_the_same_as_many_small_ones() -> None:
     one, other = Kernel("y"), Kernel("z")
     inside = [entry("a", seq)._replace(obj=b"o\xffsx", key=b"%d" % seq) for seq in range(90, 90 + BULK_EVENTS)]
     told = [*(entry(writer, seq) for writer in "bc" for seq in range(1, BULK_EVENTS + 2)), *inside]
+    told += [entry(writer, seq)._replace(obj=b"sy") for writer in "bc" for seq in range(50, 55)]
     for kernel in (one, other):
         kernel.apply(removal("d", 1, ("b", 7), ("c", 9)))
         kernel.apply(entry("c", 4))
-    one.join(state_delta(told, Context({"a": 200, "b": 40, "c": 40}), ()))
+        kernel.apply(entry("e", 1)._replace(key=b"b3"))  # at a place of the first object
+    assert one.merge(state_delta(told, Context({"a": 200, "b": 90, "c": 90}), ())) == []
     for event in told:
         other.join(state_delta([event], Context.of([(*event.dot, event.seq + 1)]), ()))
     assert one.live == other.live
