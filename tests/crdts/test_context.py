@@ -191,3 +191,15 @@ def test_what_is_missing_ends_where_the_other_begins_and_is_never_empty() -> Non
         *(("a", 1, 2), ("a", 3, 4), ("a", 8, 9)),
         ("b", 2, 4),
     ]
+
+
+def test_the_next_dot_fills_no_gap() -> None:
+    context = Context.of([("a", 1, 3), ("a", 5, 7)])
+    assert context.take_next("a") == 7
+    assert list(context.ranges()) == [("a", 1, 3), ("a", 5, 8)]
+
+
+def test_two_runs_may_lie_as_far_apart_as_they_are_long() -> None:
+    assert list(runs_in([1, 4])) == [(1, 2), (4, 5)]
+    assert list(runs_in([3, 4, 5])) == [(3, 6)]
+    assert list(runs_in([])) == []
