@@ -208,7 +208,7 @@ class Kernel(Entries):
         writer = key.decode()
         limit = writer_limit(self.at(RETIRED, key))
         if limit is None:
-            self.limits.pop(writer, None)
+            del self.limits[writer]
             return
         self.limits[writer] = limit
         if limit.closed:
@@ -438,9 +438,11 @@ class Kernel(Entries):
                 rest += some
                 continue
             plain = [e for e in some if not e.kills and e.payload is not None and e.batch is None and e.obj != RETIRED]
+            seqs = [event.seq for event in plain]
             if len(plain) < len(some):
-                rest += [e for e in some if e.kills or e.payload is None or e.batch is not None or e.obj == RETIRED]
-            for start, stop in runs_in([event.seq for event in plain]):
+                done = set(seqs)
+                rest += [event for event in some if event.seq not in done]
+            for start, stop in runs_in(seqs):
                 self.context.add_range(replica, start, stop)
             self.processed += len(plain)
             self.impostors += len(plain) * (self.wrote and replica == self.replica_id)
@@ -469,9 +471,8 @@ class Kernel(Entries):
         while waiting and progress:
             rest = []
             for unit in waiting:
-                applied = self._apply_unit(unit, runs)
-                new += applied
-                if not applied and any(e.dot not in self.context for e in unit):
+                new += self._apply_unit(unit, runs)
+                if any(e.dot not in self.context for e in unit):
                     rest.append(unit)
             progress = len(rest) < len(waiting)
             waiting = rest
@@ -488,8 +489,6 @@ class Kernel(Entries):
         entries = [event for event in unit if event.obj != REPLACED and self.apply(event)]
         replaced = [event for event in reversed(unit) if event.obj == REPLACED and self.apply(event)]
         self.apply_run((replica, *batch))
-        if entries or replaced:
-            self.log.remember_batch(replica, batch)
         return entries + replaced
 
     def _is_complete(self, replica: str, batch: Batch, unit: list[Event], runs: Context) -> bool:

@@ -49,10 +49,8 @@ class KillLog:
 
     def remember_batch(self, replica: str, batch: Batch) -> None:
         """Log that these events belong together."""
-        floor = self.floor.get(replica, 0)
-        if batch[0] <= floor:
-            if batch[1] - 1 > floor:  # it was trimmed in the middle of it, and must not be told of in part
-                self.raise_floor(replica, batch[1] - 1)
+        if batch[0] <= self.floor.get(replica, 0):
+            self.raise_floor(replica, batch[1] - 1)  # trimmed in the middle of it, it must not be told of in part
             return
         held = self.batches.setdefault(replica, [])
         if self.batch_of(replica, batch[0]) is None:
