@@ -143,7 +143,6 @@ def dependent_units(held: Held, missing: list[DotRange]) -> list[Unit]:
 
 def batch_unit(held: Held, replica: str, batch: Batch) -> Unit:
     """All of a transaction: its live entries, its dead killers, and the rest of its dots."""
-    held.log.check(replica, batch[0])
     events: list[Event] = []
     log = held.log.kills.get(replica, {})
     for seq in range(*batch):
@@ -192,8 +191,7 @@ def dead_runs(held: Held, missing: list[DotRange]) -> list[DotRange]:
         live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
         others = {*seqs_within(live, start, stop), *seqs_within(log, start, stop)}
         for batch in held.log.batches.get(replica, []):
-            if batch[0] < stop and start < batch[1]:
-                others.update(range(max(start, batch[0]), min(stop, batch[1])))
+            others.update(range(max(start, batch[0]), min(stop, batch[1])))  # none if they do not overlap
         runs += runs_between(replica, start, stop, sorted(others))
     return runs
 

@@ -155,7 +155,7 @@ class Context:
     def discard_beyond(self, replica: str, last: int) -> None:
         """Take out what ``replica`` has above the seq ``last``."""
         bounds = self._bounds.get(replica)
-        if bounds is not None and bounds[-1] > last + 1:
+        if bounds is not None:
             end = bisect_left(bounds, last + 1)
             bounds[end:] = [last + 1] if end & 1 else []
             if not bounds:

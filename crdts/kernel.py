@@ -50,6 +50,9 @@ class Kernel(Entries):
         self.log = KillLog(log_limit)
         self.limits: dict[str, Limit] = {}
         """Writers that are being retired, or are, and the last of their events that may be accepted."""
+        self.wrote = False
+        self.impostors = 0
+        """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
         self.refused = 0
         """Events that came from beyond such a limit."""
         self.undo: list[tuple[Event, list[Event]]] | None = None
@@ -77,6 +80,7 @@ class Kernel(Entries):
 
     def _make(self, obj: bytes, key: bytes, payload: bytes | None, kills: Kills) -> Event:
         me = self.replica_id
+        self.wrote = True
         seq = self.context.take_next(me)
         event = Event(me, seq, obj, key, payload, kills)
         if self.undo is not None:
@@ -107,6 +111,7 @@ class Kernel(Entries):
     def rollback(self, mark: int) -> None:
         """Undo the latest own events that `undo` holds, down to ``mark`` of them, as if they had never been made."""
         undo = self.undo or []
+        undone = _places_of(undo[mark:])
         while len(undo) > mark:
             event, victims = undo.pop()
             if event.payload is not None:
@@ -117,6 +122,18 @@ class Kernel(Entries):
             for victim in victims:
                 self._insert(victim)
             self.processed -= 1
+        if self.touched:
+            self._untouch(undone, _places_of(undo))
+
+    def _untouch(self, undone: Iterable[tuple[bytes, bytes]], by: dict[tuple[bytes, bytes], Dot]) -> None:
+        """Forget that these places were changed, unless they were before, and then by whom."""
+        touched = self.touched or {}
+        for place in [place for place in undone if place in touched]:
+            before, _ = touched[place]
+            if place in by:
+                touched[place] = before, by[place]
+            elif sorted(before) == sorted(self.at(*place)):
+                del touched[place]
 
     # ---- reading
 
@@ -147,6 +164,7 @@ class Kernel(Entries):
         if not self.context.add(replica, seq):
             return False
         self.processed += 1
+        self.impostors += self.wrote and replica == self.replica_id
         if event.batch is not None:
             self.log.remember_batch(replica, event.batch)
         if payload is not None and not killed_before:
@@ -190,7 +208,7 @@ class Kernel(Entries):
         writer = key.decode()
         limit = writer_limit(self.at(RETIRED, key))
         if limit is None:
-            self.limits.pop(writer, None)
+            del self.limits[writer]
             return
         self.limits[writer] = limit
         if limit.closed:
@@ -350,9 +368,10 @@ class Kernel(Entries):
         for replica, start, stop in theirs.missing_from(self.context):
             self.log.raise_floor(replica, stop - 1)
             self.context.add_range(replica, start, stop)
+            self.impostors += self.wrote and replica == self.replica_id
             for seq in seqs_within(self.prekilled.get(replica, {}), start, stop):
                 self._take_prekilled(replica, seq)
-        for writer, limit in self.limits.items():
+        for writer, limit in tuple(self.limits.items()):  # what is forgotten may have been a limit
             if limit.closed and self.context.last(writer) > limit.last:
                 self._forget_beyond(writer, limit.last)
 
@@ -365,7 +384,8 @@ class Kernel(Entries):
             alive.setdefault(event.replica, {})[event.seq] = None
         for replica in sorted(self.live):
             kept = alive.get(replica, {})
-            for seq in [s for s in self.live[replica] if s not in kept and theirs.contains(replica, s)]:
+            here = self.live.get(replica, {})  # empty by now if its writer's end has fallen with another's entry
+            for seq in [s for s in here if s not in kept and theirs.contains(replica, s)]:
                 self._drop((replica, seq), (replica, seq))
 
     def _insert_new(self, events: tuple[Event, ...]) -> None:
@@ -418,11 +438,14 @@ class Kernel(Entries):
                 rest += some
                 continue
             plain = [e for e in some if not e.kills and e.payload is not None and e.batch is None and e.obj != RETIRED]
+            seqs = [event.seq for event in plain]
             if len(plain) < len(some):
-                rest += [e for e in some if e.kills or e.payload is None or e.batch is not None or e.obj == RETIRED]
-            for start, stop in runs_in([event.seq for event in plain]):
+                done = set(seqs)
+                rest += [event for event in some if event.seq not in done]
+            for start, stop in runs_in(seqs):
                 self.context.add_range(replica, start, stop)
             self.processed += len(plain)
+            self.impostors += len(plain) * (self.wrote and replica == self.replica_id)
             self._insert_all(replica, plain)
             new += plain
         return rest
@@ -448,9 +471,8 @@ class Kernel(Entries):
         while waiting and progress:
             rest = []
             for unit in waiting:
-                applied = self._apply_unit(unit, runs)
-                new += applied
-                if not applied and any(e.dot not in self.context for e in unit):
+                new += self._apply_unit(unit, runs)
+                if any(e.dot not in self.context for e in unit):
                     rest.append(unit)
             progress = len(rest) < len(waiting)
             waiting = rest
@@ -467,8 +489,6 @@ class Kernel(Entries):
         entries = [event for event in unit if event.obj != REPLACED and self.apply(event)]
         replaced = [event for event in reversed(unit) if event.obj == REPLACED and self.apply(event)]
         self.apply_run((replica, *batch))
-        if entries or replaced:
-            self.log.remember_batch(replica, batch)
         return entries + replaced
 
     def _is_complete(self, replica: str, batch: Batch, unit: list[Event], runs: Context) -> bool:
@@ -486,3 +506,8 @@ class Kernel(Entries):
             or ((seq in early or seq in killed) and (seq in replaced or runs.contains(replica, seq)))
             for seq in range(*batch)
         )
+
+
+def _places_of(undo: list[tuple[Event, list[Event]]]) -> dict[tuple[bytes, bytes], Dot]:
+    """The places that these events changed, with the last of them for each."""
+    return {(e.obj, e.key): event.dot for event, victims in undo for e in (event, *victims)}

@@ -49,10 +49,8 @@ class KillLog:
 
     def remember_batch(self, replica: str, batch: Batch) -> None:
         """Log that these events belong together."""
-        floor = self.floor.get(replica, 0)
-        if batch[0] <= floor:
-            if batch[1] - 1 > floor:  # it was trimmed in the middle of it, and must not be told of in part
-                self.raise_floor(replica, batch[1] - 1)
+        if batch[0] <= self.floor.get(replica, 0):
+            self.raise_floor(replica, batch[1] - 1)  # trimmed in the middle of it, it must not be told of in part
             return
         held = self.batches.setdefault(replica, [])
         if self.batch_of(replica, batch[0]) is None:
@@ -121,4 +119,5 @@ class KillLog:
     def check(self, replica: str, seq: int) -> None:
         """Raise `LogTrimmed` unless the log reaches back to this dot."""
         if seq <= self.floor.get(replica, 0):
-            raise LogTrimmed(f"the kill log of {replica} starts above {self.floor[replica]}, {seq} was asked for")
+            floor = self.floor[replica]
+            raise LogTrimmed(f"of {replica} kills up to {floor} are forgotten, {seq} was asked for; send delta_since()")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdts import Context
+from crdts import Context, Dot
+from crdts.context import runs_in, seqs_within
 
 from .strategies import CONTEXTS, RANGES, dots
 
@@ -116,3 +117,89 @@ def test_a_page_of_replica_ids_and_the_rest_make_the_whole(context: Context, fir
     page.add_range("a", 1, 99)
     rest.add_range("b", 1, 99)
     assert len(context) < 99, "a page shares its ranges with the whole"
+
+
+def of_dots(some: set[Dot]) -> Context:
+    return Context.of((replica, seq, seq + 1) for replica, seq in sorted(some))
+
+
+@given(CONTEXTS, st.sampled_from("abc"), st.integers(0, 45))
+def test_what_is_beyond_a_seq_is_discarded_and_nothing_else(context: Context, replica: str, last: int) -> None:
+    kept = {dot for dot in dots(context) if dot[0] != replica or dot[1] <= last}
+    context.discard_beyond(replica, last)
+    assert context == of_dots(kept)
+
+
+@given(CONTEXTS, st.sampled_from("abc"))
+def test_the_last_dot_of_a_replica_is_discarded_until_none_is_left(context: Context, replica: str) -> None:
+    kept = dots(context)
+    while last := context.last(replica):
+        kept.remove((replica, last))
+        context.discard_last(replica)
+        assert context == of_dots(kept)
+    assert replica not in context.replicas()
+
+
+@given(CONTEXTS, st.sets(st.sampled_from("abcd")))
+def test_a_context_without_some_replicas_has_all_the_others(context: Context, replicas: set[str]) -> None:
+    before = context.copy()
+    rest = context.without(sorted(replicas))
+    assert dots(rest) == {dot for dot in dots(context) if dot[0] not in replicas}
+    for replica in "abc":
+        rest.add_range(replica, 1, 99)
+    assert context == before, "it shares its ranges with the whole"
+
+
+@given(CONTEXTS, st.sampled_from("abcd"))
+def test_the_next_dot_lies_behind_the_last(context: Context, replica: str) -> None:
+    expected, last = dots(context), context.last(replica)
+    assert context.take_next(replica) == last + 1
+    assert context == of_dots(expected | {(replica, last + 1)})
+
+
+@given(CONTEXTS)
+def test_the_cloud_is_every_range_that_does_not_begin_at_one(context: Context) -> None:
+    size = context.cloud_size()
+    assert size == sum(start > 1 for _, start, _ in context.ranges())
+    assert type(size) is int
+
+
+def test_a_prefix_is_one_dot_at_least() -> None:
+    assert Context({"a": 0, "b": 1, "c": -1}) == Context.of([("b", 1, 2)])
+    assert Context({"a": 0}) == Context.of([("a", 3, 3), ("a", 4, 2)]) == Context()
+
+
+@given(st.sets(st.integers(1, 40)), st.integers(1, 41), st.integers(0, 45))
+def test_seqs_within_bounds_are_sorted_whichever_way_they_are_found(seqs: set[int], start: int, length: int) -> None:
+    held = dict.fromkeys(sorted(seqs, reverse=True))
+    assert seqs_within(held, start, start + length) == sorted(seqs & set(range(start, start + length)))
+
+
+@given(st.sets(st.integers(0, 40)))
+def test_runs_in_seqs_are_maximal(seqs: set[int]) -> None:
+    found = list(runs_in(sorted(seqs)))
+    assert {seq for start, stop in found for seq in range(start, stop)} == seqs
+    assert all(start < stop for start, stop in found)
+    assert all(one[1] < other[0] for one, other in pairwise(found))
+
+
+def test_what_is_missing_ends_where_the_other_begins_and_is_never_empty() -> None:
+    mine = Context.of([("a", 1, 5), ("a", 7, 9), ("b", 2, 4)])
+    assert mine.missing_from(Context.of([("a", 3, 5), ("a", 9, 12), ("b", 2, 4)])) == [("a", 1, 3), ("a", 7, 9)]
+    assert mine.missing_from(Context.of([("a", 1, 9), ("b", 1, 2)])) == [("b", 2, 4)]
+    assert mine.missing_from(Context.of([("a", 2, 3), ("a", 4, 8)])) == [
+        *(("a", 1, 2), ("a", 3, 4), ("a", 8, 9)),
+        ("b", 2, 4),
+    ]
+
+
+def test_the_next_dot_fills_no_gap() -> None:
+    context = Context.of([("a", 1, 3), ("a", 5, 7)])
+    assert context.take_next("a") == 7
+    assert list(context.ranges()) == [("a", 1, 3), ("a", 5, 8)]
+
+
+def test_two_runs_may_lie_as_far_apart_as_they_are_long() -> None:
+    assert list(runs_in([1, 4])) == [(1, 2), (4, 5)]
+    assert list(runs_in([3, 4, 5])) == [(3, 6)]
+    assert list(runs_in([])) == []
