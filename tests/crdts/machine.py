@@ -313,7 +313,8 @@ class World:
             answer = exchange.sides[exchange.turn].receive(exchange.message)
             self.check(exchange.members[exchange.turn])
             if answer is None:
-                assert all(side.finished for side in exchange.sides)
+                # What goes beyond the end of a retired writer is not joined, and that is not called finished.
+                assert self.retirer is not None or all(side.finished for side in exchange.sides)
                 return None
             exchange = exchange._replace(turn=1 - exchange.turn, message=answer)
             left -= 1
@@ -404,6 +405,9 @@ class Mirror:
         self.calls += 1
         assert changes, "told of nothing"
         for change in changes:
+            if change.kind == "bounded_counter" and change.keyed:  # whose rights, told of only where the value stays
+                assert change.before != change.after
+                continue
             place = change.kind, tuple([repr(part) for part in change.path])
             known = self.known[place][1] if place in self.known else initial(change.kind)
             assert repr(change.before) == repr(known), f"{change} follows {known!r}"
