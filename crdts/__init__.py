@@ -11,6 +11,7 @@ from .delta import Delta, Event
 from .errors import (
     CrdtError,
     DecodeError,
+    ForeignDelta,
     InsufficientRights,
     InTransaction,
     InvalidValue,
@@ -43,6 +44,7 @@ __all__ = [
     "Dot",
     "EWFlag",
     "Event",
+    "ForeignDelta",
     "GCounter",
     "GSet",
     "HybridClock",

@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Self
 
 from .changes import OnChange
 from .clock import HybridClock
+from .context import Context
 from .delta import NOTHING, Delta
-from .errors import InvalidValue, UnsupportedType
+from .errors import ForeignDelta, InvalidValue, UnsupportedType
 from .folds import entries_of
 from .limits import MAX_INT
 from .schema import KIND_OF_TAG, RETIRED, SEPARATOR, names_of, object_id, type_tag
@@ -59,7 +60,7 @@ class Crdt:
 
         Takes time in proportion to what is new, and leaves ``other`` as it was. Inside a `Replica` the whole replica
         is joined, because all its objects share one causal context. Raises `UnsupportedType` for another type, and
-        `InvalidValue` for a delta that belongs to other objects.
+        `ForeignDelta` for a delta that belongs to other objects.
         """
         if isinstance(other, Delta):
             delta = other
@@ -67,28 +68,24 @@ class Crdt:
             if other._store is self._store:
                 return self
             if other._object != self._object:
-                raise InvalidValue(f"{other.name!r} is not another replica of {self.name!r}; merge the Replica instead")
-            other._store.check_settled("merging from an object")
-            delta = other._store.kernel.delta_since(self._store.kernel.exported_context())
+                raise ForeignDelta(f"{_described(other._object)} is not another replica of {_described(self._object)}")
+            delta = other.delta_since(self.context)
         else:
-            raise UnsupportedType(f"{type(self).__name__} merges a Delta or its own type, not {type(other).__name__}")
-        if len(self._object) == 1:
-            self._check_foreign(delta)
+            raise not_mergeable(f"{type(self).__name__} merges a Delta or its own type", other)
+        outermost = self._object.partition(SEPARATOR)[0]
+        check_home(delta, outermost if len(outermost) == 1 else b"")
         self._store.merge(delta)
         return self
 
-    def _check_foreign(self, delta: Delta) -> None:
-        """Raise `InvalidValue` if a delta for an object that stands alone carries entries of others."""
-        inside = self._object + SEPARATOR
-        for event in delta.events:
-            if event.payload is not None and event.obj != self._object and not event.obj.startswith(inside):
-                if event.obj == RETIRED:
-                    continue
-                kind = KIND_OF_TAG.get(type_tag(event.obj), "unknown object")
-                name = "/".join(names_of(event.obj)) if kind in KIND_OF_TAG.values() else event.obj.hex()
-                raise InvalidValue(
-                    f"the delta carries {kind} {name!r}, not a standalone {self.kind}; merge it into a Replica"
-                )
+    @property
+    def context(self) -> Context:
+        """The dots processed so far, by all of the replica that it is in; a copy."""
+        return self._store.kernel.exported_context().copy()
+
+    def delta_since(self, context: Context) -> Delta:
+        """What another replica of this object with that context lacks; see `Replica.delta_since`."""
+        self._store.check_settled("handing out a delta")
+        return self._store.kernel.delta_since(check_context(context))
 
     def on_change(self, told: OnChange) -> Callable[[], None]:
         """Call ``told`` once with the list of `Change` of each write, transaction or merge that changed this object.
@@ -124,6 +121,41 @@ class Crdt:
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
         return f"<{type(self).__name__}{name} of {self.replica_id!r}: {self.value()!r}>"
+
+
+def _described(obj: bytes) -> str:
+    if type_tag(obj) not in KIND_OF_TAG:
+        return f"an object of an unknown type ({obj.hex()})"
+    kind, names = KIND_OF_TAG[type_tag(obj)], "/".join(names_of(obj))
+    return f"{kind} {names!r}" if names else f"a standalone {kind}"
+
+
+def check_home(delta: Delta, standalone: bytes) -> None:
+    """Raise `ForeignDelta` unless all entries of a delta belong to one standalone object, or to a replica (empty)."""
+    for obj in dict.fromkeys([event.obj for event in delta.events if event.payload is not None]):
+        if obj == RETIRED:
+            continue
+        outermost = obj.partition(SEPARATOR)[0]
+        if standalone and outermost != standalone:
+            raise ForeignDelta(f"the delta carries {_described(obj)}, not {_described(standalone)}")
+        if not standalone and len(outermost) == 1 and outermost in KIND_OF_TAG:
+            raise ForeignDelta(
+                f"the delta carries {_described(outermost)}: a Replica takes the deltas of a Replica, in which objects "
+                "have names"
+            )
+
+
+def not_mergeable(rule: str, given: object) -> UnsupportedType:
+    """The error for what is no delta."""
+    return UnsupportedType(f"{rule}, not {type(given).__name__}{'; decode it first' if type(given) is bytes else ''}")
+
+
+def check_context(context: object) -> Context:
+    """Return ``context`` if it is one; raises `UnsupportedType`."""
+    if isinstance(context, Context):
+        return context
+    hint = "; decode_context it first" if type(context) is bytes else ""
+    raise UnsupportedType(f"a Context is expected, not {type(context).__name__}{hint}")
 
 
 def check_amount(amount: int) -> int:

@@ -29,18 +29,29 @@ class BoundedCounter(Crdt):
     tag = BOUNDED
 
     def __init__(self, replica_id: str, lower: int = 0, *, clock: HybridClock | None = None) -> None:
-        """``lower`` must be the same at all replicas; should it not be, the highest that was written stands."""
+        """The counter begins at ``lower``, which must be the same at all replicas.
+
+        Should two have written with different ones before they met, the higher stands.
+        """
         super().__init__(replica_id, clock=clock)
         self._lower = _check_lower(lower)
 
     @classmethod
-    def _bounded(cls, store: Store, obj: bytes, lower: int) -> "BoundedCounter":
+    def _bounded(cls, store: Store, obj: bytes, lower: int | None) -> "BoundedCounter":
         self = cls._within(store, obj)
-        self._lower = _check_lower(lower)
+        if lower is not None:
+            self._lower = _check_lower(lower)
         return self
 
     def _shares(self) -> Shares:
         return Shares(self._store.kernel.places(self._object), getattr(self, "_lower", 0))
+
+    def _agreed_lower(self) -> int:
+        """The bound for a new entry; raises `InvalidValue` if others have given another one."""
+        agreed = self._shares().lower
+        if getattr(self, "_lower", agreed) != agreed:
+            raise InvalidValue(f"this counter's lower bound is {agreed}, not {self._lower}; give the same everywhere")
+        return agreed
 
     def value(self) -> int:
         return self._shares().value()
@@ -65,13 +76,13 @@ class BoundedCounter(Crdt):
 
     def decrement(self, amount: int = 1) -> Delta:
         """Take ``amount`` away; raises `InsufficientRights` if this replica does not hold as much."""
-        self._check_rights(check_amount(amount), "take away")
+        self._check_rights(check_amount(amount), f"take away {amount}")
         return self._move(spent=amount) if amount else NOTHING
 
     def transfer(self, to: str, amount: int) -> Delta:
         """Give rights to another replica, as its id; raises `InsufficientRights` if there are not as many here."""
         check_replica_id(to)
-        self._check_rights(check_amount(amount), f"transfer to {to!r}")
+        self._check_rights(check_amount(amount), f"transfer {amount} to {to!r}")
         return self._move(to=to, moved=amount) if amount and to != self.replica_id else NOTHING
 
     def reset(self) -> Delta:
@@ -83,14 +94,15 @@ class BoundedCounter(Crdt):
         if amount > rights:
             others = {holder: n for holder, n in self.holders().items() if holder != self.replica_id}
             hint = f"ask for a transfer: {others}" if others else "nobody else holds any that we know of"
-            raise InsufficientRights(f"{self.replica_id!r} holds rights to {rights}, not to {purpose} {amount}; {hint}")
+            raise InsufficientRights(f"{self.replica_id!r} holds rights to {rights}, not enough to {purpose}; {hint}")
 
     def _move(self, granted: int = 0, spent: int = 0, to: str = "", moved: int = 0) -> Delta:
         kernel = self._store.kernel
         key = kernel.replica_id.encode()
         held = kernel.at(self._object, key)
         share, *_ = read_share(held)
-        lower, had, used, transferred = share or [getattr(self, "_lower", 0), 0, 0, {}]
+        lower = self._agreed_lower()
+        _, had, used, transferred = share or [lower, 0, 0, {}]
         if moved:
             transferred = {**transferred, to: check_total(transferred.get(to, 0) + moved)}
         row = [lower, check_total(had + granted), check_total(used + spent), transferred]

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from . import schema
 from .context import Dot
 from .delta import Event
-from .folds import BY_PLACE, WHOLE
+from .folds import BY_PLACE, WHOLE, Shares
 from .kernel import Kernel
 from .schema import KIND_OF_TAG, names_of, type_tag
 from .values import decode_element
@@ -18,7 +18,8 @@ class Change:
     """One place whose content changed, by a local write or by a merge, in one batch of changes."""
 
     path: tuple[Any, ...]
-    """The names that lead to the place, outermost first, then the set element or map key where there is one."""
+    """The names that lead to the place, outermost first, then the set element or map key where there is one. A bounded
+    counter has a place for its value and, where that stays, one for the rights of each holder."""
     before: Any
     """What was read there before the batch: for sets whether the element was in, for counters and flags the value, for
     registers and map keys the value, or None where there was none."""
@@ -41,7 +42,7 @@ class Change:
 
     @property
     def key(self) -> Any:
-        """The set element or map key; None for types without."""
+        """The set element, the map key, or whose rights in a bounded counter; None for places without."""
         return self.path[-1] if self.keyed else None
 
 
@@ -70,11 +71,21 @@ def changes_of(kernel: Kernel, touched: Touched) -> list[Told]:
         tag = type_tag(obj)
         now = kernel.places(obj)
         was = {**now, **{key: held for key, (held, _) in places.items()}}
-        before, after = WHOLE[tag]({key: held for key, held in was.items() if held}), WHOLE[tag](now)
+        was = {key: held for key, held in was.items() if held}
+        before, after = WHOLE[tag](was), WHOLE[tag](now)
+        by = [by for _, by in places.values()][-1]
         if before != after:
-            by = [by for _, by in places.values()][-1]
             told.append((obj, Change(names_of(obj), before, after, KIND_OF_TAG[tag], *by, keyed=False)))
+        elif tag == schema.BOUNDED:
+            told += [(obj, change) for change in _rights_changed(obj, Shares(was), Shares(now), by)]
     return told
+
+
+def _rights_changed(obj: bytes, was: Shares, now: Shares, by: Dot) -> list[Change]:
+    """Whose rights in a bounded counter have changed: somebody may be waiting for them."""
+    holders = sorted({*was.spendable, *now.spendable})
+    names, kind = names_of(obj), KIND_OF_TAG[schema.BOUNDED]
+    return [Change((*names, h), was.of(h), now.of(h), kind, *by) for h in holders if was.of(h) != now.of(h)]
 
 
 def same(one: Any, other: Any) -> bool:

@@ -30,6 +30,7 @@ import cbor2
 from .columns import MIN_STRINGS, pack_stamps, pack_strings
 from .context import Context
 from .delta import REPLACED, Batch, Delta, Event
+from .errors import UnsupportedType
 from .schema import STAMP_BYTES, STAMPED, type_tag
 
 ROW: Final = 2
@@ -92,7 +93,9 @@ def _head_bytes(number: int) -> int:
 
 
 def encode(delta: Delta) -> bytes:
-    """The canonical bytes of ``delta``."""
+    """The canonical bytes of ``delta``; raises `UnsupportedType` for anything else."""
+    if not isinstance(delta, Delta):
+        raise UnsupportedType(f"encode takes a Delta, as mutators and delta_since return, not {type(delta).__name__}")
     return encode_row(delta.events[0]) if is_single(delta) else cbor2.dumps(columns_of(delta))
 
 
@@ -214,6 +217,8 @@ def _context_columns(context: Context, at: dict[str, int]) -> list[list[int]]:
 
 def encode_context(context: Context) -> bytes:
     """The canonical bytes of a context: a delta in the state form without entries would say more than is known."""
+    if not isinstance(context, Context):
+        raise UnsupportedType(f"encode_context takes a Context, not {type(context).__name__}")
     replicas = context.replicas()
     at = {replica: i for i, replica in enumerate(replicas)}
     return cbor2.dumps([CONTEXT, replicas, _context_columns(context, at)])

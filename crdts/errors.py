@@ -41,6 +41,10 @@ class DecodeError(RemoteError, ValueError):
     """Encoded bytes are not a valid canonical delta or context. The message names the first fault found."""
 
 
+class ForeignDelta(RemoteError, ValueError):
+    """A delta belongs to another object than the one it was given to. The message names both."""
+
+
 class OutOfStep(RemoteError):
     """A message of a reconciliation is not the one that is awaited; start a new one."""
 

@@ -12,6 +12,9 @@ class _Flag(Crdt):
     def value(self) -> bool:
         return bool(BY_PLACE[self.tag](self._store.kernel.at(self._object, b"")))
 
+    def __bool__(self) -> bool:
+        return self.value()
+
 
 class EWFlag(_Flag):
     """Off at first. An enable wins over a disable that had not seen it."""

@@ -50,6 +50,9 @@ class Kernel(Entries):
         self.log = KillLog(log_limit)
         self.limits: dict[str, Limit] = {}
         """Writers that are being retired, or are, and the last of their events that may be accepted."""
+        self.wrote = False
+        self.impostors = 0
+        """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
         self.refused = 0
         """Events that came from beyond such a limit."""
         self.undo: list[tuple[Event, list[Event]]] | None = None
@@ -77,6 +80,7 @@ class Kernel(Entries):
 
     def _make(self, obj: bytes, key: bytes, payload: bytes | None, kills: Kills) -> Event:
         me = self.replica_id
+        self.wrote = True
         seq = self.context.take_next(me)
         event = Event(me, seq, obj, key, payload, kills)
         if self.undo is not None:
@@ -160,6 +164,7 @@ class Kernel(Entries):
         if not self.context.add(replica, seq):
             return False
         self.processed += 1
+        self.impostors += self.wrote and replica == self.replica_id
         if event.batch is not None:
             self.log.remember_batch(replica, event.batch)
         if payload is not None and not killed_before:
@@ -363,6 +368,7 @@ class Kernel(Entries):
         for replica, start, stop in theirs.missing_from(self.context):
             self.log.raise_floor(replica, stop - 1)
             self.context.add_range(replica, start, stop)
+            self.impostors += self.wrote and replica == self.replica_id
             for seq in seqs_within(self.prekilled.get(replica, {}), start, stop):
                 self._take_prekilled(replica, seq)
         for writer, limit in tuple(self.limits.items()):  # what is forgotten may have been a limit
@@ -439,6 +445,7 @@ class Kernel(Entries):
             for start, stop in runs_in(seqs):
                 self.context.add_range(replica, start, stop)
             self.processed += len(plain)
+            self.impostors += len(plain) * (self.wrote and replica == self.replica_id)
             self._insert_all(replica, plain)
             new += plain
         return rest

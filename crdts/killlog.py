@@ -119,4 +119,5 @@ class KillLog:
     def check(self, replica: str, seq: int) -> None:
         """Raise `LogTrimmed` unless the log reaches back to this dot."""
         if seq <= self.floor.get(replica, 0):
-            raise LogTrimmed(f"the kill log of {replica} starts above {self.floor[replica]}, {seq} was asked for")
+            floor = self.floor[replica]
+            raise LogTrimmed(f"of {replica} kills up to {floor} are forgotten, {seq} was asked for; send delta_since()")

@@ -65,8 +65,8 @@ class Accessors:
         """The counter of that name that goes up and down."""
         return self._object_of(PNCounter, name)
 
-    def bounded_counter(self, name: str, lower: int = 0) -> BoundedCounter:
-        """The bounded counter of that name. Everybody must give the same ``lower``."""
+    def bounded_counter(self, name: str, lower: int | None = None) -> BoundedCounter:
+        """The bounded counter of that name. Without ``lower``: the bound that others have given, or else 0."""
         store, _ = self._home()
         return BoundedCounter._bounded(store, self._id_of(BoundedCounter, name), lower)
 

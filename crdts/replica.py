@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final, Self
 
-from .base import Crdt
+from .base import Crdt, check_context, check_home, not_mergeable
 from .changes import OnChange
 from .clock import HybridClock
 from .context import Context
@@ -82,7 +82,7 @@ class Replica(Accessors):
     def delta_since(self, context: Context) -> Delta:
         """What a replica with this context lacks, in the smaller of the two forms of `Delta`."""
         self.store.check_settled("handing out a delta")
-        return self.store.kernel.delta_since(context)
+        return self.store.kernel.delta_since(check_context(context))
 
     def deltas_since(self, context: Context, max_bytes: int) -> Iterator[Delta]:
         """The same as events, in pieces of at most ``max_bytes`` encoded: send as many as you like, each helps.
@@ -91,7 +91,9 @@ class Replica(Accessors):
         the kill log does not reach back so far: then `delta_since` gives a state, and `reconcile` just the difference.
         """
         self.store.check_settled("handing out a delta")
-        return self._settled_pieces(context, max_bytes)
+        if type(max_bytes) is not int:
+            raise UnsupportedType(f"max_bytes is an int, not {type(max_bytes).__name__}")
+        return self._settled_pieces(check_context(context), max_bytes)
 
     def _settled_pieces(self, context: Context, max_bytes: int) -> Iterator[Delta]:
         pieces = self.store.kernel.deltas_since(context, max_bytes)
@@ -118,9 +120,10 @@ class Replica(Accessors):
             self.store.merge(other.delta_since(self.store.kernel.exported_context()))
             self.report(other.replica_id, other.context)
         elif isinstance(other, Delta):
+            check_home(other, b"")
             self.store.merge(other)
         else:
-            raise UnsupportedType(f"a Replica merges a Delta or a Replica, not {type(other).__name__}")
+            raise not_mergeable("a Replica merges a Delta or a Replica", other)
         return self
 
     # ---- writers that have gone
@@ -138,7 +141,7 @@ class Replica(Accessors):
 
         Only needed to finish retirements, at the replica that began them; `merge` of a `Replica` does it by itself.
         """
-        return self._retirement.report(peer_id, context)
+        return self._retirement.report(peer_id, check_context(context))
 
     @property
     def retired(self) -> dict[str, int]:

@@ -87,7 +87,7 @@ def child_id(parent: bytes, tag: bytes, name: str) -> bytes:
     """The id of the object ``name`` inside the map ``parent``; raises as `object_id` does, and if it is too deep."""
     child = parent + SEPARATOR + object_id(tag, name)
     if len(child) > MAX_OBJECT_BYTES or child.count(SEPARATOR) >= MAX_NESTING:
-        raise InvalidValue(f"maps nest {MAX_NESTING} deep at most, with {MAX_OBJECT_BYTES} bytes of names in all")
+        raise InvalidValue(f"maps nest {MAX_NESTING} levels deep at most, with {MAX_OBJECT_BYTES} bytes of names in all")
     return child
 
 

@@ -64,11 +64,11 @@ class _Set(Crdt):
     def _keys(self) -> dict[bytes, None]:
         return dict.fromkeys(self._store.kernel.keys(self._object))
 
-    def get_elements(self) -> Elements:
+    def get_elements(self) -> AbstractSet[Any]:
         """The elements now, as a snapshot. Sort by your own key where order matters: it has none."""
         return Elements(self._keys())
 
-    def value(self) -> Elements:
+    def value(self) -> AbstractSet[Any]:
         return self.get_elements()
 
     def __contains__(self, element: object) -> bool:

@@ -29,6 +29,8 @@ class Stats:
     """Dots replaced before they arrived; 0 when nothing is under way."""
     refused: int
     """Events of retired writers that came too late."""
+    impostors: int
+    """Events under this replica's own id that it has not written: not 0 means that somebody else uses the id."""
     stamps_refused: int
     """Stamps too far ahead of the clock to follow; their values were taken all the same."""
     encoded_bytes: int
@@ -60,6 +62,7 @@ def stats_of(store: Store) -> Stats:
         cloud=context.cloud_size(),
         prekilled=sum(map(len, kernel.prekilled.values())),
         refused=kernel.refused,
+        impostors=kernel.impostors,
         stamps_refused=store.clock.refused,
         encoded_bytes=len(encode(kernel.state())),
         bytes_by_object=by_object,

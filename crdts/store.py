@@ -9,7 +9,7 @@ from .changes import OnChange, Told, changes_of
 from .clock import HybridClock
 from .context import Context, Dot
 from .delta import NOTHING, Delta, Event, events_delta
-from .errors import InTransaction, InvalidValue, LocalError, WriterRetired
+from .errors import InTransaction, InvalidValue, LocalError, UnsupportedType, WriterRetired
 from .kernel import Kernel
 from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_KILLS_PER_EVENT
 from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
@@ -52,7 +52,7 @@ class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
     __slots__ = (
-        *("_aborted", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes", "_untold"),
+        *("_aborted", "_blocks", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes", "_untold"),
         *("clock", "kernel", "on_listener_error"),
     )
 
@@ -65,6 +65,8 @@ class Store:
         self._pending: list[Event] | None = None
         self._pending_bytes = 0
         self._aborted = False
+        self._blocks: list[object] = []
+        """Those of the transaction under way, outermost first."""
         self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
@@ -102,7 +104,8 @@ class Store:
         events = len(self._pending or ()) + _events_of(replaced)
         if self._pending_bytes + size > MAX_BATCH_BYTES or events > MAX_BATCH_EVENTS:
             raise InvalidValue(
-                f"a transaction holds {MAX_BATCH_EVENTS:,} changes and {MAX_BATCH_BYTES:,} bytes at most; make several"
+                f"a transaction holds {MAX_BATCH_EVENTS:,} changes and {MAX_BATCH_BYTES:,} bytes; make several, "
+                "or take away a large object in parts"
             )
         self._pending_bytes += size
 
@@ -111,14 +114,16 @@ class Store:
         """Make everything that is written in the block one batch: receivers apply all of it or nothing.
 
         Subscribers hear of it once, at its end. Reads inside see what was written so far. An exception undoes all of
-        it (but for the clock, which has gone on); a block inside a block is undone alone. Merging inside raises
+        it (but for the clock, which has gone on); a block inside a block is undone alone, and what it makes is in the
+        outer one's delta. Merging inside raises
         `InTransaction`. Raises `InvalidValue` at the operation that makes it too large.
         """
         kernel = self.kernel
-        outermost = self._pending is None
         if self._pending is None:
             self._pending, kernel.undo = [], []
             self._pending_bytes, self._aborted = 0, False
+        block = object()
+        self._blocks.append(block)
         events, undo, size = len(self._pending), len(kernel.undo or ()), self._pending_bytes
         done = Transaction()
         try:
@@ -126,15 +131,32 @@ class Store:
             if self._aborted:
                 raise InTransaction("the transaction was undone: it must not wait for anything while it is open")
         except BaseException:
+            self._check_innermost(block)
             kernel.rollback(undo)
             del self._pending[events:]
             self._pending_bytes = size
-            if outermost:
-                self._pending = kernel.undo = None
-                self._publish()
+            self._blocks.pop()
+            if not self._blocks:
+                self._end()
             raise
-        if outermost:
+        self._check_innermost(block)
+        self._blocks.pop()
+        if not self._blocks:
             done.delta = self._commit(self._pending)
+
+    def _check_innermost(self, block: object) -> None:
+        """Raise `InTransaction`, undoing everything, unless this block is the one that was begun last."""
+        if self._blocks and self._blocks[-1] is block:
+            return
+        if block in self._blocks:
+            self.kernel.rollback(0)
+            self._blocks.clear()
+            self._end()
+        raise InTransaction("transactions overlap, and were undone: do not wait for anything, or yield, inside one")
+
+    def _end(self) -> None:
+        self._pending = self.kernel.undo = None
+        self._publish()
 
     def _commit(self, pending: list[Event]) -> Delta:
         self._pending = self.kernel.undo = None
@@ -216,6 +238,8 @@ class Store:
 
         Only with those in the object ``within`` or inside it, if one is given, and not at all if there are none.
         """
+        if not callable(told):
+            raise UnsupportedType(f"on_change takes a function of a list of Change, not {type(told).__name__}")
         subscription = object()
         self._on_change[subscription] = within, told
         if self.kernel.touched is None:

@@ -8,6 +8,7 @@ from typing import Self
 import trio
 
 from crdts import Change, Replica
+from crdts.changes import same
 from crdts.values import encode_value
 
 
@@ -15,9 +16,9 @@ class Watch:
     """An asynchronous iterator of `Change`.
 
     A slow reader loses nothing and needs no unbounded queue: a place that changes again before it was read is reported
-    once, from what it was at first to what it is now, with its latest writer. Several tasks may share one: each change
-    goes to one of them. Stops listening when it is closed, when a ``with`` block around it ends, or when nobody holds
-    it any more; the iteration then ends.
+    once, from what it was at first to what it is now, with its latest writer, or not at all if that is the same.
+    Several tasks may share one: each change goes to one of them. Stops listening when it is closed, when a ``with``
+    block around it ends, or when nobody holds it any more; the iteration then ends.
     """
 
     def __init__(self, replica: Replica, name: str | None) -> None:
@@ -38,7 +39,12 @@ class Watch:
             if self._name is None or change.name == self._name:
                 place = change.kind, encode_value(change.path)
                 earlier = self._pending.get(place)
-                self._pending[place] = change if earlier is None else replace(change, before=earlier.before)
+                if earlier is not None:
+                    change = replace(change, before=earlier.before)
+                if same(change.before, change.after):
+                    self._pending.pop(place, None)
+                else:
+                    self._pending[place] = change
         if self._pending:
             self._wake.set()
 

@@ -124,6 +124,7 @@ PUBLIC = {
             "Dot",
             "EWFlag",
             "Event",
+            "ForeignDelta",
         ),
         *("GCounter", "GSet", "HybridClock", "InTransaction", "InsufficientRights", "InvalidValue", "LWWMap"),
         *("LWWRegister", "LocalError", "LogTrimmed", "MVRegister", "ORMap", "ORSet", "OutOfStep", "PNCounter", "RWSet"),

@@ -37,7 +37,7 @@ def test_a_decrement_without_rights_names_who_could_transfer_some() -> None:
     a, b = pair()
     a.increment(5)
     b.merge(a)
-    message = "'b' holds rights to 0, not to take away 3; ask for a transfer: {'a': 5}"
+    message = "'b' holds rights to 0, not enough to take away 3; ask for a transfer: {'a': 5}"
     with pytest.raises(InsufficientRights) as caught:
         b.decrement(3)
     assert str(caught.value) == message
@@ -48,9 +48,11 @@ def test_a_decrement_without_rights_names_who_could_transfer_some() -> None:
 def test_a_decrement_that_nobody_has_the_rights_to_says_so() -> None:
     a, _ = pair()
     a.increment(2)
-    with pytest.raises(InsufficientRights, match="'a' holds rights to 2, not to take away 3; nobody else holds any"):
+    with pytest.raises(
+        InsufficientRights, match="'a' holds rights to 2, not enough to take away 3; nobody else holds any"
+    ):
         a.decrement(3)
-    with pytest.raises(InsufficientRights, match="not to transfer to 'b' 3; nobody else"):
+    with pytest.raises(InsufficientRights, match="not enough to transfer 3 to 'b'; nobody else"):
         a.transfer("b", 3)
     assert len(a._store.kernel.context) == 1, "a refused call took a dot"
 
@@ -141,8 +143,9 @@ def test_rights_are_transferred_to_a_replica_id(to: str) -> None:
 def test_a_lower_bound_is_a_whole_number(lower: Any) -> None:
     with pytest.raises(UnsupportedType, match=f"a lower bound is an int, not {type(lower).__name__}"):
         BoundedCounter("a", lower)
-    with pytest.raises(UnsupportedType, match="lower bound"):
-        Replica("a").bounded_counter("x", lower)
+    if lower is not None:
+        with pytest.raises(UnsupportedType, match="lower bound"):
+            Replica("a").bounded_counter("x", lower)
 
 
 @pytest.mark.parametrize("lower", [MAX_INT + 1, -MAX_INT - 1])
@@ -160,11 +163,23 @@ def test_the_utmost_lower_bounds_travel(lower: int) -> None:
 
 def test_of_different_lower_bounds_the_highest_that_was_written_stands() -> None:
     a, b = BoundedCounter("a", 1), BoundedCounter("b", 7)
-    b.merge(a.increment(2))
-    assert (a.value(), b.value(), b.lower) == (3, 3, 1), "b has not written its own yet"
+    a.increment(2)
     b.increment(1)
-    assert a.merge(b).value() == b.value() == 10
+    assert a.merge(b).value() == b.merge(a).value() == 10
     assert a.lower == b.lower == 7
+
+
+def test_who_gives_another_lower_bound_than_the_one_in_force_is_told_so_and_writes_nothing() -> None:
+    a, b = BoundedCounter("a", 1), BoundedCounter("b", 7)
+    b.merge(a.increment(2))
+    assert (b.value(), b.lower) == (3, 1)
+    with pytest.raises(InvalidValue, match="lower bound is 1, not 7"):
+        b.increment(1)
+    assert b.value() == 3
+    replica = Replica("c")
+    replica.bounded_counter("x", 5).increment()
+    assert replica.bounded_counter("x").increment()
+    assert replica.bounded_counter("x").value() == 7
 
 
 def test_a_handle_without_the_bound_reads_what_was_written() -> None:

@@ -74,12 +74,12 @@ def test_a_counter_tells_its_total() -> None:
         assert ear.take() == [(("c",), 5, 0)]
 
 
-def test_a_transfer_of_rights_changes_no_total_and_tells_nothing() -> None:
+def test_a_transfer_of_rights_changes_no_total_and_tells_whose_rights_changed() -> None:
     replica = Replica("a")
     replica.bounded_counter("c").increment(3)
     ear = listener(replica)
     replica.bounded_counter("c").transfer("b", 2)
-    assert ear.take() == []
+    assert ear.take() == [(("c", "a"), 3, 1), (("c", "b"), 0, 2)]
 
 
 def test_a_register_tells_its_value_and_none_where_there_was_none() -> None:

@@ -90,3 +90,13 @@ def test_alone_it_is_a_variable(kind: type[AnyFlag], steps: list[bool]) -> None:
     for on in steps:
         (a.enable if on else a.disable)()
         assert a.value() is on
+
+
+def test_a_flag_can_be_asked_like_a_condition() -> None:
+    on, off = EWFlag("a"), DWFlag("a")
+    assert not on
+    assert off
+    on.enable()
+    off.disable()
+    assert on
+    assert not off

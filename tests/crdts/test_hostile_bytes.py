@@ -25,7 +25,7 @@ def accepts_delta(data: bytes) -> bool:
     told = []
     replica.on_change(told.extend)
     replica.orset("s").add("mine")
-    replica.merge(delta)
+    replica.store.merge(delta)  # a replica refuses what has no name; whatever brings it must do no harm
     for obj in replica.objects():
         obj.value()
         repr(obj)
@@ -33,7 +33,9 @@ def accepts_delta(data: bytes) -> bool:
     assert decode_context(encode_context(replica.context)) == replica.context
     whole = replica.store.kernel.state()
     assert decode(encode(whole)) == whole
-    assert Replica("z").merge(whole).fingerprint == replica.fingerprint
+    other = Replica("z")
+    other.store.merge(whole)
+    assert other.fingerprint == replica.fingerprint
     return True
 
 

@@ -6,7 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdts import Change, Context, GCounter, InvalidValue, ORSet, Replica, UnsupportedType, decode, encode
+from crdts import (
+    Change,
+    Context,
+    ForeignDelta,
+    GCounter,
+    InvalidValue,
+    ORMap,
+    ORSet,
+    Replica,
+    UnsupportedType,
+    decode,
+    decode_context,
+    encode,
+    encode_context,
+)
 
 ACCESSORS = ["orset", "gcounter", "counter", "register", "mvregister", "lwwmap"]
 
@@ -135,7 +149,7 @@ def test_entries_of_a_type_from_a_newer_version_are_carried_along_and_not_read()
     assert [obj.name for obj in b.merge(decode(encode(a.delta_since(Context())))).objects()] == ["s"]
     assert [change.name for change in told] == ["s"]
     assert b.fingerprint == a.fingerprint
-    with pytest.raises(InvalidValue, match="unknown object"):
+    with pytest.raises(ForeignDelta, match="an object of an unknown type"):
         ORSet("c").merge(a.delta_since(Context()))
 
 
@@ -294,10 +308,54 @@ def test_a_function_subscribed_twice_is_told_twice_until_each_is_cancelled() -> 
 def test_a_named_object_does_not_merge_a_standalone_one() -> None:
     alone = ORSet(replica_id="b")
     alone.add(1)
-    with pytest.raises(InvalidValue, match="not another replica of 's'"):
+    with pytest.raises(ForeignDelta, match="not another replica of orset 's'"):
         Replica("a").orset("s").merge(alone)
 
 
 def test_a_negative_log_limit_is_refused() -> None:
     with pytest.raises(InvalidValue, match="at least 0"):
         Replica("a", log_limit=-1)
+
+
+def test_what_has_no_name_is_no_part_of_a_replica() -> None:
+    replica = Replica("x")
+    for held in (ORSet("a"), ORMap("a")):
+        delta = held.add(1) if isinstance(held, ORSet) else held.counter("k").increment()
+        with pytest.raises(ForeignDelta, match="in which objects have names"):
+            replica.merge(delta)
+        with pytest.raises(ForeignDelta, match="in which objects have names"):
+            replica.orset("tasks").merge(delta)
+    assert replica.context == Context()
+
+
+def test_an_object_that_stands_alone_tells_what_another_of_it_lacks() -> None:
+    a, b = ORSet("a"), ORSet("b")
+    a.add(1)
+    a.add(2)
+    asked = encode_context(b.context)
+    b.merge(decode(encode(a.delta_since(decode_context(asked)))))
+    assert b.get_elements() == {1, 2}
+    assert b.context == a.context
+
+
+@pytest.mark.parametrize("wrong", [b"bytes", None, {}, 5])
+def test_what_is_no_context_and_no_delta_is_refused_by_name(wrong: Any) -> None:
+    replica, name = Replica("a"), type(wrong).__name__
+    for call in (replica.delta_since, ORSet("a").delta_since, lambda w: replica.report("b", w), encode_context):
+        with pytest.raises(UnsupportedType, match=f"not {name}"):
+            call(wrong)
+    for call in (replica.merge, ORSet("a").merge, encode, replica.on_change):
+        with pytest.raises(UnsupportedType, match=f"not {name}"):
+            call(wrong)
+
+
+def test_a_second_writer_under_our_id_is_counted_and_a_restart_from_what_was_saved_is_not() -> None:
+    one, other = Replica("a"), Replica("a")
+    one.orset("s").add(1)
+    for i in range(40):
+        other.orset("s").add(i)
+    saved = encode(one.delta_since(Context()))
+    again = Replica("a").merge(decode(saved))
+    again.orset("s").add(3)
+    assert again.stats().impostors == 0
+    assert one.merge(other.delta_since(one.context)).stats().impostors == 39

@@ -177,12 +177,12 @@ async def test_a_watcher_that_reads_nothing_holds_up_neither_writers_nor_the_end
 
 async def test_a_watcher_is_told_what_is_there_now(node: Node, place: str) -> None:
     node.lwwmap("m").set("k", 1)
+    node.orset("t").add(float("inf"))
     async with call(place, request("watch", name=None)) as stream:
         await until(node, lambda: node.replica.store._on_change)
         node.lwwmap("m").set("k", b"\0")
         node.lwwmap("m").delete("k")
         node.orset("s").add(("a", 1))
-        node.orset("t").add(float("inf"))
         node.orset("t").remove(float("inf"))
         node.counter("c").increment(4)
         told = [answer["result"] for answer in await answers(stream, 4)]

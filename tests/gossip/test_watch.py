@@ -163,3 +163,15 @@ async def test_many_watches_of_one_node_do_not_disturb_each_other() -> None:
             with pytest.raises(StopAsyncIteration):
                 await anext(watch)
         await acquainted(a, b)
+
+
+async def test_what_is_as_it_was_when_it_is_read_is_not_reported() -> None:
+    async with open_node("a") as a:
+        with a.watch() as changes:
+            a.counter("c").increment()
+            a.counter("c").decrement()
+            a.orset("x").add(1)
+            a.orset("x").remove(1)
+            a.orset("x").add(2)
+            assert await read(changes, 1) == [("orset", "x", 2)]
+            assert not changes._pending
