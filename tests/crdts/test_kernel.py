@@ -975,3 +975,22 @@ def test_very_many_events_are_merged_while_collection_is_paused() -> None:
     assert kernel.merge(events_delta(told)) == told
     assert kernel.merge(events_delta(told)) == []
     assert gc.isenabled()
+
+
+def test_events_under_our_own_id_are_counted_in_every_form_once_we_have_written() -> None:
+    kernel = Kernel("a")
+    kernel.apply(entry("a", 1))
+    kernel.merge(events_delta(entry("a", seq) for seq in range(2, BULK_EVENTS + 2)))
+    kernel.join(state_delta((), Context({"a": 40}), ()))
+    assert (kernel.wrote, kernel.impostors) == (False, 0)
+    assert write(kernel).seq == 41
+    counts = []
+    for delta in (
+        events_delta([entry("a", 50)]),
+        events_delta([entry("a", 50), entry("b", 50)]),
+        events_delta(entry(writer, seq) for writer in "ab" for seq in range(100, 100 + BULK_EVENTS)),
+        state_delta((), Context.of([("a", 1, 46), ("b", 1, 46)]), ()),
+    ):
+        kernel.merge(delta)
+        counts.append(kernel.impostors)
+    assert (kernel.wrote, counts) == (True, [1, 1, 1 + BULK_EVENTS, 2 + BULK_EVENTS])
