@@ -988,8 +988,8 @@ def test_events_under_our_own_id_are_counted_in_every_form_once_we_have_written(
     for delta in (
         events_delta([entry("a", 50)]),
         events_delta([entry("a", 50), entry("b", 50)]),
-        events_delta(entry(writer, seq) for writer in "ab" for seq in range(100, 100 + BULK_EVENTS)),
-        state_delta((), Context.of([("a", 1, 46), ("b", 1, 46)]), ()),
+        events_delta(entry(writer, seq) for writer in "abc" for seq in range(100, 100 + BULK_EVENTS)),
+        state_delta((), Context.of([("a", 1, 46), ("b", 1, 46), ("c", 1, 46)]), ()),
     ):
         kernel.merge(delta)
         counts.append(kernel.impostors)
