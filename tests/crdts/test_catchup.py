@@ -18,7 +18,7 @@ from crdts.catchup import (
     whole_delta,
 )
 from crdts.context import DotRange
-from crdts.delta import NOTHING, REPLACED
+from crdts.delta import NOTHING, REPLACED, events_delta
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.packing import Unit
@@ -131,6 +131,7 @@ def test_what_is_dead_in_a_transaction_is_told_of_with_it_and_nowhere_else() -> 
     told_of = [events[0]._replace(batch=(1, 4)), Event("a", 2, REPLACED, b"", None, (("b", 1),), (1, 4))]
     assert dependent_units(held, [("a", 1, 4)]) == [(told_of, [("a", 3, 4)])]
     assert dead_runs(held, [("a", 1, 4)]) == []
+    assert whole_delta(held, [("a", 1, 4)]) == events_delta(told_of, [("a", 3, 4)])
     assert dependent_units(held, [("d", 1, 2)]) == [([], [("d", 1, 3)])]
 
 

@@ -587,6 +587,8 @@ def mixed(writer: str) -> list[Event]:
     events[12] = replaced(writer, 13, ("y", 1))
     events[13] = entry(writer, 14, (writer, 13))
     events[15] = entry(writer, 16)._replace(key=events[16].key)
+    events[17] = replaced(writer, 18)  # nobody has told what replaced it
+    events[19] = limit_row(writer, 20, "absent", 4, closed=True)  # not before all of that writer's events are here
     return events
 
 
@@ -597,10 +599,10 @@ def test_many_events_at_once_do_what_they_do_one_by_one(limited: bool, watched: 
     told = [event for writer in "abcdefg" for event in mixed(writer)] + plain
     kernels = [Kernel("y"), Kernel("z")]
     for kernel in kernels:
-        kernel.apply(removal("n", 1, ("b", 20), ("e", 99)))  # known before it arrives to be dead
-        kernel.apply(entry("c", 20))
+        kernel.apply(removal("n", 1, ("b", 21), ("e", 99)))  # known before it arrives to be dead
+        kernel.apply(entry("c", 21))
         kernel.apply(entry("d", 1))
-        kernel.apply(removal("n", 2, ("d", 1), ("c", 20)))
+        kernel.apply(removal("n", 2, ("d", 1), ("c", 21)))
         kernel.apply(Event("n", 3, OBJ, plain[7].key, b"", ()))  # at a place where another comes
         if limited:
             kernel.apply(limit_row("n", 4, "f", 30, closed=False))
@@ -611,14 +613,14 @@ def test_many_events_at_once_do_what_they_do_one_by_one(limited: bool, watched: 
     before = one.processed
     new = one.merge(events_delta(told))
     by_one: list[Event] = []
-    for event in sorted(told, key=lambda event: (event.obj == REPLACED, event.seq == 14, event)):
+    for event in sorted(told, key=lambda event: (event.obj == REPLACED, event)):
         if event.batch is None:
             by_one += other.merge(Delta((event,)))
         elif event.seq == 9:
             by_one += other.merge(Delta((event, event._replace(seq=10, key=b"%b10" % event.replica.encode()))))
     by_one += other.merge(events_delta(told))
     assert sorted(event.dot for event in new) == sorted(event.dot for event in by_one)
-    assert len(new) == len(told) - 2 - 10 * limited
+    assert len(new) == len(told) - 14 - 2 - 10 * limited
     assert one.processed == before + len(new)
     assert one.refused == 10 * limited
     assert (one.live, one.context, one.prekilled, one.limits) == (
@@ -730,7 +732,7 @@ def test_a_state_from_beyond_a_limit_is_taken_if_it_raises_the_limit(
         if by_difference:
             assert kernel.join_difference(Context(theirs), gone, news, [], before) is taken
         else:
-            kernel.join(state_delta(news, Context(theirs), ()))
+            assert kernel.merge(state_delta(news, Context(theirs), ())) == []
         assert kernel.refused == (0 if taken else n)
     assert (("gone", 2) in kernel.context) is taken
     assert kernel.context.covers(Context(theirs)) is taken
@@ -973,3 +975,22 @@ def test_very_many_events_are_merged_while_collection_is_paused() -> None:
     assert kernel.merge(events_delta(told)) == told
     assert kernel.merge(events_delta(told)) == []
     assert gc.isenabled()
+
+
+def test_events_under_our_own_id_are_counted_in_every_form_once_we_have_written() -> None:
+    kernel = Kernel("a")
+    kernel.apply(entry("a", 1))
+    kernel.merge(events_delta(entry("a", seq) for seq in range(2, BULK_EVENTS + 2)))
+    kernel.join(state_delta((), Context({"a": 40}), ()))
+    assert (kernel.wrote, kernel.impostors) == (False, 0)
+    assert write(kernel).seq == 41
+    counts = []
+    for delta in (
+        events_delta([entry("a", 50)]),
+        events_delta([entry("a", 50), entry("b", 50)]),
+        events_delta(entry(writer, seq) for writer in "abc" for seq in range(100, 100 + BULK_EVENTS)),
+        state_delta((), Context.of([("a", 1, 46), ("b", 1, 46), ("c", 1, 46)]), ()),
+    ):
+        kernel.merge(delta)
+        counts.append(kernel.impostors)
+    assert (kernel.wrote, counts) == (True, [1, 1, 1 + BULK_EVENTS, 2 + BULK_EVENTS])

@@ -183,11 +183,11 @@ def test_a_log_reaches_back_to_all_that_lies_above_its_floors() -> None:
     assert not log.reaches([("a", 1, 2), ("b", 1, 9)])
 
 
-def test_asking_below_the_floor_says_where_the_log_starts() -> None:
+def test_asking_below_the_floor_says_how_much_is_forgotten_and_what_to_do() -> None:
     log = KillLog()
     log.check("a", 1)
     log.raise_floor("a", 3)
     log.check("a", 4)
     log.check("b", 1)
-    with pytest.raises(LogTrimmed, match="the kill log of a starts above 3, 3 was asked for"):
+    with pytest.raises(LogTrimmed, match=r"^of a kills up to 3 are forgotten, 3 was asked for; send delta_since\(\)$"):
         log.check("a", 3)
