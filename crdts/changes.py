@@ -73,6 +73,8 @@ def changes_of(kernel: Kernel, touched: Touched) -> list[Told]:
         was = {**now, **{key: held for key, (held, _) in places.items()}}
         was = {key: held for key, held in was.items() if held}
         before, after = WHOLE[tag](was), WHOLE[tag](now)
+        if tag == schema.BOUNDED:  # before anybody wrote, it was at the bound that is known now
+            before = Shares(was, Shares(now).lower).value()
         by = [by for _, by in places.values()][-1]
         if before != after:
             told.append((obj, Change(names_of(obj), before, after, KIND_OF_TAG[tag], *by, keyed=False)))

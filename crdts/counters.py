@@ -8,6 +8,8 @@ begins a new generation at 0, and removes what was said of its old ones, which n
 earlier entries are all dead, and no other writer makes entries of its generations.
 """
 
+from collections.abc import Callable
+from functools import partial
 from operator import add
 
 import cbor2
@@ -26,7 +28,9 @@ class _Counter(Crdt):
         return counted(self._store.kernel.places(self._object))
 
     def reset(self) -> Delta:
-        """Back to 0 as far as was seen here: a concurrent increment survives, and it alone. One change."""
+        """Back to 0 as far as was seen here: a concurrent increment survives, and it alone.
+
+        One change, up to some thousand writers."""
         return self._reset()
 
     def _move(self, *by: int) -> Delta:
@@ -48,15 +52,14 @@ class _Counter(Crdt):
         return self._store.write(self._object, key, cbor2.dumps(row), replaced)
 
     def _reset(self) -> Delta:
-        store = self._store
         me = self.replica_id.encode()
-        with store.transaction() as done:
-            for key, held in sorted(store.kernel.places(self._object).items()):
-                if key == me:  # we count one after the other: nothing of ours can be on its way
-                    store.write(self._object, key, None, held)
-                else:
-                    self._void(key, held)
-        return done.delta
+        writes: list[Callable[[], object]] = []
+        for key, held in sorted(self._store.kernel.places(self._object).items()):
+            if key == me:  # we count one after the other: nothing of ours can be on its way
+                writes.append(partial(self._store.write, self._object, key, None, held))
+            else:
+                writes.append(partial(self._void, key, held))
+        return self._store.in_parts(writes)
 
     def _void(self, key: bytes, held: Held) -> None:
         """Say of another writer that what was seen of it does not count; drop what says less."""

@@ -82,6 +82,14 @@ def events_delta(events: Iterable[Event], runs: Iterable[DotRange] = ()) -> Delt
     return Delta(tuple(sorted(events)), tuple(_maximal(sorted(runs))))
 
 
+def joined(deltas: Iterable[Delta]) -> Delta:
+    """Deltas of events as one."""
+    some = [delta for delta in deltas if delta]
+    if not some:
+        return NOTHING
+    return some[0] if len(some) == 1 else events_delta(event for delta in some for event in delta.events)
+
+
 def state_delta(events: Iterable[Event], context: Context, prekilled: Iterable[Dot]) -> Delta:
     """A delta in the state form. ``events`` must all have entries and no kills; ``context`` is kept, not copied."""
     return Delta(tuple(sorted(events)), (), context, tuple(sorted(prekilled)))

@@ -15,6 +15,7 @@ so applying events is commutative, associative and idempotent by construction. T
 What a peer lacks, and in which order to send it, is in `catchup.py`.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import attrgetter
@@ -25,8 +26,9 @@ from .catchup import Held, pieces_of, prefers_state, whole_delta
 from .context import Context, Dot, DotRange, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .entries import BULK_EVENTS, Entries
+from .errors import InvalidValue
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
-from .limits import MAX_KILLS_PER_EVENT
+from .limits import MAX_KILLS_PER_EVENT, MAX_SEQ
 from .schema import RETIRED, Limit, closed_writers, writer_limit
 
 _UNBOUNDED: Final = 1 << 62
@@ -82,6 +84,9 @@ class Kernel(Entries):
         me = self.replica_id
         self.wrote = True
         seq = self.context.take_next(me)
+        if seq > MAX_SEQ:
+            self.context.discard_last(me)
+            raise InvalidValue(f"{me!r} has no seq left (somebody has used the last one); go on under a new replica id")
         event = Event(me, seq, obj, key, payload, kills)
         if self.undo is not None:
             victims = [self.live[replica][seq] for replica, seq in kills if seq in self.live.get(replica, ())]
@@ -344,7 +349,11 @@ class Kernel(Entries):
         It is refused as a whole: its dead may have been killed by events that nobody else will ever process. And
         whoever has reported to have no more than the limit must not get more in any way.
         """
-        late = [writer for writer, limit in self.limits.items() if theirs.last(writer) > limit.last]
+        late = [
+            writer
+            for writer, limit in self.limits.items()
+            if theirs.last(writer) > limit.last and self._lacks_beyond(theirs, writer, limit.last)
+        ]
         if not late:
             return False
         told = [event for event in events if event.obj == RETIRED]
@@ -361,6 +370,11 @@ class Kernel(Entries):
                 self.refused += 1
                 return True
         return False
+
+    def _lacks_beyond(self, theirs: Context, writer: str, last: int) -> bool:
+        """Whether another replica has events of a writer from beyond ``last`` that are not here already."""
+        missing = theirs.within(writer, writer + "\0").missing_from(self.context)
+        return any(stop - 1 > last for _, _, stop in missing)
 
     def _absorb(self, theirs: Context) -> None:
         """Count as processed what another replica has, without a log of it."""
@@ -466,16 +480,24 @@ class Kernel(Entries):
         new: list[Event] = []
         if self.limits:
             waiting = [unit for unit in waiting if not self._is_refused(unit[-1].replica, unit[-1].seq)]
-        waiting = waiting[::-1]  # killers mostly have higher dots than their victims
-        progress = True
-        while waiting and progress:
-            rest = []
-            for unit in waiting:
-                new += self._apply_unit(unit, runs)
-                if any(e.dot not in self.context for e in unit):
-                    rest.append(unit)
-            progress = len(rest) < len(waiting)
-            waiting = rest
+        waiting = [unit for unit in waiting if any(event.dot not in self.context for event in unit)]
+        # What closes a writer comes behind all of its events, so it is tried last: the list is taken from its end, as
+        # killers mostly have higher dots than their victims.
+        ready = sorted(waiting, key=lambda unit: unit[0].obj != RETIRED)
+        batches: dict[str, list[tuple[Batch, list[Event]]]] = {}
+        for unit in waiting:
+            if unit[0].batch is not None:
+                batches.setdefault(unit[0].replica, []).append((unit[0].batch, unit))
+        owner = {event.dot: unit for unit in waiting for event in unit}
+        while ready:  # each unit is tried once, and again whenever a dot of it has been killed
+            unit = ready.pop()
+            applied = self._apply_unit(unit, runs)
+            new += applied
+            for event in applied:
+                for dot in event.kills:
+                    victim = owner.get(dot) or _transaction_at(dot, batches)
+                    if victim is not None and victim is not unit:
+                        ready.append(victim)
         return new
 
     def _apply_unit(self, unit: list[Event], runs: Context) -> list[Event]:
@@ -506,6 +528,13 @@ class Kernel(Entries):
             or ((seq in early or seq in killed) and (seq in replaced or runs.contains(replica, seq)))
             for seq in range(*batch)
         )
+
+
+def _transaction_at(dot: Dot, batches: dict[str, list[tuple[Batch, list[Event]]]]) -> list[Event] | None:
+    """Of transactions that are sorted by replica, the one that a dot is a part of."""
+    of_replica = batches.get(dot[0], [])
+    at = bisect_right(of_replica, dot[1], key=lambda each: each[0][0]) - 1
+    return of_replica[at][1] if at >= 0 and dot[1] < of_replica[at][0][1] else None
 
 
 def _places_of(undo: list[tuple[Event, list[Event]]]) -> dict[tuple[bytes, bytes], Dot]:

@@ -19,7 +19,7 @@ DEFAULT_LOG_LIMIT: Final = 65_536
 class KillLog:
     """Kills by the dot of the killing event, and the transactions, of each replica above `floor`."""
 
-    __slots__ = ("batches", "floor", "kills", "limit", "removals", "size")
+    __slots__ = ("batches", "floor", "held", "kills", "limit", "removals", "size")
 
     def __init__(self, limit: int = DEFAULT_LOG_LIMIT) -> None:
         self.kills: dict[str, dict[int, Kills]] = {}
@@ -31,6 +31,8 @@ class KillLog:
         self.size = 0
         """Dots in `kills` and transactions in `batches`."""
         self.limit = limit
+        self.held = False
+        """Whether nothing is trimmed for the time being, as what was logged last may yet be undone."""
 
     def remember(self, event: Event) -> None:
         """Log an event that killed something, unless it is below the floor: an incomplete log is not a log."""
@@ -44,8 +46,16 @@ class KillLog:
         if not obj:
             self.removals.setdefault(replica, {})[seq] = None
         self.size += len(kills)
-        if self.size > self.limit:
+        self._keep_limit()
+
+    def _keep_limit(self) -> None:
+        if self.size > self.limit and not self.held:
             self.trim(self.limit // 2)
+
+    def release(self) -> None:
+        """End `held`."""
+        self.held = False
+        self._keep_limit()
 
     def remember_batch(self, replica: str, batch: Batch) -> None:
         """Log that these events belong together."""
@@ -53,11 +63,11 @@ class KillLog:
             self.raise_floor(replica, batch[1] - 1)  # trimmed in the middle of it, it must not be told of in part
             return
         held = self.batches.setdefault(replica, [])
-        if self.batch_of(replica, batch[0]) is None:
+        # One that overlaps with another can only come from a peer that lies, and could never be told of.
+        if self.batch_of(replica, batch[0]) is None and self.batch_of(replica, batch[1] - 1) is None:
             insort(held, batch)
             self.size += 1
-            if self.size > self.limit:
-                self.trim(self.limit // 2)
+            self._keep_limit()
 
     def batch_of(self, replica: str, seq: int) -> Batch | None:
         """The transaction that this dot was made in, as far as it is remembered."""
@@ -88,9 +98,11 @@ class KillLog:
         Costs bandwidth later (a peer that lags behind `floor` needs more than events), never correctness.
         """
         while self.size > limit:
-            replica = max(sorted({*self.kills, *self.batches}), key=self._records)
-            seqs = sorted([*self.kills.get(replica, ()), *(start for start, _ in self.batches.get(replica, ()))])
-            self.raise_floor(replica, seqs[max(0, len(seqs) // 2 - 1)])
+            for replica in sorted(sorted({*self.kills, *self.batches}), key=self._records, reverse=True):
+                seqs = sorted([*self.kills.get(replica, ()), *(start for start, _ in self.batches.get(replica, ()))])
+                self.raise_floor(replica, seqs[max(0, len(seqs) // 2 - 1)])
+                if self.size <= limit:
+                    break
 
     def _records(self, replica: str) -> int:
         return len(self.kills.get(replica, ())) + len(self.batches.get(replica, ()))

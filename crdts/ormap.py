@@ -5,20 +5,21 @@ something below it is. So a delete is a removal of what was seen below, and a co
 alone (reset-remove, as in Riak's maps; Almeida, Shoker, Baquero: Delta State Replicated Data Types, 2018).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from .base import Crdt
 from .bounded import BoundedCounter
 from .counters import GCounter, PNCounter
-from .delta import Delta
-from .errors import InvalidValue
+from .delta import Delta, joined
+from .errors import CrdtError, InvalidValue
 from .flags import DWFlag, EWFlag
 from .folds import WHOLE, entries_of, is_there
 from .limits import MAX_NAME_BYTES
 from .lwwmap import LWWMap
 from .registers import LWWRegister, MVRegister
-from .schema import KIND_OF_TAG, ORMAP, SEPARATOR, child_id, name_to_bytes, names_of, object_id, type_tag
+from .schema import KIND_OF_TAG, ORMAP, child_id, name_to_bytes, names_of, object_id, type_tag
 from .sets import GSet, ORSet, RWSet
 from .store import Store
 
@@ -106,12 +107,17 @@ class ORMap(Crdt, Accessors):
         return self._store, self._object
 
     def delete(self, key: str) -> Delta:
-        """Remove all objects under ``key``, of every type, as far as they were seen here. One change."""
-        name_to_bytes(key, "a map key", MAX_NAME_BYTES)
-        return self._delete([child for child in self._children() if _name(child) == key])
+        """Remove all objects under ``key``, of every type, as far as they were seen here.
+
+        One change, unless it is larger than a transaction may be: then as many as it takes.
+        """
+        return self._delete(self._named(name_to_bytes(key, "a map key", MAX_NAME_BYTES)))
+
+    def _named(self, name: bytes) -> list[bytes]:
+        return self._store.kernel.tree.named(self._object, name)
 
     def clear(self) -> Delta:
-        """Remove all objects in this map as far as they were seen here. One change."""
+        """Remove all objects in this map as far as they were seen here; one change, like `delete`."""
         return self._delete(self._children())
 
     def _reset(self) -> Delta:
@@ -122,12 +128,13 @@ class ORMap(Crdt, Accessors):
         inside = [obj for child in children for obj in kernel.tree.within(child) if obj in kernel.objects]
         counters = [obj for obj in inside if type_tag(obj) in WHOLE]
         entries = [e for obj in inside if type_tag(obj) not in WHOLE for e in entries_of(kernel.places(obj))]
-        with self._store.transaction() as done:
-            if entries:
-                self._store.write(b"", b"", None, tuple(entries))
-            for obj in counters:
-                view(self._store, obj)._reset()
-        return done.delta
+        writes: list[Callable[[], Delta]] = [view(self._store, obj)._reset for obj in counters]
+        if entries:
+            writes.insert(0, partial(self._store.write, b"", b"", None, tuple(entries)))
+        events = sum(len(kernel.keys(obj)) for obj in counters)
+        if self._store.in_transaction or self._store.fits(events, len(entries)):
+            return self._store.in_parts(writes)
+        return joined([write() for write in writes])
 
     def _children(self) -> list[bytes]:
         return self._store.kernel.tree.children(self._object)
@@ -145,7 +152,11 @@ class ORMap(Crdt, Accessors):
         return sorted(self._present())
 
     def __contains__(self, key: object) -> bool:
-        return any(_name(child) == key and holds_something(self._store, child) for child in self._children())
+        try:
+            name = name_to_bytes(key, "a map key", MAX_NAME_BYTES)  # type: ignore[arg-type]  # what is no text is no key
+        except CrdtError:
+            return False
+        return any(holds_something(self._store, child) for child in self._named(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -161,14 +172,6 @@ class ORMap(Crdt, Accessors):
             views = [view(self._store, child) for child in present[key]]
             content[key] = views[0].value() if len(views) == 1 else {each.kind: each.value() for each in views}
         return content
-
-
-def _name(child: bytes) -> str | None:
-    """The key that a child is under; None if it is of a type from a newer version, and its name is no text."""
-    try:
-        return child.rpartition(SEPARATOR)[2][1:].decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def holds_something(store: Store, obj: bytes) -> bool:

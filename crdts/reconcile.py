@@ -45,7 +45,7 @@ from .packing import pack
 from .schema import closed_writers
 from .store import Store
 
-FANOUT: Final = 16
+FANOUT: Final = 8
 """Ranges that one range is split into: more means fewer rounds and more hashes of what is equal."""
 LEAF_CHUNKS: Final = 2
 """Chunks that are sent as they are, rather than split further."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 from .base import Crdt
@@ -143,11 +144,8 @@ class RWSet(_Set):
         return self._write_all(encode_key(element), REMOVED)
 
     def clear(self) -> Delta:
-        """Remove all elements that are in, as one change; raises `InvalidValue` for too many to be one."""
-        with self._store.transaction() as done:
-            for key in self._keys():
-                self._write_all(key, REMOVED)
-        return done.delta
+        """Remove all elements that are in, as one change; some thousand and more of them as several."""
+        return self._store.in_parts([partial(self._write_all, key, REMOVED) for key in self._keys()])
 
     def purge(self) -> Delta:
         """Forget the removals seen here. An add that was concurrent with one of them, and arrives later, will be in.

@@ -1,14 +1,14 @@
 """One kernel, its clock, and who is told about changes: what a standalone object and a `Replica` both stand on."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 from .changes import OnChange, Told, changes_of
 from .clock import HybridClock
 from .context import Context, Dot
-from .delta import NOTHING, Delta, Event, events_delta
+from .delta import NOTHING, Delta, Event, events_delta, joined
 from .errors import InTransaction, InvalidValue, LocalError, UnsupportedType, WriterRetired
 from .kernel import Kernel
 from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_KILLS_PER_EVENT
@@ -16,6 +16,8 @@ from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
 
 OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
 
+PART_EVENTS: Final = 8192
+"""Mutations that make a transaction where they are too many for one."""
 MAX_ECHOES: Final = 1000
 """Writes that subscribers may make because of one change: they and what they write might never come to an end."""
 _EVENT_BYTES: Final = 64
@@ -121,6 +123,7 @@ class Store:
         kernel = self.kernel
         if self._pending is None:
             self._pending, kernel.undo = [], []
+            kernel.log.held = True
             self._pending_bytes, self._aborted = 0, False
         block = object()
         self._blocks.append(block)
@@ -156,13 +159,36 @@ class Store:
 
     def _end(self) -> None:
         self._pending = self.kernel.undo = None
+        self.kernel.log.release()
         self._publish()
+
+    def fits(self, events: int, kills: int) -> bool:
+        """Whether so many small events, and so many dots replaced, make one transaction."""
+        return events <= PART_EVENTS and kills * _KILL_BYTES <= MAX_BATCH_BYTES // 2
+
+    def in_parts(self, writes: Sequence[Callable[[], object]]) -> Delta:
+        """Make these mutations, of a few events each, in one transaction, or in as many as it takes.
+
+        Inside a transaction they are part of it, and raise `InvalidValue` if they do not fit.
+        """
+        if self._pending is not None:
+            for write in writes:
+                write()
+            return NOTHING
+        made: list[Delta] = []
+        for start in range(0, len(writes), PART_EVENTS):
+            with self.transaction() as done:
+                for write in writes[start : start + PART_EVENTS]:
+                    write()
+            made.append(done.delta)
+        return joined(made)
 
     def _commit(self, pending: list[Event]) -> Delta:
         self._pending = self.kernel.undo = None
+        events = tuple(self.kernel.together(pending))
+        self.kernel.log.release()
         if not pending:
             return NOTHING
-        events = tuple(self.kernel.together(pending))
         for told in self._on_write:
             told(events)
         self._publish()

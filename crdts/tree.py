@@ -1,6 +1,11 @@
 """Which maps hold which objects, found by the ids of the objects that hold something."""
 
+from typing import Final
+
 from .schema import SEPARATOR
+
+TAGS: Final = [bytes([tag]) for tag in range(33, 127)]
+"""Of types known and to come: printable ASCII."""
 
 
 class ObjectTree:
@@ -36,6 +41,14 @@ class ObjectTree:
     def children(self, parent: bytes) -> list[bytes]:
         """The ids of what is right inside the map ``parent``, sorted."""
         return sorted(self._children.get(parent, ()))
+
+    def named(self, parent: bytes, name: bytes) -> list[bytes]:
+        """The ids of what is right inside the map ``parent`` under ``name``, of all types."""
+        children = self._children.get(parent)
+        if not children:
+            return []
+        first = parent + SEPARATOR
+        return [child for tag in TAGS if (child := first + tag + name) in children]
 
     def within(self, obj: bytes) -> list[bytes]:
         """``obj`` and the ids of all that is below it, sorted."""

@@ -423,8 +423,6 @@ class Mirror:
         if kind == "lwwmap":
             return {key: repr(value) for key, value in here.items() if value is not None}
         whole = [after for (k, _), (p, after) in self.known.items() if k == kind and p == names]
-        if kind == "bounded_counter" and whole in ([], [0]):
-            return LOWER  # the lower bound is not known of before somebody writes
         return plain(whole[0] if whole else initial(kind), kind)
 
     def _items(self, kind: str, names: tuple[str, ...]) -> list[tuple[Any, Any]]:
@@ -435,6 +433,8 @@ def initial(kind: str) -> Any:
     """What `Change.before` says of a place where there was nothing."""
     if kind in ("gset", "orset", "rwset", "ewflag"):
         return False
+    if kind == "bounded_counter":
+        return LOWER
     if kind == "dwflag":
         return True
     if kind == "mvregister":
