@@ -6,12 +6,12 @@ from contextlib import suppress
 import cbor2
 import pytest
 
-from crdts import Change, Context, Delta, Event, LogTrimmed, Replica, decode, encode
+from crdts import Change, Context, Delta, Event, InvalidValue, LogTrimmed, Replica, decode, encode
 from crdts.bulk import PAUSE_FROM
 from crdts.delta import REPLACED, Batch, events_delta, state_delta
 from crdts.entries import BULK_EVENTS, entry_hash
 from crdts.kernel import Kernel
-from crdts.limits import MAX_KILLS_PER_EVENT
+from crdts.limits import MAX_KILLS_PER_EVENT, MAX_SEQ
 from crdts.livemap import LiveMap
 from crdts.schema import RETIRED
 
@@ -994,3 +994,38 @@ def test_events_under_our_own_id_are_counted_in_every_form_once_we_have_written(
         kernel.merge(delta)
         counts.append(kernel.impostors)
     assert (kernel.wrote, counts) == (True, [1, 1, 1 + BULK_EVENTS, 2 + BULK_EVENTS])
+
+
+def test_a_chain_of_replaced_values_is_merged_in_as_many_steps_as_it_has_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b, c = Replica("a"), Replica("b"), Replica("c")
+    for i in range(500):
+        b.merge(a.register("r").set(i))
+        a.merge(b.register("r").set(i))
+    (delta,) = a.deltas_since(Context(), 1 << 20)
+    steps: list[Event] = []
+    apply_unit = Kernel._apply_unit
+
+    def counted(self: Kernel, unit: list[Event], runs: Context) -> list[Event]:
+        steps.append(unit[0])
+        return apply_unit(self, unit, runs)
+
+    monkeypatch.setattr(Kernel, "_apply_unit", counted)
+    assert c.merge(delta).context == a.context
+    assert len(steps) < 3 * len(delta.events)
+
+
+def test_the_last_seq_that_somebody_used_up_leaves_no_write_that_nobody_can_read() -> None:
+    kernel = Kernel("a")
+    kernel.apply(Event("a", MAX_SEQ, OBJ, KEY, b"", ()))
+    context = kernel.context.copy()
+    with pytest.raises(InvalidValue, match="new replica id"):
+        kernel.write(OBJ, KEY, b"", ())
+    assert kernel.context == context
+
+
+def test_transactions_that_overlap_leave_nothing_that_could_not_be_told_of() -> None:
+    kernel = Kernel("z")
+    for batch in ((3, 5), (1, 4)):
+        kernel.merge(events_delta(Event("a", seq, OBJ, b"%d" % seq, b"", (), batch) for seq in range(*batch)))
+    for delta in (kernel.delta_since(Context()), *kernel.deltas_since(Context(), 100)):
+        assert decode(encode(delta)) == delta

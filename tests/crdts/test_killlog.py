@@ -1,8 +1,10 @@
 """The kill log: complete above its floor, bounded, and never a part of a transaction."""
 
+from contextlib import suppress
+
 import pytest
 
-from crdts import Dot, Event, LogTrimmed
+from crdts import Dot, Event, LogTrimmed, Replica
 from crdts.delta import REPLACED
 from crdts.killlog import KillLog
 
@@ -191,3 +193,38 @@ def test_asking_below_the_floor_says_how_much_is_forgotten_and_what_to_do() -> N
     log.check("b", 1)
     with pytest.raises(LogTrimmed, match=r"^of a kills up to 3 are forgotten, 3 was asked for; send delta_since\(\)$"):
         log.check("a", 3)
+
+
+def test_what_an_undone_transaction_logged_pushes_nothing_else_out() -> None:
+    replica = Replica("a", log_limit=8)
+    for i in range(9):
+        replica.register("r").set(i)
+    log = replica.store.kernel.log
+    before = dict(log.floor), log.size
+    with suppress(ZeroDivisionError), replica.transaction():
+        for i in range(20):
+            replica.register("r").set(i)
+        raise ZeroDivisionError
+    assert (dict(log.floor), log.size) == before
+    with replica.transaction():
+        for i in range(20):
+            replica.register("r").set(i)
+    assert log.size <= 8
+
+
+def test_a_log_of_very_many_writers_is_trimmed_in_few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, passes = KillLog(1 << 62), 0
+    for i in range(500):
+        for seq in range(2, 12):
+            log.remember(Event(f"w{i}", seq, b"", b"", None, ((f"w{i}", seq - 1),)))
+    records = KillLog._records
+
+    def counted(self: KillLog, replica: str) -> int:
+        nonlocal passes
+        passes += 1
+        return records(self, replica)
+
+    monkeypatch.setattr(KillLog, "_records", counted)
+    log.trim(100)
+    assert log.size <= 100
+    assert passes < 500 * 8

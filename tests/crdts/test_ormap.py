@@ -378,3 +378,19 @@ def test_deleting_a_key_takes_what_newer_versions_have_there_too() -> None:
     replica.ormap("m").orset("k").add("x")
     replica.ormap("m").delete("k")
     assert replica.stats().entries == 0
+
+
+@pytest.mark.parametrize("kind", ["orset", "counters"])
+def test_a_key_with_more_in_it_than_a_transaction_holds_is_deleted_all_the_same(kind: str) -> None:
+    a, b = ORMap("a"), ORMap("b")
+    if kind == "orset":
+        for i in range(60_000):
+            a.orset("k").add(i)
+    else:
+        for i in range(17_000):
+            a.ormap("k").counter(str(i)).increment()
+    b.merge(a)
+    deleted = b.delete("k")
+    assert "k" not in b
+    assert "k" not in a.merge(decode(encode(deleted)))
+    assert a.value() == {}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdts import Context, Delta, Event, InTransaction, InvalidValue, LogTrimmed, Replica, WriterRetired
+from crdts import Context, Delta, Event, InTransaction, InvalidValue, LogTrimmed, Replica, WriterRetired, decode, encode
 from crdts.codec import encode_context
 from crdts.delta import events_delta
 from crdts.schema import RETIRED
@@ -817,3 +817,24 @@ def test_a_closing_event_of_the_format_is_what_retire_writes() -> None:
     a, _gone = team("a", "gone")
     closing = a.retire("gone").events[-1]
     assert (closing.obj, closing.key, closing.payload) == (RETIRED, b"gone", cbor2.dumps([1, True]))
+
+
+def test_a_limit_below_what_two_replicas_have_does_not_keep_them_from_exchanging_states() -> None:
+    a, b, c, gone = (Replica(name) for name in ("A", "B", "C", "W"))
+    for one in (b, c):
+        one.orset("s").add(one.replica_id)
+        a.merge(one)
+    gone.orset("s").add("w1")
+    a.merge(gone)
+    gone.orset("s").add("w2")
+    b.merge(gone)
+    c.merge(gone)
+    a.retire("W")  # has not seen w2, and is never heard of again
+    b.merge(a)
+    c.merge(a)
+    b.orset("news").add(1)
+    c.merge(decode(encode(b.store.kernel.state())))
+    assert c.orset("news").get_elements() == {1}
+    b.orset("news").add(2)
+    reconcile(b, c)
+    assert c.orset("news").get_elements() == {1, 2}
