@@ -99,6 +99,7 @@ async def test_a_reader_that_is_gone_costs_no_words(node: Node, data: Path, verb
 
 
 async def test_watch_prints_each_change_at_once_and_ends_when_nobody_reads(node: Node, data: Path) -> None:
+    node.lwwmap("m").set("k", [1])
     process = await trio.lowlevel.open_process(
         [*GOSSIP, "watch", "--data", str(data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     )
@@ -107,7 +108,6 @@ async def test_watch_prints_each_change_at_once_and_ends_when_nobody_reads(node:
     try:
         await until(node, lambda: node.replica.store._on_change)
         node.orset("tasks").add("one\x1b[31m")
-        node.lwwmap("m").set("k", [1])
         node.lwwmap("m").delete("k")
         node.counter("c").increment(2)
         text = b""
