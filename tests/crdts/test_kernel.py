@@ -641,9 +641,10 @@ def test_events_made_together_are_told_and_remembered_as_one_and_a_single_one_as
     first = write(kernel)
     assert kernel.together([first]) == [first]
     assert kernel.log.batches == {}
-    more = [write(kernel) for _ in range(3)]
-    assert kernel.together(more) == [event._replace(batch=(2, 5)) for event in more]
-    assert kernel.log.batches == {"a": [(2, 5)]}
+    two, three = [write(kernel) for _ in range(2)], [write(kernel) for _ in range(3)]
+    assert kernel.together(two) == [event._replace(batch=(2, 4)) for event in two]
+    assert kernel.together(three) == [event._replace(batch=(4, 7)) for event in three]
+    assert kernel.log.batches == {"a": [(2, 4), (4, 7)]}
 
 
 # ---- joins
