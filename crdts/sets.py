@@ -113,7 +113,7 @@ class ORSet(_Set):
         return self._write_all(encode_key(element), None)
 
     def clear(self) -> Delta:
-        """Remove all elements seen here, as one change."""
+        """Remove all elements seen here, as one change; tens of thousands of them as several."""
         return self._remove_everything()
 
 
