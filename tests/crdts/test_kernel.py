@@ -555,6 +555,21 @@ def test_a_transaction_is_complete_with_what_was_processed_before_or_is_told_of_
         assert (("a", 1) in reader.context) is counts, name
 
 
+def test_a_run_of_dead_dots_counts_although_nothing_else_came_with_it() -> None:
+    reader = Kernel("z")
+    reader.apply(removal("b", 1, ("a", 1), ("a", 2)))
+    assert reader.merge(Delta(runs=(("a", 1, 2), ("a", 4, 6)))) == []
+    assert reader.context == Context({"a": 1, "b": 1})
+    assert reader.prekilled == {"a": {2: None}}
+
+
+def test_a_writer_is_closed_by_what_came_with_the_transaction_that_completes_it() -> None:
+    reader = Kernel("z")
+    told = [entry("a", 1, ("a", 2), batch=(1, 3)), limit_row("c", 1, "a", 2, closed=True)]
+    assert reader.merge(events_delta(told, [("a", 2, 3)])) == told
+    assert reader.limits == {"a": (2, True)}
+
+
 def test_transactions_that_follow_each_other_are_told_apart() -> None:
     told = [entry(writer, seq, batch=batch) for batch in ((1, 3), (3, 5)) for writer in "ab" for seq in range(*batch)]
     whole, part = Kernel("y"), Kernel("z")
