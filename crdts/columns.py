@@ -12,7 +12,7 @@ of the time, as nearly all of it happens in bulk operations.
 """
 
 import struct
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, repeat
 from operator import sub
 from typing import Any, Final
 
@@ -186,21 +186,3 @@ def unpack_stamps(column: Any, count: int) -> list[bytes]:
         raise ValueError("a stamp is out of range")
     packed = struct.pack(f">{count}Q", *stamps)
     return [packed[at : at + 8] for at in range(0, len(packed), 8)]
-
-
-def runs_of(places: list[int]) -> list[int]:
-    """``places`` as place, count, place, count, ..."""
-    runs: list[int] = []
-    start, size = 0, len(places)
-    while start < size:
-        place, end = places[start], start + 1
-        while end < size and places[end] == place:
-            end += 1
-        runs += (place, end - start)
-        start = end
-    return runs
-
-
-def flat(rows: Any) -> list[Any]:
-    """The items of all rows in one list."""
-    return list(chain.from_iterable(rows))

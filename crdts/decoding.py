@@ -29,7 +29,7 @@ from .context import Context, Dot, DotRange
 from .delta import REPLACED, Batch, Delta, Event
 from .errors import DecodeError, InvalidValue, UnsupportedType
 from .limits import MAX_BATCH_EVENTS, MAX_DELTA_BYTES, MAX_KILLS_PER_EVENT, MAX_SEQ
-from .schema import RETIRED, check_entries, check_entry, check_replica_id, closed_writers
+from .schema import RETIRED, check_entries, check_entry, check_replica_id, closed_writers, with_closed_writers
 from .values import strict_loads
 
 _event_of = partial(tuple.__new__, Event)
@@ -342,9 +342,7 @@ def check_state(state: Delta) -> None:
     if closed:
         if any(writer in closed for writer in context.replicas()):
             raise ValueError("a retired writer in a context")
-        context = context.copy()
-        for writer, last in closed.items():
-            context.add_range(writer, 1, last + 1)
+        context = with_closed_writers(context, state.events)
     for replica, group in groupby(state.events, attrgetter("replica")):
         seqs = [event.seq for event in group]
         if context.prefix(replica) < seqs[-1] and not all(context.contains(replica, seq) for seq in seqs):

@@ -29,7 +29,7 @@ from .entries import BULK_EVENTS, Entries
 from .errors import InvalidValue
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT, MAX_SEQ
-from .schema import RETIRED, Limit, closed_writers, writer_limit
+from .schema import RETIRED, Limit, with_closed_writers, writer_limit
 
 _UNBOUNDED: Final = 1 << 62
 _DEPENDENT: Final = (REPLACED, RETIRED)
@@ -305,11 +305,7 @@ class Kernel(Entries):
         theirs = state.context
         if theirs is None:
             raise TypeError("join takes a state; use apply for events")
-        closed = closed_writers(state.events)
-        if closed:
-            theirs = theirs.copy()
-            for writer, last in closed.items():
-                theirs.add_range(writer, 1, last + 1)
+        theirs = with_closed_writers(theirs, state.events)
         if self._goes_too_far(theirs, state.events):
             return
         self._drop_absent(theirs, state.events)

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from .context import Context
 from .delta import Event
 from .errors import InvalidValue, UnsupportedType
 from .limits import (
@@ -222,6 +223,16 @@ def closed_writers(events: Iterable[Event]) -> dict[str, int]:
                 writer = event.key.decode()
                 closed[writer] = max(limit.last, closed.get(writer, 0))
     return closed
+
+
+def with_closed_writers(context: Context, events: Iterable[Event]) -> Context:
+    """A context with all dots of the writers that these live entries say are closed: they are left out of states."""
+    closed = closed_writers(events)
+    if closed:
+        context = context.copy()
+        for writer, last in closed.items():
+            context.add_range(writer, 1, last + 1)
+    return context
 
 
 def _check_set(key: bytes, payload: bytes) -> None:

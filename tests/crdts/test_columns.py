@@ -13,10 +13,8 @@ from crdts import DecodeError, Delta, Event, Replica, decode, encode
 from crdts.columns import (
     BLOCK,
     MIN_STRINGS,
-    flat,
     pack_stamps,
     pack_strings,
-    runs_of,
     unpack_stamps,
     unpack_strings,
 )
@@ -213,18 +211,6 @@ def test_a_faulty_column_of_stamps_is_refused(column: Any, count: int) -> None:
 
 
 # ---- small helpers
-
-
-@given(st.lists(st.integers(0, 3)))
-def test_runs_say_how_often_each_place_follows_itself(places: list[int]) -> None:
-    runs = runs_of(places)
-    assert [place for i in range(0, len(runs), 2) for place in [runs[i]] * runs[i + 1]] == places
-    assert all(runs[i] != runs[i + 2] for i in range(0, len(runs) - 2, 2))
-    assert all(count > 0 for count in runs[1::2])
-
-
-def test_flat_puts_rows_end_to_end() -> None:
-    assert flat([(1, 2), (), [3]]) == [1, 2, 3]
 
 
 # ---- bombs
