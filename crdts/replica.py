@@ -17,7 +17,7 @@ from .reconcile import Reconciliation
 from .retirement import Retirement
 from .schema import KIND_OF_TAG, SEPARATOR, check_replica_id, type_tag
 from .stats import Stats, stats_of
-from .store import OnWrite, Store, Transaction
+from .store import OnMerge, OnWrite, Store, Transaction
 
 TYPES: Final[dict[str, type[Crdt]]] = {KIND_OF_TAG[tag]: kind for tag, kind in TYPE_OF_TAG.items()}
 """Every type by the name of its accessor."""
@@ -161,6 +161,13 @@ class Replica(Accessors):
     def on_write(self, told: OnWrite) -> None:
         """Call ``told`` with the events of every local mutation, at once; for whoever carries them to peers."""
         self.store.on_write(told)
+
+    def on_merge(self, told: OnMerge) -> None:
+        """Call ``told`` with every delta that is merged and those of its events that were new, at once.
+
+        For whoever measures how news spreads. A whole state is told of with no new events, a `reconcile` not at all.
+        """
+        self.store.on_merge(told)
 
     def stats(self) -> Stats:
         """What it holds and what that takes. Encodes everything: not for every second."""

@@ -15,6 +15,7 @@ from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_KILLS_PER_EVENT
 from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
 
 OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
+OnMerge: TypeAlias = Callable[[Delta, list[Event]], None]
 
 PART_EVENTS: Final = 8192
 """Mutations that make a transaction where they are too many for one."""
@@ -54,8 +55,8 @@ class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
     __slots__ = (
-        *("_aborted", "_blocks", "_guards", "_on_change", "_on_write", "_pending", "_pending_bytes", "_untold"),
-        *("clock", "kernel", "on_listener_error"),
+        *("_aborted", "_blocks", "_guards", "_on_change", "_on_merge", "_on_write", "_pending", "_pending_bytes"),
+        *("_untold", "clock", "kernel", "on_listener_error"),
     )
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
@@ -63,6 +64,7 @@ class Store:
         self.clock = clock if clock is not None else HybridClock(time.time)
         self._on_change: dict[object, tuple[bytes, OnChange]] = {}
         self._on_write: list[OnWrite] = []
+        self._on_merge: list[OnMerge] = []
         self._guards: list[Callable[[], None]] = []
         self._pending: list[Event] | None = None
         self._pending_bytes = 0
@@ -223,11 +225,21 @@ class Store:
 
     # ---- merging
 
+    def on_merge(self, told: OnMerge) -> None:
+        """Call ``told`` with every delta that is merged and those of its events that were new, at once.
+
+        For whoever measures how news spreads. A state has no new events: which of its entries others had made known
+        before is not kept. What a `reconcile` joins is no delta, and is not told of.
+        """
+        self._on_merge.append(told)
+
     def merge(self, delta: Delta) -> list[Event]:
         """Join ``delta`` in place; return the events that were new."""
         self.check_settled("merging")
         new = self.kernel.merge(delta)
         self.observe(delta.events if delta.is_state else new)
+        for told in self._on_merge:
+            told(delta, new)
         if self.kernel.touched:
             self._publish()
         return new

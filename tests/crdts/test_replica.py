@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from crdts import (
     Change,
     Context,
+    Delta,
+    Event,
     ForeignDelta,
     GCounter,
     InvalidValue,
@@ -21,6 +23,7 @@ from crdts import (
     encode,
     encode_context,
 )
+from crdts.delta import joined
 
 ACCESSORS = ["orset", "gcounter", "counter", "register", "mvregister", "lwwmap"]
 
@@ -223,6 +226,39 @@ def test_every_local_event_is_told_once_and_no_merged_one() -> None:
     b.counter("c").increment()
     a.merge(b)
     assert [event.dot for event in written] == [("a", 1), ("a", 2)]
+
+
+def test_every_merged_delta_is_told_with_what_was_new_in_it_and_no_local_event() -> None:
+    a, b = Replica("a"), Replica("b")
+    first, second = b.orset("s").add(1), b.orset("s").add(2)
+    merged: list[tuple[Delta, list[Event]]] = []
+    counts: list[int] = []
+    a.on_merge(lambda delta, new: merged.append((delta, new)))
+    a.on_merge(lambda _, new: counts.append(len(new)))
+    a.orset("s").add(0)
+    both = joined([first, second])
+    for delta in (second, both, both):
+        a.merge(delta)
+    assert merged == [(second, list(second.events)), (both, list(first.events)), (both, [])]
+    assert counts == [1, 1, 0], "every listener is told"
+
+
+def test_whoever_is_told_of_a_merge_sees_it_done_and_is_told_before_the_changes_are() -> None:
+    a, told = Replica("a"), []
+    a.on_change(lambda changes: told.append("changed"))
+    a.on_merge(lambda *_: told.append(f"merged: {sorted(a.orset('s'))}"))
+    a.merge(Replica("b").orset("s").add(1))
+    assert told == ["merged: [1]", "changed"]
+
+
+def test_a_merged_state_is_told_of_without_new_events() -> None:
+    a, b = Replica("a"), Replica("b")
+    b.orset("s").add(1)
+    state = b.store.kernel.state()
+    merged: list[tuple[Delta, list[Event]]] = []
+    a.on_merge(lambda *told: merged.append(told))
+    a.merge(state)
+    assert merged == [(state, [])]
 
 
 def test_a_newcomer_is_equal_after_one_encoded_delta() -> None:
