@@ -188,7 +188,7 @@ class Engine:
     def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""
         before = self._out.kernel.processed
-        new = self._out.merge(now, push.delta, sender)
+        new = self._out.merge(now, push.delta, sender, pushed=not push.is_answer)
         if self._out.kernel.processed > before:
             self._pusher.received(now, new, push, peer, sender)
             self._out.notify(notices.DATA_RECEIVED)

@@ -84,13 +84,14 @@ class Output:
 
     # ---- to the replica
 
-    def merge(self, now: float, delta: Delta, sender: bytes) -> list[Event]:
-        """Join what ``sender`` sent, and count it; return the events that were new."""
+    def merge(self, now: float, delta: Delta, sender: bytes, *, pushed: bool = False) -> list[Event]:
+        """Join what ``sender`` sent, by a push or to repair one that was lost; count it; return what was new."""
         clock = self.replica.store.clock
         refused = clock.refused
         new = self.replica.store.merge(delta)
         if not delta.is_state:
             self.counts["events_new"] += len(new)
+            self.counts["events_repaired"] += 0 if pushed else len(new)
             self.counts["events_known"] += len(delta.events) - len(new)
             self._unsaved_runs.extend(delta.runs)
         if clock.refused > refused:

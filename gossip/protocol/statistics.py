@@ -17,6 +17,8 @@ class Statistics:
     """Local mutations."""
     events_new: int = 0
     """Received and not known before."""
+    events_repaired: int = 0
+    """Of `events_new`, those that no push brought: an answer to a context, or a stream."""
     events_known: int = 0
     """Received again: the redundancy of dissemination."""
     digests_sent: int = 0

@@ -83,6 +83,11 @@ class Push:
     reach: int
     """The writer sent it to everyone it knows, itself included this many; 0 if not to everyone."""
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it answers a context: those are never passed on, and pushes may always be passed on once more."""
+        return self.hops == 0 and self.reach == 0
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:

@@ -110,6 +110,35 @@ def test_what_is_known_already_is_not_passed_on() -> None:
     assert [e.seq for p in pushes(puppets, effects)["p0"] for e in p.delta.events] == [2]
 
 
+def test_what_answers_a_context_counts_as_repaired_and_what_was_pushed_does_not() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    for i, (hops, reach) in enumerate([(0, 0), (6, 0), (1, 0), (6, 2)]):
+        rig.receive(puppet.address, puppet.says(Push(news("x", "y", writer=f"w{i}").delta, hops, reach)))
+    rig.receive(puppet.address, puppet.says(Push(news("x", "y", "z", writer="w0").delta, 0, 0)))
+    statistics = rig.engine.statistics()
+    assert (statistics.events_new, statistics.events_repaired) == (9, 3)
+
+
+def test_where_nothing_is_lost_nothing_is_repaired_and_what_is_lost_is_repaired_once_each() -> None:
+    cluster = Cluster(10, seed=3)
+    cluster.run(3.0)
+    for i in range(20):
+        cluster[i % 10].replica.orset("s").add(i)
+        cluster.run(0.05)
+    pushed = sum(node.engine.statistics().events_new for node in cluster.nodes)
+    assert pushed == 20 * 9
+    assert sum(node.engine.statistics().events_repaired for node in cluster.nodes) == 0
+    cluster.set_link(loss=1.0)
+    cluster[0].replica.orset("s").add("lost")
+    cluster.run(0.1)
+    cluster.set_link(loss=0.0)
+    cluster.run_until_converged()
+    statistics = [node.engine.statistics() for node in cluster.nodes]
+    assert sum(s.events_new for s in statistics) == pushed + 9
+    assert sum(s.events_repaired for s in statistics) == 9
+
+
 def test_news_that_its_writer_sent_to_everyone_is_passed_on_only_where_more_members_are_known() -> None:
     for reach, passed_on in ((4, False), (3, True)):
         rig = Rig()

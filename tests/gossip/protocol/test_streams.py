@@ -31,6 +31,16 @@ def test_both_sides_of_a_stream_end_with_everything() -> None:
     assert cluster[0].engine.statistics().streams_opened <= 2, "one from each side at most"
 
 
+def test_what_a_stream_brings_counts_as_repaired() -> None:
+    cluster = Cluster(2, seed=1)
+    for i in range(20_000):
+        cluster[0].replica.orset("s").add(i)
+    cluster.run_until_converged(timeout=15)
+    statistics = cluster[1].engine.statistics()
+    assert statistics.streams_opened == 1
+    assert statistics.events_repaired == statistics.events_new == 20_000
+
+
 def test_what_a_stream_brought_is_told_to_others() -> None:
     cluster = Cluster(8, seed=1)
     cluster.run(2.0)
