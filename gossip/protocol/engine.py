@@ -6,6 +6,7 @@ which wants to be called at `deadline`.
 """
 
 import random
+from collections.abc import Iterable
 
 from crdts import Event, Replica
 
@@ -44,6 +45,14 @@ class Engine:
         self._settle()
         self._members.set_seeds(now, addresses)
         return self._out.drain()
+
+    def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]]) -> None:
+        """Take these for members met before: alive, and proven to be at their addresses.
+
+        For a simulation that starts from a cluster that has formed already. Nobody is told, greeted or compared with
+        out of turn. Passed over are ourselves, members known already, and all beyond `Config.max_members`.
+        """
+        self._members.acquaint(now, members)
 
     def wrote(self, now: float, events: tuple[Event, ...]) -> None:
         """The replica made local mutations. What follows comes out of `tick`; the `deadline` has moved."""

@@ -5,12 +5,13 @@ unanswered has failed; any word from it brings it back. Failed members and silen
 every partition heals by itself; nobody is forgotten unless the list is full.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from . import notices
-from .identity import Address
+from .identity import Address, Identity
 from .output import Output
 from .seal import OVERHEAD_BYTES
 from .wire import (
@@ -128,6 +129,18 @@ class Members:
     def set_seeds(self, now: float, addresses: list[Address]) -> None:
         """Where to look for the cluster. Called again whenever names are resolved again."""
         self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
+
+    def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]]) -> None:
+        """List these as alive, at proven addresses, without telling or asking anybody.
+
+        Passed over are ourselves, who is listed already, and all that the list has no room for.
+        """
+        for identity, address in members:
+            if len(self._peers) >= self._out.config.max_members:
+                return
+            node_id = identity.node_id
+            if node_id != self._out.identity.node_id and node_id not in self._peers:
+                self._peers[node_id] = Peer(node_id, identity.name, identity.epoch, address, now)
 
     def deadline(self) -> float:
         """When `tick` has somebody to greet."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from gossip.protocol import Address, Close, Config, Effect, Send
+from gossip.protocol import Address, Close, Config, Effect, Identity, Send
 from gossip.protocol.members import CANDIDATE_TRIES
 from gossip.protocol.wire import (
     Challenge,
@@ -17,6 +17,7 @@ from gossip.protocol.wire import (
     Message,
     Offer,
     Proof,
+    Push,
     Same,
     Welcome,
 )
@@ -185,6 +186,45 @@ def test_many_half_finished_greetings_take_bounded_room_and_do_not_shut_out_the_
         rig.receive(stranger.address, stranger.hello())
     Puppet().meets(rig)
     assert rig.states() == {"puppet": "alive"}
+
+
+# ---- a cluster that has formed already
+
+
+def acquainted(count: int, *, config: Config | None = None) -> tuple[Rig, list[Puppet]]:
+    rig = Rig(config=config)
+    puppets = [Puppet(f"p{i}", host=f"10.2.0.{i + 1}") for i in range(count)]
+    rig.engine.acquaint(rig.now, [(Identity(p.node_id, p.name, p.epoch), p.address) for p in puppets])
+    return rig, puppets
+
+
+def test_who_is_made_acquainted_is_a_member_at_once_and_nobody_hears_of_it() -> None:
+    rig, puppets = acquainted(3)
+    assert rig.states() == {"p0": "alive", "p1": "alive", "p2": "alive"}
+    (first, *_) = rig.engine.members(rig.now)
+    assert (first.id, first.address, first.epoch) == (puppets[0].node_id.hex(), puppets[0].address, 1)
+    effects = rig.pass_time(0.5)
+    assert notices(effects) == []
+    assert len(sends(effects)) == 1, "the digest whose turn it is, and no comparison with every member"
+
+
+def test_who_is_made_acquainted_is_heard_pushed_to_and_watched_like_anybody_who_was_met() -> None:
+    rig, (puppet,) = acquainted(1)
+    rig.replica.orset("s").add(1)
+    assert of_type(Push, puppet.hears(rig.pass_time(0.1)))
+    assert of_type(ContextPage, puppet.hears(rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))))
+    assert "member.failed" in notices(rig.pass_time(10.0))
+    assert "member.returned" in notices(rig.receive(puppet.address, puppet.says(Same(bytes(8)))))
+
+
+def test_nobody_is_made_acquainted_with_itself_or_twice_or_beyond_the_list() -> None:
+    rig, puppets = acquainted(2, config=Config(max_members=3))
+    rig.receive(puppets[0].address, puppets[0].says(Leave(1)))
+    more = [(rig.identity, ME)]
+    more += [(Identity(p.node_id, p.name, p.epoch), p.address) for p in puppets]
+    more += [(Identity(bytes([i] * 8), f"q{i}", 1), Address("10.3.0.1", i + 1)) for i in range(3)]
+    rig.engine.acquaint(rig.now, more)
+    assert rig.states() == {"p0": "left", "p1": "alive", "q0": "alive"}
 
 
 # ---- keys
