@@ -1,135 +1,25 @@
-"""A cluster in virtual time: the very engines that the Trio node drives, on a virtual network, from one seed."""
+"""A cluster in virtual time: the very engines that the Trio node drives, on virtual hardware, from one seed."""
 
 import random
-from dataclasses import replace
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from crdts import HybridClock, Replica
-from gossip.protocol import (
-    Address,
-    Close,
-    Config,
-    Effect,
-    Engine,
-    Identity,
-    Notify,
-    OpenStream,
-    Persist,
-    Send,
-    Write,
-    seal_for,
-)
+from crdts import HybridClock
+from gossip.protocol import Address, Config, seal_for
+from gossip.protocol.identity import NODE_ID_BYTES
 
-from .network import Link, Network
+from .clock import SkewedClock
+from .disk import Disk
+from .link import Link
+from .network import Cut, Network
+from .node import Node, address_of
+from .observer import Observer
 from .queue import EventQueue
+from .streams import Streams
+from .topology import Topology
 
-WALL_CLOCK: Final = 1_700_000_000.0
-"""What the clocks of all nodes show when virtual time begins, in seconds since 1970."""
 STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
-
-
-class Node:
-    """One simulated node: an engine, its replica, and a driver that carries out effects on the virtual network."""
-
-    def __init__(self, cluster: "Cluster", index: int, *, epoch: int = 1, like: int | None = None) -> None:
-        """``index`` gives it its address and, unless it is to be ``like`` another one, its identity."""
-        self._cluster = cluster
-        self._queue = cluster.queue
-        self._network = cluster.network
-        self.address = Address(f"10.0.{index // 250}.{index % 250 + 1}", 4747)
-        who = index if like is None else like
-        rng = random.Random(f"{cluster.seed} node {who} epoch {epoch}")
-        node_id = random.Random(f"{cluster.seed} node {who}").randbytes(8)
-        identity = Identity(node_id, f"n{who}", epoch)
-        clock = HybridClock(lambda: WALL_CLOCK + self._queue.now)
-        self.replica = Replica(identity.replica_id, clock=clock, log_limit=cluster.log_limit)
-        self.engine = Engine(identity, cluster.config, rng, self.replica, seal_for(cluster.key), self._queue.now)
-        self.replica.on_write(lambda events: self._after_write(events))
-        self.notices: list[Notify] = []
-        self._wake_at = float("inf")
-        self._up = True
-        self._network.attach(self)
-        self._schedule()
-
-    def join(self, seeds: list[Address]) -> None:
-        self._do(self.engine.set_seeds(self._queue.now, seeds))
-
-    @property
-    def up(self) -> bool:
-        return self._up
-
-    def leave(self) -> None:
-        """Take leave of the others, and stop."""
-        self._do(self.engine.leave())
-        self.stop()
-
-    def stop(self) -> None:
-        """Vanish without a word."""
-        self._up = False
-        self._network.detach(self)
-
-    def _after_write(self, events: object) -> None:
-        self.engine.wrote(self._queue.now, events)  # type: ignore[arg-type]
-        self._schedule()
-
-    def _do(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Send():
-                    self._network.send(self.address, effect.address, effect.data)
-                case OpenStream():
-                    self._network.open_stream(self, effect.conn, effect.address)
-                case Write():
-                    self._network.write(self.address, effect.conn, effect.data)
-                case Close():
-                    self._network.close(self.address, effect.conn)
-                case Persist():
-                    self._persist(effect.token)
-                case Notify():
-                    self.notices.append(effect)
-        self._schedule()
-
-    def _persist(self, token: int) -> None:
-        delay = self._cluster.disk_delay
-        if delay:
-            self._queue.at(self._queue.now + delay, lambda: self._persisted(token))
-        else:
-            self._persisted(token)
-
-    def _persisted(self, token: int) -> None:
-        if self._up:
-            self._do(self.engine.persisted(self._queue.now, token))
-
-    def _schedule(self) -> None:
-        due = self.engine.deadline()
-        if due < self._wake_at:
-            self._wake_at = due
-            self._queue.at(due, lambda: self._wake(due))
-
-    def _wake(self, due: float) -> None:
-        if self._up and due == self._wake_at:
-            self._wake_at = float("inf")
-            self._do(self.engine.tick(self._queue.now))
-
-    def on_datagram(self, source: Address, data: bytes) -> None:
-        self._do(self.engine.receive(self._queue.now, source, data))
-
-    def accept(self) -> int:
-        return self.engine.next_conn()
-
-    def on_stream_open(self, conn: int, source: Address) -> None:
-        self._do(self.engine.stream_opened(self._queue.now, conn, source))
-
-    def on_stream_data(self, conn: int, data: bytes) -> None:
-        self._do(self.engine.stream_received(self._queue.now, conn, data))
-
-    def on_stream_writable(self, conn: int) -> None:
-        self._do(self.engine.stream_writable(self._queue.now, conn))
-
-    def on_stream_closed(self, conn: int) -> None:
-        if self._up:
-            self._do(self.engine.stream_closed(self._queue.now, conn))
 
 
 class Cluster:
@@ -151,34 +41,108 @@ class Cluster:
         *,
         seed: int = 0,
         link: Link | None = None,
+        topology: Topology | None = None,
         config: Config | None = None,
         key: bytes | None = b"simulated cluster key, 32 bytes.",
+        disk: bool = False,
         disk_delay: float = 0.0,
         log_limit: int = 65_536,
+        clock_skew: float = 0.0,
+        clock_drift: float = 0.0,
+        warm: bool = False,
+        view: int = 0,
+        observers: Sequence[Observer] = (),
     ) -> None:
-        """``nodes`` of them boot at once and join through the first. ``disk_delay`` is in seconds a batch."""
-        if nodes < 1 or disk_delay < 0:
-            raise ValueError(f"a cluster has at least one node and no negative disk_delay, not {nodes}, {disk_delay}")
+        """``nodes`` of them boot at once and join through the first.
+
+        ``link`` is between any two, unless there is a ``topology``. ``disk``: what a node has saved outlives it;
+        ``disk_delay`` is in seconds a batch. ``clock_skew`` in seconds and ``clock_drift`` in seconds a second are how
+        wrong a node's clock is at most, either way. ``warm``: all know each other already, or each ``view`` others at
+        random if that is not 0. Raises ValueError.
+        """
+        if nodes < 1 or disk_delay < 0 or clock_skew < 0 or clock_drift < 0 or view < 0:
+            raise ValueError(
+                "a cluster has at least one node, and disk_delay, clock_skew, clock_drift and view are not negative; "
+                f"not {nodes}, {disk_delay}, {clock_skew}, {clock_drift}, {view}"
+            )
         self.seed = seed
         self.config = config or Config.lan()
-        self.key = key
-        self.disk_delay = disk_delay
+        self.seal = seal_for(key)
         self.log_limit = log_limit
+        self.observers = list(observers)
+        self.rng = random.Random(f"{seed} faults")
+        self._disk = disk
+        self._disk_delay = disk_delay
+        self._skew, self._drift = clock_skew, clock_drift
         self.queue = EventQueue()
-        self.network = Network(self.queue, random.Random(f"{seed} network"), link or Link())
-        self.nodes = [Node(self, i) for i in range(nodes)]
-        for node in self.nodes[1:]:
-            node.join([self.nodes[0].address])
+        topology = topology or Topology(near=link or Link())
+        self._calm = topology
+        self._weathers: list[dict[str, Any]] = []
+        self.network = Network(self.queue, random.Random(f"{seed} network"), topology)
+        self.streams = Streams(self.network)
+        self.addresses: list[Address] = []
+        self._node_ids: list[bytes] = []
+        self.nodes: list[Node] = []
+        for _ in range(nodes):
+            self._boot_next()
+        if warm:
+            self._acquaint(view)
+        else:
+            for node in self.nodes[1:]:
+                node.join([self.addresses[0]])
+
+    def _acquaint(self, view: int) -> None:
+        who = [(node.engine.identity, node.address) for node in self.nodes]
+        rng = random.Random(f"{self.seed} views")
+        for node in self.nodes:
+            known = rng.sample(who, min(view + 1, len(who))) if view else who
+            node.engine.acquaint(self.queue.now, known)
+
+    # ---- for its nodes
+
+    def node_id(self, who: int) -> bytes:
+        """The id of the node of that index."""
+        while len(self._node_ids) <= who:
+            self._node_ids.append(random.Random(f"{self.seed} node {len(self._node_ids)}").randbytes(NODE_ID_BYTES))
+        return self._node_ids[who]
+
+    def hybrid_clock(self, clock: Callable[[], float]) -> HybridClock:
+        """The stamps of a node with that wall clock."""
+        return HybridClock(clock)
+
+    def tell(self, what: str, node: Node, *args: Any) -> None:
+        """Tell the observers."""
+        for observer in self.observers:
+            getattr(observer, what)(node, *args)
+
+    # ---- nodes
 
     def __getitem__(self, index: int) -> Node:
         return self.nodes[index]
 
+    def _boot_next(self, disk: Disk | None = None, who: int | None = None) -> Node:
+        index = len(self.nodes)
+        self.addresses.append(address_of(index))
+        rng = random.Random(f"{self.seed} clock {index}")
+        clock = SkewedClock(
+            self.queue, offset=rng.uniform(-self._skew, self._skew), drift=rng.uniform(-self._drift, self._drift)
+        )
+        disk = disk or Disk(self.queue, delay=self._disk_delay, survives=self._disk)
+        node = Node(self, index, disk, who=index if who is None else who, clock=clock)
+        self.nodes.append(node)
+        return node
+
     def add(self) -> Node:
         """Boot one more node."""
-        seeds = self._seeds(len(self.nodes))
-        node = Node(self, len(self.nodes))
-        self.nodes.append(node)
-        node.join(seeds)
+        node = self._boot_next()
+        node.join(self._seeds(node.index))
+        return node
+
+    def clone(self, index: int) -> Node:
+        """Start a copy of a node's data directory at another address, while the node itself may go on."""
+        original = self.nodes[index]
+        node = self._boot_next(original.disk.copy(), original.who)
+        node.join(self._seeds(node.index))
         return node
 
     def _seeds(self, index: int) -> list[Address]:
@@ -186,12 +150,17 @@ class Cluster:
         others = [node for i, node in enumerate(self.nodes) if i != index]
         return [node.address for node in [n for n in others if n.up] or others][:2]
 
-    def restart(self, index: int) -> Node:
-        """Boot a stopped node anew: the same node at the same address, one life later and with an empty memory."""
+    def restart(self, index: int, *, wipe: bool = False) -> Node:
+        """Boot a stopped node anew: the same node at the same address, one life later, with what its disk has kept.
+
+        Raises ValueError if it runs. ``wipe``: its data is lost, and only its identity left.
+        """
         old = self.nodes[index]
         if old.up:
-            raise ValueError(f"{old.engine.identity.name} is running; stop it first")
-        node = self.nodes[index] = Node(self, index, epoch=old.engine.identity.epoch + 1)
+            raise ValueError(f"{old.name} is running; stop it first")
+        if wipe:
+            old.disk.wipe()
+        node = self.nodes[index] = Node(self, index, old.disk, who=old.who, clock=old.clock)
         node.join(self._seeds(index))
         return node
 
@@ -199,26 +168,58 @@ class Cluster:
         """The nodes that have not stopped."""
         return [node for node in self.nodes if node.up]
 
+    # ---- time and faults
+
     def run(self, seconds: float) -> None:
         """Let virtual time pass."""
         self.queue.run_until(self.queue.now + seconds)
 
     def cut(self, *groups: list[int]) -> None:
-        """Part the network into groups of node indexes; who is in none stays with the first.
+        """Part the network into groups of node indexes; who is in none stays with the first. Replaces earlier cuts.
 
         Raises ValueError for a node that is not there, or is in two groups.
+        """
+        self.network.heal()
+        self.add_cut(groups)
+
+    def add_cut(self, groups: Sequence[Sequence[int]], *, one_way: bool = False) -> Callable[[], None]:
+        """Like `cut`, besides earlier cuts; returns a function that lifts just this one.
+
+        ``one_way``: only what goes from a group to a later one is held.
         """
         named = [index for group in groups for index in group]
         if len(set(named)) < len(named) or any(not 0 <= index < len(self.nodes) for index in named):
             raise ValueError(f"groups of different node indexes from 0 to {len(self.nodes) - 1} expected, not {groups}")
-        self.network.cut(*[[self.nodes[i].address for i in group] for group in groups])
+        side = {self.addresses[i]: number for number, group in enumerate(groups) for i in group}
+        return self.network.add_cut(Cut(side, one_way))
 
     def heal(self) -> None:
+        """Let everything pass again."""
         self.network.heal()
 
-    def set_link(self, **changes: object) -> None:
+    def set_link(self, **changes: Any) -> None:
         """Change how the network treats what is sent from now on."""
-        self.network.link = replace(self.network.link, **changes)  # type: ignore[arg-type]
+        self._calm = self._calm.with_links(**changes)
+        self._apply_weathers()
+
+    def add_weather(self, **changes: Any) -> Callable[[], None]:
+        """Change every link for a while, over earlier changes; returns a function that ends just this one."""
+        self._weathers.append(changes)
+        self._apply_weathers()
+
+        def end() -> None:
+            self._weathers = [each for each in self._weathers if each is not changes]
+            self._apply_weathers()
+
+        return end
+
+    def _apply_weathers(self) -> None:
+        topology = self._calm
+        for changes in self._weathers:
+            topology = topology.with_links(**changes)
+        self.network.topology = topology
+
+    # ---- looking
 
     def trace(self) -> str:
         """A hash of everything that was sent so far, and when."""
@@ -227,17 +228,19 @@ class Cluster:
     def converged(self) -> bool:
         """Whether all running nodes have processed the same events and hold the same content."""
         first, *others = self.running()
-        return all(
-            node.replica.context == first.replica.context and node.replica.fingerprint == first.replica.fingerprint
-            for node in others
-        )
+        ours = first.replica.store.kernel
+        for node in others:
+            kernel = node.replica.store.kernel
+            if kernel.fingerprint != ours.fingerprint or kernel.exported_context() != ours.exported_context():
+                return False
+        return True
 
     def run_until_converged(self, timeout: float = 30.0) -> float:
         """Let time pass until all nodes are equal; return how long it took; raises TimeoutError after ``timeout``."""
         start = self.queue.now
         while not self.converged():
             if self.queue.now - start >= timeout:
-                sizes = {n.engine.identity.name: len(n.replica.context) for n in self.running()}
+                sizes = {node.name: len(node.replica.context) for node in self.running()}
                 raise TimeoutError(f"not equal after {timeout} virtual seconds; events processed: {sizes}")
             self.run(STEP)
         return self.queue.now - start

@@ -1,39 +1,27 @@
-"""A virtual network: datagrams that are delayed, lost, doubled, reordered or cut off; streams that break at a cut."""
+"""A virtual network: datagrams that are delayed, lost, doubled, reordered, spoiled, queued or cut off."""
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import Final, Protocol
 
 from gossip.protocol import Address
 
+from .link import Link
 from .queue import EventQueue
+from .topology import Topology
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """How the network treats what is sent; the same for every pair of nodes."""
-
-    latency: tuple[float, float] = (0.0002, 0.0010)
-    """One-way delay in seconds, uniform between the two: unequal delays reorder."""
-    loss: float = 0.0
-    """Share of datagrams lost."""
-    duplication: float = 0.0
-    """Share of datagrams delivered twice."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.latency[0] <= self.latency[1]:
-            raise ValueError(f"latency is (least, most) in seconds, not {self.latency}")
-        for name in ("loss", "duplication"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
+HEADER_BYTES: Final = 28
+"""What IPv4 and UDP add to a datagram."""
 
 
 class Host(Protocol):
     """What the network delivers to."""
 
     address: Address
+    index: int
+    """Its place in the topology."""
 
     def on_datagram(self, source: Address, data: bytes) -> None: ...
 
@@ -48,137 +36,165 @@ class Host(Protocol):
     def accept(self) -> int: ...
 
 
-@dataclass(slots=True)
-class _Pipe:
-    """One direction of a stream: what arrives keeps its order."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """Nothing passes between addresses of different groups; who is in none is with the first."""
 
-    host: Host
-    conn: int
+    side: dict[Address, int]
+    one_way: bool = False
+    """Only what goes from the first group to another is held."""
+
+    def blocks(self, source: Address, target: Address) -> bool:
+        one, other = self.side.get(source, 0), self.side.get(target, 0)
+        return one < other if self.one_way else one != other
+
+
+@dataclass(slots=True)
+class _Channel:
+    """What one direction between two nodes remembers, if its link has a memory."""
+
+    in_burst: bool = False
+    state_until: float = 0.0
     free_at: float = 0.0
-    open: bool = True
-    twin: "_Pipe | None" = field(default=None, repr=False)
+    """When the bandwidth has done with all that was accepted so far."""
 
 
 class Network:
-    """Carries bytes between hosts in virtual time."""
+    """Carries datagrams between hosts in virtual time, and tells what it did."""
 
-    def __init__(self, queue: EventQueue, rng: random.Random, link: Link) -> None:
-        self._queue = queue
-        self._rng = rng
-        self.link = link
-        self._hosts: dict[Address, Host] = {}
-        self._side: dict[Address, int] = {}
-        self._pipes: dict[tuple[Address, int], _Pipe] = {}
+    def __init__(self, queue: EventQueue, rng: random.Random, topology: Topology) -> None:
+        self.queue = queue
+        self.rng = rng
+        self.topology = topology
+        self.hosts: dict[Address, Host] = {}
+        self._index: dict[Address, int] = {}
+        self._cuts: list[Cut] = []
+        self._channels: dict[tuple[Address, Address], _Channel] = {}
         self._trace = blake2b(digest_size=16)
+        self.on_cut: list[Callable[[], None]] = []
+        """Called when less passes than before."""
         self.taps: list[Callable[[Address, Address, bytes], None]] = []
         """Called with source, target and content of every datagram when it is sent, lost or not."""
+        self.tracing = True
+        """Whether `trace` covers what is sent from now on."""
         self.datagrams = 0
+        self.datagram_bytes = 0
         self.largest_datagram = 0
 
     def trace(self) -> str:
         """A hash of everything that was sent so far, and when: equal for equal runs."""
         return self._trace.hexdigest()
 
-    def _record(self, source: Address, target: object, data: bytes) -> None:
-        self._trace.update(b"%b %d " % (f"{self._queue.now!r} {source} {target}".encode(), len(data)))
-        self._trace.update(data)
+    def record(self, source: Address, target: object, data: bytes) -> None:
+        """Let the trace cover this."""
+        if self.tracing:
+            self._trace.update(f"{self.queue.now!r} {source} {target} {len(data)} ".encode())
+            self._trace.update(data)
 
     def attach(self, host: Host) -> None:
-        self._hosts[host.address] = host
+        self.hosts[host.address] = host
+        self._index[host.address] = host.index
 
     def detach(self, host: Host) -> None:
-        """The host is gone: what is under way to it is lost, its streams break."""
-        self._hosts.pop(host.address, None)
-        for (address, conn), pipe in list(self._pipes.items()):
-            if address == host.address:
-                self._break(pipe)
-                self._pipes.pop((address, conn), None)
+        """The host is gone: what is under way to it is lost."""
+        if self.hosts.get(host.address) is host:
+            del self.hosts[host.address]
 
-    def cut(self, *groups: list[Address]) -> None:
-        """Let nothing pass between addresses of different groups; who is in no group stays with the first."""
-        self._side = {address: i for i, group in enumerate(groups) for address in group}
-        for pipe in list(self._pipes.values()):
-            twin = pipe.twin
-            if twin is not None and not self._joined(pipe.host.address, twin.host.address):
-                self._break(pipe)
+    # ---- cuts
+
+    def add_cut(self, cut: Cut) -> Callable[[], None]:
+        """Hold what the cut blocks, besides other cuts; returns a function that lifts it."""
+        self._cuts.append(cut)
+        for told in self.on_cut:
+            told()
+
+        def lift() -> None:
+            if cut in self._cuts:
+                self._cuts.remove(cut)
+
+        return lift
 
     def heal(self) -> None:
-        self._side = {}
+        """Lift all cuts."""
+        self._cuts.clear()
 
-    def _joined(self, a: Address, b: Address) -> bool:
-        return self._side.get(a, 0) == self._side.get(b, 0)
+    def passes(self, source: Address, target: Address) -> bool:
+        """Whether no cut holds what goes from one to the other."""
+        return not self._cuts or not any(cut.blocks(source, target) for cut in self._cuts)
+
+    # ---- datagrams
+
+    def link(self, source: Address, target: Address) -> Link:
+        """The link between two addresses; strangers are where node 0 is."""
+        index = self._index
+        return self.topology.link(index.get(source, 0), index.get(target, 0))
 
     def send(self, source: Address, target: Address, data: bytes) -> None:
-        self._record(source, target, data)
+        """Carry a datagram as well as the link does; ``source`` is what it says on it, and may be forged."""
+        size = len(data)
+        if self.tracing:
+            self.record(source, target, data)
         for tap in self.taps:
             tap(source, target, data)
         self.datagrams += 1
-        self.largest_datagram = max(self.largest_datagram, len(data))
-        for _ in range(2 if self._rng.random() < self.link.duplication else 1):
-            if self._rng.random() >= self.link.loss:
-                self._later(lambda: self._deliver(source, target, data))
+        self.datagram_bytes += size
+        self.largest_datagram = max(self.largest_datagram, size)
+        link, rng = self.link(source, target), self.rng
+        wait = 0.0
+        if link.bandwidth or link.burst_every:
+            channel = self._channels.setdefault((source, target), _Channel())
+            if self._in_burst(link, channel) and rng.random() < link.burst_loss:
+                return
+            wait = self.wait_for_bandwidth(link, channel, size + HEADER_BYTES)
+            if wait < 0:
+                return
+        if link.mtu and size + HEADER_BYTES > link.mtu:
+            return
+        self._carry(link, source, target, data, wait)
+        if link.duplication and rng.random() < link.duplication:
+            self._carry(link, source, target, data, wait)
 
-    def _later(self, call: Callable[[], None]) -> None:
-        self._queue.at(self._queue.now + self._rng.uniform(*self.link.latency), call)
+    def _carry(self, link: Link, source: Address, target: Address, data: bytes, wait: float) -> None:
+        rng = self.rng
+        if link.loss and rng.random() < link.loss:
+            return
+        if link.corruption and rng.random() < link.corruption:
+            data = _spoiled(data, rng)
+        if link.reordering and rng.random() < link.reordering:
+            wait += rng.uniform(0.0, link.reorder_delay)
+        self.queue.at(self.queue.now + wait + link.delay.sample(rng), self._deliver, source, target, data)
 
     def _deliver(self, source: Address, target: Address, data: bytes) -> None:
-        host = self._hosts.get(target)
-        if host is not None and self._joined(source, target):
+        host = self.hosts.get(target)
+        if host is not None and self.passes(source, target):
             host.on_datagram(source, data)
 
-    # ---- streams
+    def _in_burst(self, link: Link, channel: _Channel) -> bool:
+        if not link.burst_every:
+            return False
+        now = self.queue.now
+        while channel.state_until <= now:
+            channel.in_burst = not channel.in_burst and channel.state_until > 0
+            mean = link.burst_length if channel.in_burst else link.burst_every
+            channel.state_until = max(channel.state_until, now - 10 * mean) + self.rng.expovariate(1 / mean)
+        return channel.in_burst
 
-    def open_stream(self, host: Host, conn: int, target: Address) -> None:
-        near = self._pipes[host.address, conn] = _Pipe(host, conn)
-        self._later(lambda: self._connect(near, target))
+    def wait_for_bandwidth(self, link: Link, channel: _Channel, size: int) -> float:
+        """Seconds until the bandwidth has taken so many bytes; negative if they do not fit the queue."""
+        if not link.bandwidth:
+            return 0.0
+        now = self.queue.now
+        waiting = max(0.0, channel.free_at - now)
+        if waiting * link.bandwidth + size > link.queue_bytes:
+            return -1.0
+        channel.free_at = now + waiting + size / link.bandwidth
+        return channel.free_at - now
 
-    def _connect(self, near: _Pipe, target: Address) -> None:
-        if not near.open:
-            return  # given up in the meantime
-        other = self._hosts.get(target)
-        if other is None or not self._joined(near.host.address, target):
-            self._end(near)
-            return
-        far = _Pipe(other, other.accept())
-        near.twin, far.twin = far, near
-        self._pipes[target, far.conn] = far
-        other.on_stream_open(far.conn, near.host.address)
-        near.host.on_stream_open(near.conn, target)
+    def channel(self, source: Address, target: Address) -> _Channel:
+        """What that direction remembers."""
+        return self._channels.setdefault((source, target), _Channel())
 
-    def write(self, address: Address, conn: int, data: bytes) -> None:
-        pipe = self._pipes.get((address, conn))
-        if pipe is None or pipe.twin is None or not pipe.open:
-            return
-        self._record(address, conn, data)
-        far = pipe.twin
-        far.free_at = max(far.free_at, self._queue.now + self._rng.uniform(*self.link.latency))
-        self._queue.at(far.free_at, lambda: self._arrive(pipe, far, data))
 
-    def _arrive(self, near: _Pipe, far: _Pipe, data: bytes) -> None:
-        if far.open:
-            far.host.on_stream_data(far.conn, data)
-        if near.open:
-            near.host.on_stream_writable(near.conn)
-
-    def close(self, address: Address, conn: int) -> None:
-        """Close one end; the other hears of it after what was written before."""
-        pipe = self._pipes.pop((address, conn), None)
-        if pipe is None:
-            return
-        pipe.open = False
-        far = pipe.twin
-        if far is None:
-            return
-        far.free_at = max(far.free_at, self._queue.now)
-        self._queue.at(far.free_at, lambda: self._end(far))
-
-    def _break(self, pipe: _Pipe) -> None:
-        for end in (pipe, pipe.twin):
-            if end is not None:
-                self._end(end)
-
-    def _end(self, pipe: _Pipe) -> None:
-        if pipe.open:
-            pipe.open = False
-            self._pipes.pop((pipe.host.address, pipe.conn), None)
-            pipe.host.on_stream_closed(pipe.conn)
+def _spoiled(data: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]

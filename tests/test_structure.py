@@ -141,7 +141,7 @@ PUBLIC = {
         *("Persist", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
     ],
     "simulations": [
-        *("Cluster", "EventQueue", "Link", "Network", "Node"),
+        *("Cluster", "EventQueue", "Link", "Network", "Node", "Topology"),
     ],
 }
 

@@ -1,13 +1,17 @@
 """The simulator does what it says: time, faults, and lives that come and go."""
 
 import doctest
+import random
 from collections.abc import Callable
 
 import pytest
 
 from gossip.protocol import Address
-from simulations import Cluster, EventQueue, Link, Network
+from simulations import Cluster, EventQueue, Link, Network, Topology
 from simulations import cluster as module
+from simulations.network import Cut
+from simulations.streams import Streams
+from simulations.topology import NEAR
 
 
 def test_the_example_of_the_cluster_runs() -> None:
@@ -27,8 +31,9 @@ def test_callbacks_run_in_order_of_their_instant_and_ties_in_order_of_scheduling
 class Sink:
     """A host that writes down what it gets."""
 
-    def __init__(self, network: Network, host: str) -> None:
+    def __init__(self, network: Network, host: str, index: int) -> None:
         self.address = Address(host, 1)
+        self.index = index
         self.network = network
         self.got: list[object] = []
         network.attach(self)
@@ -52,12 +57,10 @@ class Sink:
         self.got.append(("closed", conn))
 
 
-def two(link: Link = Link(), seed: int = 1) -> tuple[EventQueue, Network, Sink, Sink]:  # noqa: B008  # immutable
-    import random
-
+def two(link: Link = NEAR, seed: int = 1) -> tuple[EventQueue, Network, Sink, Sink]:
     queue = EventQueue()
-    network = Network(queue, random.Random(seed), link)
-    return queue, network, Sink(network, "10.0.0.1"), Sink(network, "10.0.0.2")
+    network = Network(queue, random.Random(seed), Topology(near=link))
+    return queue, network, Sink(network, "10.0.0.1", 0), Sink(network, "10.0.0.2", 1)
 
 
 def test_the_network_loses_doubles_and_reorders_as_often_as_it_is_told() -> None:
@@ -72,19 +75,20 @@ def test_the_network_loses_doubles_and_reorders_as_often_as_it_is_told() -> None
 
 def test_a_cut_holds_datagrams_breaks_streams_and_refuses_new_ones() -> None:
     queue, network, a, b = two()
-    network.open_stream(a, 7, b.address)
+    streams = Streams(network)
+    streams.open(a, 7, b.address)
     queue.run_until(1.0)
-    network.write(a.address, 7, b"before")
+    streams.write(a.address, 7, b"before")
     queue.run_until(2.0)
-    network.write(a.address, 7, b"lost")
+    streams.write(a.address, 7, b"lost")
     network.send(a.address, b.address, b"lost")
-    network.cut([a.address], [b.address])
+    lift = network.add_cut(Cut({a.address: 0, b.address: 1}))
     queue.run_until(3.0)
-    network.open_stream(a, 8, b.address)
+    streams.open(a, 8, b.address)
     queue.run_until(4.0)
     assert a.got == [("open", 7), ("writable", 7), ("closed", 7), ("closed", 8)]
     assert b.got == [("open", 1), b"before", ("closed", 1)]
-    network.heal()
+    lift()
     network.send(a.address, b.address, b"after")
     queue.run_until(5.0)
     assert b.got[-1] == b"after"
@@ -92,11 +96,12 @@ def test_a_cut_holds_datagrams_breaks_streams_and_refuses_new_ones() -> None:
 
 def test_a_stream_keeps_its_order_and_its_end_comes_last() -> None:
     queue, network, a, b = two(Link(latency=(0.0, 1.0), loss=0.9))
-    network.open_stream(a, 7, b.address)
+    streams = Streams(network)
+    streams.open(a, 7, b.address)
     queue.run_until(2.0)
     for i in range(20):
-        network.write(a.address, 7, bytes([i]))
-    network.close(a.address, 7)
+        streams.write(a.address, 7, bytes([i]))
+    streams.close(a.address, 7)
     queue.run_until(9.0)
     assert b.got == [("open", 1), *[bytes([i]) for i in range(20)], ("closed", 1)]
     assert a.got == [("open", 7)]
@@ -104,12 +109,14 @@ def test_a_stream_keeps_its_order_and_its_end_comes_last() -> None:
 
 def test_a_connection_that_is_given_up_or_whose_opener_is_gone_never_comes_about() -> None:
     queue, network, a, b = two()
-    network.open_stream(a, 7, b.address)
-    network.close(a.address, 7)
+    streams = Streams(network)
+    streams.open(a, 7, b.address)
+    streams.close(a.address, 7)
     queue.run_until(1.0)
-    network.open_stream(a, 8, b.address)
+    streams.open(a, 8, b.address)
     network.detach(a)
-    again = Sink(network, "10.0.0.1")
+    streams.detach(a)
+    again = Sink(network, "10.0.0.1", 0)
     queue.run_until(2.0)
     assert b.got == again.got == []
 

@@ -1,0 +1,105 @@
+"""Faults at random: what a seed makes of the kinds that are asked for."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from .disk import TAILS
+from .errors import ScenarioError
+from .faults import (
+    ClockJump,
+    Crash,
+    DiskFull,
+    Fault,
+    Flap,
+    Forge,
+    Isolate,
+    Join,
+    Leave,
+    OneWay,
+    Partition,
+    Pause,
+    RestartAll,
+    SlowDisk,
+    Weather,
+)
+
+_Draw: TypeAlias = Callable[[random.Random, int, float, float], Fault]
+
+
+def _partition(rng: random.Random, nodes: int, at: float, seconds: float) -> Fault:
+    side = [rng.randrange(2) for _ in range(nodes)]
+    groups = tuple(tuple(i for i in range(nodes) if side[i] == wanted) for wanted in (0, 1))
+    return Partition(at=at, seconds=seconds, groups=groups)
+
+
+def _some(rng: random.Random, nodes: int) -> tuple[int, ...]:
+    return tuple(sorted(rng.sample(range(nodes), rng.randint(1, max(1, nodes // 3)))))
+
+
+def _weather(rng: random.Random, _nodes: int, at: float, seconds: float) -> Fault:
+    link = {
+        "loss": rng.choice([0.0, 0.1, 0.3, 0.5]),
+        "duplication": rng.choice([0.0, 0.0, 0.2]),
+        "reordering": rng.choice([0.0, 0.2]),
+        "corruption": rng.choice([0.0, 0.0, 0.05]),
+        "stream_breaks": rng.choice([0.0, 0.05, 0.3]),
+        "bandwidth": rng.choice([0.0, 0.0, 50_000.0]),
+        "burst_every": rng.choice([0.0, 0.0, 1.0]),
+    }
+    return Weather(at=at, seconds=seconds, link=tuple(link.items()))
+
+
+DRAWS: Final[dict[str, _Draw]] = {
+    "partition": _partition,
+    "one-way": lambda rng, nodes, at, seconds: OneWay(at=at, seconds=seconds, of=_some(rng, nodes)),
+    "isolate": lambda rng, nodes, at, seconds: Isolate(at=at, seconds=seconds, node=rng.randrange(nodes)),
+    "flap": lambda rng, nodes, at, seconds: Flap(
+        at=at, seconds=seconds, of=_some(rng, nodes), down=rng.uniform(0.05, 3.0), up=rng.uniform(0.05, 3.0)
+    ),
+    "weather": _weather,
+    "crash": lambda rng, nodes, at, seconds: Crash(
+        at=at, seconds=seconds, node=rng.randrange(nodes), tail=rng.choice(TAILS)
+    ),
+    "wipe": lambda rng, nodes, at, seconds: Crash(at=at, seconds=seconds, node=rng.randrange(nodes), wipe=True),
+    "restart-all": lambda rng, _nodes, at, _seconds: RestartAll(
+        at=at, every=rng.choice([0.0, 0.3]), down=rng.uniform(0.1, 3.0), tail=rng.choice(TAILS)
+    ),
+    "pause": lambda rng, nodes, at, seconds: Pause(at=at, seconds=seconds, node=rng.randrange(nodes)),
+    "clock-jump": lambda rng, nodes, at, _seconds: ClockJump(
+        at=at, node=rng.randrange(nodes), by=rng.choice([-3600.0, -30.0, 30.0, 3600.0])
+    ),
+    "disk-full": lambda rng, nodes, at, seconds: DiskFull(at=at, seconds=seconds, node=rng.randrange(nodes)),
+    "slow-disk": lambda rng, nodes, at, seconds: SlowDisk(
+        at=at, seconds=seconds, node=rng.randrange(nodes), delay=rng.choice([0.01, 0.1, 0.5])
+    ),
+    "join": lambda _rng, _nodes, at, _seconds: Join(at=at),
+    "leave": lambda rng, nodes, at, _seconds: Leave(at=at, node=rng.randrange(nodes)),
+    "forge": lambda _rng, _nodes, at, seconds: Forge(at=at, seconds=seconds),
+}
+"""How each kind is drawn: from the rng, the number of nodes, and when it begins and for how long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chaos:
+    """So many random faults of these kinds, at any time, of any length, one on top of another."""
+
+    count: int = 8
+    kinds: tuple[str, ...] = tuple(DRAWS)
+    longest: float = 20.0
+    """Seconds that a fault lasts at most."""
+
+    def __post_init__(self) -> None:
+        unknown = [kind for kind in self.kinds if kind not in DRAWS]
+        if unknown or not self.kinds:
+            raise ScenarioError(f"chaos: kinds are some of {', '.join(DRAWS)}, not {', '.join(unknown) or 'none'}")
+        if self.count < 0 or self.longest <= 0:
+            raise ScenarioError("chaos: count is not negative, and longest is in seconds, above 0")
+
+    def faults(self, rng: random.Random, nodes: int, duration: float) -> list[Fault]:
+        """The faults of one run."""
+        return [
+            DRAWS[rng.choice(self.kinds)](rng, nodes, rng.uniform(0.0, duration), rng.uniform(0.1, self.longest))
+            for _ in range(self.count)
+        ]

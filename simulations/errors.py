@@ -1,0 +1,9 @@
+"""What may be wrong with what a user asked a simulation to do."""
+
+
+class SimulationError(Exception):
+    """Base of everything raised on purpose here."""
+
+
+class ScenarioError(SimulationError, ValueError):
+    """A scenario, or a part of one, makes no sense; the message says which part, what it is, and what it may be."""

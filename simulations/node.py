@@ -1,0 +1,223 @@
+"""One simulated node: an engine, its replica, and a driver that carries out effects on virtual hardware."""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from errno import ENOSPC
+from typing import TYPE_CHECKING, Any, Final
+
+from crdts import Delta, Event, Replica
+from gossip.protocol import (
+    Address,
+    Close,
+    Effect,
+    Engine,
+    Identity,
+    Notify,
+    OpenStream,
+    Persist,
+    Send,
+    Write,
+)
+
+from .clock import SkewedClock
+from .disk import KEPT, Disk
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+SOCKET_DATAGRAMS: Final = 4096
+"""Datagrams that wait for a paused node at most; what comes beyond that is lost, as in a socket's buffer."""
+NOTICES: Final = 10_000
+"""Notices of a node that are kept at most; the oldest go first."""
+PORT: Final = 4747
+
+
+def address_of(index: int) -> Address:
+    """Where the node of that index lives: 10.0.0.1, 10.0.0.2, ..."""
+    block, place = divmod(index, 250)
+    return Address(f"10.{block // 250}.{block % 250}.{place + 1}", PORT)
+
+
+class Node:
+    """One life of one node."""
+
+    def __init__(self, cluster: "Cluster", index: int, disk: Disk, *, who: int, clock: SkewedClock) -> None:
+        """``index`` gives it its address; ``who`` its identity, which a cloned disk shares with another node."""
+        self._cluster = cluster
+        self._queue = cluster.queue
+        self.index = index
+        self.who = who
+        self.address = cluster.addresses[index]
+        self.disk = disk
+        self.clock = clock
+        disk.epoch += 1
+        rng = random.Random(f"{cluster.seed} node {index} epoch {disk.epoch}")
+        identity = Identity(cluster.node_id(who), f"n{who}", disk.epoch)
+        self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=cluster.hybrid_clock(clock))
+        disk.read_into(self.replica)
+        self.engine = Engine(identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now)
+        self.replica.on_write(self._wrote)
+        self.replica.store.guard_writes(self._check_disk)
+        self.replica.on_merge(self._merged)
+        self.notices: deque[Notify] = deque(maxlen=NOTICES)
+        self.hearing: Address | None = None
+        """Whose datagram is being taken in, as far as the datagram says."""
+        self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._wake_at = float("inf")
+        self.gone = False
+        """Whether it was stopped for good."""
+        self._up = True
+        self._paused = False
+        cluster.network.attach(self)
+        cluster.tell("started", self)
+        self._schedule()
+
+    @property
+    def name(self) -> str:
+        return self.engine.identity.name
+
+    @property
+    def up(self) -> bool:
+        """Whether it has not stopped."""
+        return self._up
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._queue.now
+
+    def index_heard(self) -> int:
+        """The node whose datagram is being taken in; -1 if it is none, or nobody's."""
+        host = self._cluster.network.hosts.get(self.hearing) if self.hearing else None
+        return host.index if host is not None else -1
+
+    # ---- what happens to it
+
+    def join(self, seeds: list[Address]) -> None:
+        """Look for the cluster at these addresses, for ever."""
+        self._do(self.engine.set_seeds(self._queue.now, seeds))
+
+    def leave(self) -> None:
+        """Take leave of the others, and stop for good."""
+        self._do(self.engine.leave())
+        self.vanish()
+
+    def vanish(self) -> None:
+        """Stop for good, without a word."""
+        self.gone = True
+        self.stop()
+
+    def stop(self, tail: str = KEPT) -> None:
+        """Stop without a word; ``tail`` is what is left on the disk of what it was not done with."""
+        if not self._up:
+            return
+        self._up = False
+        self._cluster.network.detach(self)
+        self._cluster.streams.detach(self)
+        self.disk.crash(tail, self._cluster.rng)
+        self._cluster.tell("stopped", self)
+
+    def pause(self) -> None:
+        """Do nothing at all, as an agent process that computes: its sockets fill up."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on: first with what has come in meanwhile."""
+        if not self._paused:
+            return
+        self._paused = False
+        while self._inbox and not self._paused:
+            call, args = self._inbox.popleft()
+            call(*args)
+        if self._wake_at <= self._queue.now:
+            self._wake(self._wake_at)
+
+    # ---- the driver
+
+    def _check_disk(self) -> None:
+        """Refuse a mutation that could not be saved: memory and disk must not disagree."""
+        if self.disk.full:
+            raise OSError(ENOSPC, f"the disk of {self.name} is full; nothing was written")
+
+    def _wrote(self, events: tuple[Event, ...]) -> None:
+        self._cluster.tell("wrote", self, events)
+        self.engine.wrote(self._queue.now, events)
+        self._schedule()
+
+    def _merged(self, delta: Delta, new: list[Event]) -> None:
+        self._cluster.tell("merged", self, delta, new)
+
+    def _do(self, effects: list[Effect]) -> None:
+        cluster = self._cluster
+        for effect in effects:
+            match effect:
+                case Send():
+                    cluster.network.send(self.address, effect.address, effect.data)
+                case Persist():
+                    self.disk.save(effect, self._saved)
+                case Notify():
+                    self.notices.append(effect)
+                case OpenStream():
+                    cluster.streams.open(self, effect.conn, effect.address)
+                case Write():
+                    cluster.streams.write(self.address, effect.conn, effect.data)
+                case Close():
+                    cluster.streams.close(self.address, effect.conn)
+        self._schedule()
+
+    def _saved(self, batch: Persist) -> None:
+        self._cluster.tell("saved", self, batch)
+        self._persisted(batch.token)
+
+    def _persisted(self, token: int) -> None:
+        if not self._later(self._persisted, token):
+            self._do(self.engine.persisted(self._queue.now, token))
+
+    def _schedule(self) -> None:
+        due = self.engine.deadline()
+        if due < self._wake_at:
+            self._wake_at = due
+            self._queue.at(due, self._wake, due)
+
+    def _wake(self, due: float) -> None:
+        if self._up and not self._paused and due == self._wake_at:
+            self._wake_at = float("inf")
+            self._do(self.engine.tick(self._queue.now))
+
+    def _later(self, call: Callable[..., None], *args: Any) -> bool:
+        """Whether the node cannot take this in: it is gone, or paused, and then it takes it in when it goes on."""
+        if self._up and self._paused:
+            self._inbox.append((call, args))
+        return not self._up or self._paused
+
+    def on_datagram(self, source: Address, data: bytes) -> None:
+        if self._paused and len(self._inbox) >= SOCKET_DATAGRAMS:
+            return
+        if not self._later(self.on_datagram, source, data):
+            self.hearing = source
+            self._do(self.engine.receive(self._queue.now, source, data))
+            self.hearing = None
+
+    def accept(self) -> int:
+        return self.engine.next_conn()
+
+    def on_stream_open(self, conn: int, source: Address) -> None:
+        if not self._later(self.on_stream_open, conn, source):
+            self._do(self.engine.stream_opened(self._queue.now, conn, source))
+
+    def on_stream_data(self, conn: int, data: bytes) -> None:
+        if not self._later(self.on_stream_data, conn, data):
+            self._do(self.engine.stream_received(self._queue.now, conn, data))
+
+    def on_stream_writable(self, conn: int) -> None:
+        if not self._later(self.on_stream_writable, conn):
+            self._do(self.engine.stream_writable(self._queue.now, conn))
+
+    def on_stream_closed(self, conn: int) -> None:
+        if not self._later(self.on_stream_closed, conn):
+            self._do(self.engine.stream_closed(self._queue.now, conn))

@@ -1,0 +1,28 @@
+"""Who watches a cluster: the judge, the recorder, and whatever a test wants to know."""
+
+from typing import TYPE_CHECKING
+
+from crdts import Delta, Event
+from gossip.protocol import Persist
+
+if TYPE_CHECKING:
+    from .node import Node
+
+
+class Observer:
+    """Is told what happens to the nodes of a cluster, at once. Override what is of interest."""
+
+    def started(self, node: "Node") -> None:
+        """A node begins a life, with what its disk held already in its replica."""
+
+    def stopped(self, node: "Node") -> None:
+        """A node's life is over; its disk is as the next life will find it."""
+
+    def wrote(self, node: "Node", events: tuple[Event, ...]) -> None:
+        """A local mutation."""
+
+    def merged(self, node: "Node", delta: Delta, new: list[Event]) -> None:
+        """Something received was merged; ``new`` are the events that were (a state names none)."""
+
+    def saved(self, node: "Node", batch: Persist) -> None:
+        """The node's disk has these for good."""

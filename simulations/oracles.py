@@ -1,0 +1,213 @@
+"""Oracles: what must hold of every run, whatever was done to the cluster.
+
+The judge remembers every event that any node ever made. For the set X of events that a replica has processed,
+
+    live(X) = { d in X with an entry : no event of X kills d }
+
+must be exactly what it holds; what a node has acknowledged (its disk has it) must be with everybody in the end; and
+what a node's disk never had must never be seen anywhere else. An event may be lost only with the last disk that had it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cbor2
+
+from crdts import Context, Dot, Event
+from crdts.schema import BOUNDED, type_tag
+from gossip.protocol import Address, Persist
+
+from .cluster import Cluster
+from .faults import VICTIM
+from .node import Node
+from .observer import Observer
+
+MAX_FAILURES: Final = 20
+"""Failures that one run tells of at most: the first ones matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that must never be."""
+
+    oracle: str
+    """Which rule is broken."""
+    at: float
+    """Virtual seconds."""
+    node: str
+    """Where, or empty if it is about all of them."""
+    what: str
+
+
+class Judge(Observer):
+    """Watches a cluster, and collects what is wrong with it."""
+
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+        self.made: dict[Dot, Event] = {}
+        self.excused: set[Dot] = set()
+        """Events that may be lost, as every disk that had them is gone."""
+        self._vanished: set[Dot] = set()
+        self._safe: dict[int, Context] = {}
+        self._budget: dict[tuple[bytes, str], list[tuple[int, int, int]]] = {}
+        self._owed: dict[Address, int] = {}
+        self._cluster: Cluster | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        assert self._cluster is not None
+        return self._cluster
+
+    def watch(self, cluster: Cluster) -> None:
+        """Judge this cluster; it must have been made with the judge among its observers."""
+        self._cluster = cluster
+        cluster.network.taps.append(self._tap)
+
+    def fail(self, oracle: str, what: str, node: Node | None = None) -> None:
+        if len(self.failures) < MAX_FAILURES:
+            now = self._cluster.queue.now if self._cluster else 0.0
+            self.failures.append(Failure(oracle, now, node.name if node else "", what))
+
+    # ---- what happens
+
+    def started(self, node: Node) -> None:
+        self._safe[node.index] = node.replica.context
+
+    def wrote(self, node: Node, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if event.dot in self.made:
+                self.fail("dots are never used twice", f"{event.dot} was written again", node)
+            self.made[event.dot] = event
+            if type_tag(event.obj) == BOUNDED and event.payload is not None:
+                self._check_budget(node, event)
+
+    def saved(self, node: Node, batch: Persist) -> None:
+        _add(self._safe[node.index], batch)
+
+    def stopped(self, node: Node) -> None:
+        before, kept = self._safe[node.index], Context()
+        for batch in node.disk.records:
+            _add(kept, batch)
+        me = node.replica.replica_id
+        for dot in [dot for dot in self.made if dot[0] == me and dot not in before and dot not in kept]:
+            self._vanished.add(dot)
+            self._forget_budget(self.made[dot])
+        self._safe[node.index] = Context() if node.gone else kept
+        others = list(self._safe.values())
+        for dot in self.made:
+            if dot in before and dot not in self._vanished and not any(dot in other for other in others):
+                self.excused.add(dot)
+
+    def _tap(self, source: Address, target: Address, data: bytes) -> None:
+        if source == VICTIM:
+            self._owed[target] = self._owed.get(target, 0) + len(data)
+        elif target == VICTIM:
+            self._owed[source] = self._owed.get(source, 0) - len(data)
+            if self._owed[source] < 0:
+                self.fail(
+                    "an unproven address gets no more than it sent", f"{source} sent it {-self._owed[source]} more"
+                )
+        elif len(data) > self.cluster.config.datagram_bytes:
+            self.fail("no datagram is above the limit", f"{source} sent {len(data)} bytes")
+
+    # ---- budgets
+
+    def _check_budget(self, node: Node, event: Event) -> None:
+        row = cbor2.loads(event.payload or b"")
+        if len(row) != 4:
+            return
+        lower, granted, spent, _ = row
+        self._budget.setdefault((event.obj, event.replica), []).append((event.seq, granted, spent))
+        rows = [rows[-1] for (obj, _), rows in self._budget.items() if obj == event.obj and rows]
+        left = sum(granted - spent for _, granted, spent in rows)
+        if left < lower:
+            self.fail("bounded counters are never overspent", f"{-left} more spent than granted", node)
+
+    def _forget_budget(self, event: Event) -> None:
+        rows = self._budget.get((event.obj, event.replica), [])
+        rows[:] = [row for row in rows if row[0] != event.seq]
+
+    # ---- what is
+
+    def check(self) -> None:
+        """Every running node holds what the model says of what it has processed."""
+        for node in self.cluster.running():
+            self._check_model(node)
+
+    def _check_model(self, node: Node) -> None:
+        kernel = node.replica.store.kernel
+        made, context = self.made, kernel.context
+        processed = [dot for dot in made if context.contains(*dot)]
+        if len(processed) != len(context):
+            self.fail("only what was written is processed", f"{len(context) - len(processed)} dots too many", node)
+        if not self._vanished.isdisjoint(processed):
+            dots = sorted(self._vanished.intersection(processed))
+            self.fail("nothing leaves a node before its disk has it", f"{_some(dots)} had vanished", node)
+        killed = {dot for each in processed for dot in made[each].kills}
+        model = {dot for dot in processed if made[dot].payload is not None and dot not in killed}
+        held = {event.dot: event for seqs in kernel.live.values() for event in seqs.values()}
+        if lost := sorted(model - held.keys()):
+            self.fail("nothing is lost that nobody removed", f"{_some(lost)} should be there", node)
+        if back := sorted(held.keys() - model):
+            self.fail("what was removed does not come back", f"{_some(back)} should be gone", node)
+        if any(event != made[dot]._replace(kills=(), batch=None) for dot, event in held.items() if dot in made):
+            self.fail("everybody has the same content", "an entry differs from what was written", node)
+        early = {(replica, seq) for replica, seqs in kernel.prekilled.items() for seq in seqs}
+        if not kernel.limits and early != killed.difference(processed):
+            self.fail("pre-killed dots are what was killed before it came", f"{len(early)} of them", node)
+
+    def check_together(self) -> None:
+        """In the end, all being equal: no acknowledged write is missing, and nothing is left over."""
+        for node in self.cluster.running():
+            self._check_complete(node)
+            self._check_floor(node)
+
+    def _check_complete(self, node: Node) -> None:
+        context = node.replica.store.kernel.context
+        missing = [dot for dot in self.made if dot not in context]
+        lost = [dot for dot in missing if dot not in self._vanished and dot not in self.excused]
+        if lost:
+            self.fail("no acknowledged write is lost", f"{_some(lost)} of {len(self.made)} are missing", node)
+
+    def _check_floor(self, node: Node) -> None:
+        kernel = node.replica.store.kernel
+        gone = self.excused | self._vanished
+        early = [(replica, seq) for replica, seqs in kernel.prekilled.items() for seq in seqs]
+        if not gone.issuperset(early):
+            self.fail("pre-killed dots return to none", f"{len(early)} are left", node)
+        whole = Context({replica: kernel.context.last(replica) for replica in kernel.context.replicas()})
+        gaps = [
+            (replica, seq) for replica, start, stop in whole.missing_from(kernel.context) for seq in range(start, stop)
+        ]
+        if not gone.issuperset(gaps):
+            self.fail("the dot cloud returns to none", f"{len(gaps)} gaps are left", node)
+        if kernel.log.size > kernel.log.limit:
+            self.fail("the kill log keeps its limit", f"{kernel.log.size} of {kernel.log.limit} kills", node)
+        if not node.engine.durable:
+            self.fail("everything is saved in the end", f"{node.disk.waiting} batches wait", node)
+
+    def membership(self) -> str:
+        """Who is wrong about who is there, for people; empty if nobody is."""
+        running = self.cluster.running()
+        there = {node.address: (node.name, node.engine.identity.epoch) for node in running}
+        for node in running:
+            members = node.engine.members(self.cluster.queue.now)
+            listed = {each.address: (each.name, each.epoch) for each in members if each.state == "alive"}
+            expected = {address: who for address, who in there.items() if address != node.address}
+            if listed != expected:
+                wrong = sorted(str(who[0]) for _, who in listed.items() ^ expected.items())
+                return f"{node.name} is wrong about {', '.join(dict.fromkeys(wrong))}"
+        return ""
+
+
+def _add(context: Context, batch: Persist) -> None:
+    for event in batch.events:
+        context.add(event.replica, event.seq)
+    for state in batch.states:
+        context.update(state.context or Context())
+
+
+def _some(dots: list[Dot]) -> str:
+    """A few dots, for people."""
+    shown = ", ".join(f"{replica}:{seq}" for replica, seq in dots[:3])
+    return f"{shown} and {len(dots) - 3} more" if len(dots) > 3 else shown

@@ -1,0 +1,174 @@
+"""Runs a scenario: faults and writes on their schedule, the judge always watching, and a recording at the end."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from .cluster import STEP, Cluster
+from .faults import Fault, Partition
+from .operations import Write, perform
+from .oracles import Judge
+from .recorder import SAMPLE_EACH, Recorder
+from .recording import Interval, Recording, Summary
+from .scenario import Scenario
+
+CHECK_EACH: Final = 5.0
+"""Virtual seconds between two looks of the judge at every node."""
+MEMBERSHIP_STEP: Final = 0.5
+"""Virtual seconds between two looks at whether all know who is there."""
+
+
+def run_scenario(scenario: Scenario, seed: int, *, on_second: Callable[[float], None] | None = None) -> Recording:
+    """Run it, judge it, and return what happened. Never raises for what the nodes do: that is a failure of the run.
+
+    ``on_second`` is called with the virtual time each second of it.
+    """
+    return Run(scenario, seed, on_second).finish()
+
+
+@dataclass(slots=True)
+class _Active:
+    """A fault under way."""
+
+    fault: Fault
+    start: float
+    end: Callable[[], object] | None
+    over: float | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of one scenario."""
+
+    scenario: Scenario
+    seed: int
+    on_second: Callable[[float], None] | None = None
+    judge: Judge = field(default_factory=Judge)
+    recorder: Recorder = field(default_factory=Recorder)
+    cluster: Cluster = field(init=False)
+    _faults: list[_Active] = field(default_factory=list)
+    _ended: float = 0.0
+    _converged: float = 0.0
+
+    def __post_init__(self) -> None:
+        plan = self.scenario.concrete(self.seed)
+        self.cluster = plan.cluster(self.seed, observers=[self.judge, self.recorder])
+        self.judge.watch(self.cluster)
+        queue = self.cluster.queue
+        for fault in plan.faults:
+            queue.at(fault.at, self._begin, fault)
+        for write in plan.writes:
+            queue.at(write.at, self._write, write)
+        queue.at(SAMPLE_EACH, self._sample)
+        queue.at(CHECK_EACH, self._check)
+
+    def finish(self) -> Recording:
+        """Let it run to its end, and tell."""
+        try:
+            self._live()
+            self._settle()
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
+            self.judge.fail("no node ever raises", f"{type(error).__name__}: {error} ({place})")
+        return self.recording()
+
+    # ---- the schedule
+
+    def _live(self) -> None:
+        self.cluster.queue.run_until(self.scenario.duration)
+        self._end_all()
+        self._ended = self.cluster.queue.now
+
+    def _begin(self, fault: Fault) -> None:
+        now = self.cluster.queue.now
+        active = _Active(fault, now, fault.apply(self.cluster))
+        self._faults.append(active)
+        if active.end is None:
+            active.over = now
+        elif fault.seconds:
+            self.cluster.queue.at(now + fault.seconds, self._end, active)
+
+    def _end(self, active: _Active) -> None:
+        if active.end is not None:
+            end, active.end = active.end, None
+            active.over = self.cluster.queue.now
+            end()
+
+    def _end_all(self) -> None:
+        """Lift every fault, latest first, and bring back whoever died."""
+        for active in reversed(self._faults):
+            self._end(active)
+        self.cluster.heal()
+        for node in list(self.cluster.nodes):
+            if not node.up and not node.gone:
+                self.cluster.restart(node.index)
+
+    def _write(self, write: Write) -> None:
+        nodes = self.cluster.nodes
+        able = write.node < len(nodes) and nodes[write.node].up and not nodes[write.node].paused
+        if not able or not perform(nodes[write.node].replica, write):
+            self.recorder.refused += 1
+
+    def _sample(self) -> None:
+        self.recorder.sample(self.cluster)
+        if self.on_second is not None:
+            self.on_second(self.cluster.queue.now)
+        self.cluster.queue.at(self.cluster.queue.now + SAMPLE_EACH, self._sample)
+
+    def _check(self) -> None:
+        self.judge.check()
+        self.cluster.queue.at(self.cluster.queue.now + CHECK_EACH, self._check)
+
+    # ---- the end
+
+    def _settle(self) -> None:
+        """Wait until all are equal and know each other, as long as the scenario allows."""
+        cluster, bound = self.cluster, self._ended + self.scenario.settle
+        while not (equal := self._is_over()) and cluster.queue.now < bound:
+            cluster.run(STEP)
+        self._converged = cluster.queue.now - self._ended
+        self.judge.check()
+        if equal:
+            self.judge.check_together()
+        else:
+            sizes = sorted({len(node.replica.context) for node in cluster.running()})
+            self.judge.fail("all are equal in time", f"not after {self.scenario.settle} s; events processed: {sizes}")
+        if self.scenario.membership:
+            while (wrong := self.judge.membership()) and cluster.queue.now < bound:
+                cluster.run(MEMBERSHIP_STEP)
+            if wrong:
+                self.judge.fail("everybody knows who is there", f"{wrong} after {self.scenario.settle} s")
+
+    def _is_over(self) -> bool:
+        return self.cluster.converged() and all(node.engine.durable for node in self.cluster.running())
+
+    def recording(self) -> Recording:
+        """What has happened so far."""
+        cluster, recorder = self.cluster, self.recorder
+        summary: Summary = recorder.summary(cluster, self._ended, self._converged)
+        return Recording(
+            scenario=self.scenario.name,
+            title=self.scenario.title,
+            about=self.scenario.about,
+            seed=self.seed,
+            command="",
+            duration=self._ended,
+            failures=tuple(self.judge.failures),
+            summary=summary,
+            trace=cluster.trace(),
+            writes=recorder.traces(),
+            intervals=tuple(self._interval(active) for active in self._faults),
+            samples=recorder.samples(),
+            totals=recorder.totals(cluster),
+            views=recorder.views(cluster),
+        )
+
+    def _interval(self, active: _Active) -> Interval:
+        fault = active.fault
+        sides: tuple[int, ...] = ()
+        if isinstance(fault, Partition):
+            sides = tuple(fault.side(index, len(self.cluster.nodes)) for index in range(len(self.cluster.nodes)))
+        end = self.cluster.queue.now if active.over is None else active.over
+        return Interval(fault.kind, active.start, end, fault.nodes(), str(fault), sides)

@@ -1,0 +1,120 @@
+"""A scenario: everything that a run depends on, besides its seed. Plain data; `scenario_file.py` reads it from TOML."""
+
+import random
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gossip.protocol import Config
+
+from .chaos import Chaos
+from .cluster import Cluster
+from .errors import ScenarioError
+from .faults import Fault
+from .operations import OPERATIONS, Write
+from .topology import LAN, Topology
+from .workload import UNIFORM, Workload
+
+KEY = b"the key of a simulated cluster.."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A cluster, what is done to it, what it does meanwhile, and by when it must have come together again."""
+
+    name: str
+    title: str = ""
+    """One line for people."""
+    about: str = ""
+    """What it shows, and why it ends as it does."""
+    nodes: int = 10
+    duration: float = 60.0
+    """Virtual seconds. Then all faults are lifted, every node that died comes back, and writing ends."""
+    settle: float = 60.0
+    """Virtual seconds after that by which all nodes must be equal, and know who is there."""
+    start: str = "boot"
+    """``boot``: all nodes start at once and join through the first. ``warm``: they know each other already."""
+    view: int = 0
+    """Members that each node knows at a warm start; 0 for all."""
+    profile: str = "lan"
+    """Which of the presets of `gossip.Config` the nodes use."""
+    config: tuple[tuple[str, Any], ...] = ()
+    """Fields of `gossip.Config` that differ from it."""
+    sealed: bool = False
+    """Encrypt everything, as nodes do. It changes nothing but the speed."""
+    disk: bool = True
+    """What a node has saved outlives it."""
+    disk_delay: float = 0.0
+    """Seconds that a disk takes for a batch."""
+    log_limit: int = 65_536
+    """Kills that a node remembers for those that lag behind; fewer make it send states."""
+    clock_skew: float = 0.0
+    """Seconds that a node's clock is wrong by at most, either way."""
+    clock_drift: float = 0.0
+    """Seconds a second that it gains or loses at most."""
+    topology: Topology = LAN
+    workload: tuple[Workload, ...] = (UNIFORM,)
+    faults: tuple[Fault, ...] = ()
+    chaos: Chaos | None = None
+    """Further faults, drawn at random."""
+    writes: tuple[Write, ...] = ()
+    """Further writes, each on its own."""
+    membership: bool = True
+    """Whether every node must list exactly the running ones as alive in the end."""
+
+    def __post_init__(self) -> None:
+        if self.nodes < 1:
+            raise ScenarioError(f"nodes is at least 1, not {self.nodes}")
+        for name in ("duration", "settle"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
+        if self.start not in ("boot", "warm"):
+            raise ScenarioError(f"start is boot or warm, not {self.start!r}")
+        if self.profile not in ("lan", "wan", "local"):
+            raise ScenarioError(f"profile is lan, wan or local, not {self.profile!r}")
+        for write in self.writes:
+            if write.operation not in OPERATIONS:
+                raise ScenarioError(f"there is no operation {write.operation!r}; there are {', '.join(OPERATIONS)}")
+        self.node_config()
+
+    def node_config(self) -> Config:
+        """The nodes' settings; raises `gossip.ConfigError`."""
+        preset: Config = getattr(Config, self.profile)()
+        try:
+            return replace(preset, **dict(self.config))
+        except TypeError as error:
+            raise ScenarioError(f"config: {error}") from None
+
+    def concrete(self, seed: int) -> "Scenario":
+        """The same with everything that is left to chance drawn from ``seed``: faults and writes one by one."""
+        rng = random.Random(f"{seed} scenario")
+        faults = list(self.faults)
+        if self.chaos is not None:
+            faults += self.chaos.faults(rng, self.nodes, self.duration)
+        writes = list(self.writes)
+        for workload in self.workload:
+            writes += workload.writes(rng, self.nodes, self.duration)
+        return replace(
+            self,
+            faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+            writes=tuple(sorted(writes, key=lambda write: write.at)),
+            workload=(),
+            chaos=None,
+        )
+
+    def cluster(self, seed: int, **options: Any) -> Cluster:
+        """The nodes, booted or warm."""
+        return Cluster(
+            self.nodes,
+            seed=seed,
+            topology=self.topology,
+            config=self.node_config(),
+            key=KEY if self.sealed else None,
+            disk=self.disk,
+            disk_delay=self.disk_delay,
+            log_limit=self.log_limit,
+            clock_skew=self.clock_skew,
+            clock_drift=self.clock_drift,
+            warm=self.start == "warm",
+            view=self.view,
+            **options,
+        )
