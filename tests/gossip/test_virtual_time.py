@@ -469,6 +469,26 @@ async def test_a_disk_that_fails_ends_its_node_and_nobody_hears_of_what_it_has_n
         await still_serve(keeper, witness)
 
 
+@pytest.mark.parametrize("block_fails", [False, True])
+async def test_a_disk_that_fails_while_its_node_ends_is_not_passed_over(
+    autojump_clock: MockClock, block_fails: bool
+) -> None:
+    network, node_disk = MemoryNetwork(), MemoryDisk(0.5)
+
+    async def write_and_end(keeper: Node) -> None:
+        async with node_on(network.host(), keeper.address, disk=node_disk) as a:
+            await acquainted(a, keeper)
+            node_disk.fails = True
+            a.orset("x").add("never saved")
+            if block_fails:
+                raise KeyError
+
+    async with cluster(network, 1) as (keeper,):
+        with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="no space"), flatten_subgroups=True):
+            await write_and_end(keeper)
+        assert not keeper.orset("x")
+
+
 async def test_a_node_whose_disk_is_far_behind_takes_in_a_bounded_number_and_catches_up(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
