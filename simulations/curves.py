@@ -9,7 +9,7 @@ from typing import Final
 
 from .recording import Recording, WriteTrace, quantile
 
-POINTS: Final = 200
+POINTS: Final = 300
 """Places at which a curve over the time since the write is taken."""
 BINS: Final = 400
 """Equal parts of a run for which the share delivered is told."""

@@ -118,7 +118,7 @@ def _key_figures(recording: Recording) -> str:
         ("Datagrams", f"{summary.datagrams_a_node_second:.3g} /s", "sent by each node a second, on average"),
         ("Bytes", f"{size(summary.bytes_a_node_second)}/s", "sent by each node a second, without UDP headers"),
         ("Redundancy", f"{summary.redundancy:.2f}", "events received for each that was new; 1 is the least possible"),
-        ("Missed by push", f"{summary.missed_by_push:.1%}", "of deliveries that a digest or a stream had to make good"),
+        ("Missed by push", f"{100 * summary.missed_by_push:.1f} %", "of deliveries that a digest or a stream had to make good"),
         ("Running", f"{summary.running:,} of {summary.nodes:,}", "nodes in the end, of all that there ever were"),
         ("Streams", f"{summary.streams:,}", f"opened; {summary.states_joined:,} whole states were joined"),
         ("Events", f"{summary.events:,}", "that the simulator carried out"),
@@ -138,9 +138,16 @@ def _convergence(recording: Recording) -> str:
     parts = [f"The share of the nodes that hold a write, by the time since it was written. {nodes}"]
     if followed < recording.summary.writes:
         parts.append(f"The first {followed:,} of {recording.summary.writes:,} writes were followed.")
+    if late := _latecomers(recording):
+        parts.append(f"{late:,} came later than the first write, and are slow to have what was written before.")
     if lost:
-        parts.append(f"{lost:,} vanished with the only node that had them, and are left out.")
+        parts.append(f"{lost:,} writes vanished with the only node that had them, and are left out.")
     return " ".join(parts)
+
+
+def _latecomers(recording: Recording) -> int:
+    first = min(trace.at for trace in recording.writes)
+    return sum(bool(each.lives) and each.lives[0][0] > first for each in recording.totals)
 
 
 def _playback(recording: Recording) -> str:
@@ -165,7 +172,7 @@ def _redundancy(recording: Recording) -> str:
     return (
         f"Each node received {summary.redundancy:.2f} events for each that was new to it. What it had already is the "
         "price of reaching everybody although datagrams are lost. Digests and streams had to make good "
-        f"{summary.missed_by_push:.1%} of the deliveries, which no push had brought."
+        f"{100 * summary.missed_by_push:.1f} % of the deliveries, which no push had brought."
     )
 
 

@@ -160,14 +160,15 @@ const lastAtOrBefore = (sorted, value) => {
 function drawCurve() {
   const curve = data.curve;
   if (!curve) return;
-  const box = canvas("chart-curve", 330, { left: 52, right: 18, top: 34, bottom: 46 });
+  const box = canvas("chart-curve", 350, { left: 52, right: 18, top: 56, bottom: 46 });
   const ends = [curve.seconds[0], curve.seconds.at(-1)];
   const x = logarithmic(ends, [box.left, box.right]), y = linear([0, 1], [box.bottom, box.top]);
   leftAxis(box, y, [0, 0.25, 0.5, 0.75, 1], percent);
   bottomAxis(box, x, decades(...ends), seconds, "time since the write (log scale)");
+  make("text", { x: 0, y: box.top - 14, class: "title" }, box.svg, "Share of the nodes");
   const series = [["slowest 1 % of the writes", "slowest", "--b", "6 4"], ["mean of all writes", "mean", "--c", "2 3"], ["median write", "median", "--a", ""]];
   for (const [, key, colour, dash] of series) {
-    make("path", { d: path(curve.seconds, curve[key], x, y), fill: "none", style: `stroke:var(${colour})`, "stroke-width": 2.2, "stroke-dasharray": dash }, box.svg);
+    make("path", { d: (key === "mean" ? path : steps)(curve.seconds, curve[key], x, y), fill: "none", style: `stroke:var(${colour})`, "stroke-width": 2.2, "stroke-dasharray": dash }, box.svg);
   }
   legend("legend-curve", series.map(([text, , colour, dash]) => [dash ? "dash" : "", `var(${colour})`, text]).reverse());
   const marks = [["p50", data.delivery.p50], ["p99", data.delivery.p99]].filter(([, at]) => at >= ends[0]);
@@ -219,7 +220,7 @@ function drawTime() {
   const most = Math.max(2, ...samples.states);
   const states = linear([0, most], [place.states + 80, place.states]);
   title("Different states among the running nodes, sampled", place.states);
-  leftAxis(box, states, ticks(0, most, 3, true), number);
+  leftAxis(box, states, ticks(0, most, 4, true), number);
   make("path", { d: steps(samples.at, samples.states, x, states), fill: "none", style: "stroke:var(--c)", "stroke-width": 2 }, box.svg);
 
   if (rows.length) title("Faults", place.faults);

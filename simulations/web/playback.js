@@ -245,7 +245,7 @@
     byId("pb-from").textContent = write === EVERY ? "0 s" : `written at ${now.zero.toFixed(2)} s by ${names[now.events[0].node]}`;
     byId("pb-to").textContent = write === EVERY ? seconds(data.seconds) : `${seconds(now.at(1) - now.zero)} later, log scale`;
     const shown = write === EVERY
-      ? [["dot", "var(--a)", "the darker, the more of the writes it holds"]]
+      ? [["dot", "var(--a)", "the stronger the colour, the more of the writes it holds"]]
       : [["dot", "var(--ink)", "the writer"], ["dot", "var(--a)", "has it"], ["dot", "var(--idle)", "does not"]];
     legend("pb-legend", [...shown, ["", "var(--b)", "a delivery, just now"], ["dot", "var(--fail)", "under a fault of its own"]]);
     drawSpark();
