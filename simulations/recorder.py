@@ -69,9 +69,9 @@ class Recorder(Observer):
         lives[-1] = lives[-1][0], node.now
 
     def wrote(self, node: Node, events: tuple[Event, ...]) -> None:
-        self.written += 1
-        dot = events[-1].dot
-        if len(self._traces) < MAX_TRACES and dot not in self._traces:
+        self.written += bool(events)
+        dot = events[-1].dot if events else None
+        if dot is not None and len(self._traces) < MAX_TRACES and dot not in self._traces:
             self._traces[dot] = _Trace(node.now, node.index, {node.index})
             self._followed.setdefault(dot[0], []).append(dot[1])
 

@@ -32,6 +32,7 @@ def write_report(recording: Recording, path: str | PathLike[str]) -> None:
 def report_html(recording: Recording) -> str:
     """The report of a run."""
     scripts = [_part(name) for name in SCRIPTS]
+    ours, random_one = figures(recording)
     summary = recording.summary
     return Template(_part("report.html")).substitute(
         title=escape(recording.title or recording.scenario),
@@ -51,10 +52,11 @@ def report_html(recording: Recording) -> str:
         redundancy=_redundancy(recording),
         trace=escape(recording.trace),
         css=_part("report.css"),
-        data=_json(recording),
+        data=_json(recording, ours, random_one),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
         hashes=" ".join(f"'sha256-{_hash(script)}'" for script in scripts),
-        **_graph(recording),
+        graph=_graph_text(ours),
+        graph_table=_graph_table(ours, random_one),
     )
 
 
@@ -66,9 +68,9 @@ def _hash(script: str) -> str:
     return b64encode(sha256(script.encode()).digest()).decode()
 
 
-def _json(recording: Recording) -> str:
+def _json(recording: Recording, ours: Figures, random_one: Figures) -> str:
     """The data as it may stand within a script element: nothing in it ends that, or opens a comment."""
-    text = json.dumps(report_data(recording), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(report_data(recording, ours, random_one), separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 
 
@@ -118,7 +120,11 @@ def _key_figures(recording: Recording) -> str:
         ("Datagrams", f"{summary.datagrams_a_node_second:.3g} /s", "sent by each node a second, on average"),
         ("Bytes", f"{size(summary.bytes_a_node_second)}/s", "sent by each node a second, without UDP headers"),
         ("Redundancy", f"{summary.redundancy:.2f}", "events received for each that was new; 1 is the least possible"),
-        ("Missed by push", f"{100 * summary.missed_by_push:.1f} %", "of deliveries that a digest or a stream had to make good"),
+        (
+            "Missed by push",
+            f"{100 * summary.missed_by_push:.1f} %",
+            "of deliveries that a digest or a stream had to make good",
+        ),
         ("Running", f"{summary.running:,} of {summary.nodes:,}", "nodes in the end, of all that there ever were"),
         ("Streams", f"{summary.streams:,}", f"opened; {summary.states_joined:,} whole states were joined"),
         ("Events", f"{summary.events:,}", "that the simulator carried out"),
@@ -177,11 +183,6 @@ def _redundancy(recording: Recording) -> str:
 
 
 # ---- the graph
-
-
-def _graph(recording: Recording) -> dict[str, str]:
-    ours, random_one = figures(recording)
-    return {"graph": _graph_text(ours), "graph_table": _graph_table(ours, random_one)}
 
 
 def _graph_text(ours: Figures) -> str:

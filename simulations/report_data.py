@@ -18,8 +18,8 @@ NAMED: Final = 4
 """Nodes, or rows of them, that a label names at most."""
 
 
-def report_data(recording: Recording) -> dict[str, Any]:
-    """Everything that the page's scripts read."""
+def report_data(recording: Recording, ours: graph.Figures, random_one: graph.Figures) -> dict[str, Any]:
+    """Everything that the page's scripts read; the graphs are those of `figures`."""
     totals = recording.totals
     delivery = recording.summary.delivery
     return {
@@ -38,7 +38,7 @@ def report_data(recording: Recording) -> dict[str, Any]:
         "samples": _samples(recording),
         "intervals": [_interval(recording, each) for each in recording.intervals],
         "writes": _writes(recording),
-        "graph": _degrees(recording),
+        "graph": _degrees(ours, random_one),
     }
 
 
@@ -52,7 +52,9 @@ def figures(recording: Recording) -> tuple[graph.Figures, graph.Figures]:
     kept = [index for index, each in enumerate(recording.totals) if each.up and index < len(recording.views)]
     views = graph.among(recording.views, kept)
     rng = random.Random(f"{recording.seed} report")
-    return graph.measure(views, rng), graph.measure(graph.random_views(views, rng), rng)
+    ours = graph.measure(views, rng)
+    # Only one graph has every edge there may be.
+    return ours, ours if ours.complete else graph.measure(graph.random_views(views, rng), rng)
 
 
 def _rounded(values: Sequence[float]) -> list[float]:
@@ -85,9 +87,8 @@ def _samples(recording: Recording) -> dict[str, list[float]]:
     }
 
 
-def _degrees(recording: Recording) -> dict[str, Any] | None:
+def _degrees(ours: graph.Figures, random_one: graph.Figures) -> dict[str, Any] | None:
     """In-degrees of both graphs; None where they say nothing: everybody lists everybody, or nobody anybody."""
-    ours, random_one = figures(recording)
     if ours.complete or not ours.edges:
         return None
     return {"degrees": ours.degrees.counts, "random": random_one.degrees.counts}

@@ -230,7 +230,8 @@ function drawTime() {
     const top = Math.max(...samples[key], 1e-9), y = linear([0, top], [place[key] + 80, place[key]]);
     title(text, place[key]);
     leftAxis(box, y, ticks(0, top, 3), format);
-    make("path", { d: steps(samples.at, samples[key], x, y), fill: "none", style: `stroke:var(${colour})`, "stroke-width": 1.8 }, box.svg);
+    // What was sent since the sample before: a step ends where its sample was taken.
+    make("path", { d: steps([0, ...samples.at], [...samples[key], samples[key].at(-1) ?? 0], x, y), fill: "none", style: `stroke:var(${colour})`, "stroke-width": 1.8 }, box.svg);
   }
   bottomAxis(box, x, ticks(0, data.seconds, 8), number, "virtual time in seconds");
   box.svg.setAttribute("aria-label", `Share delivered, different states, ${data.intervals.length} faults and traffic over ${seconds(data.seconds)} of virtual time.`);
@@ -242,7 +243,8 @@ function tellTime(at) {
   const lines = [`at ${at.toFixed(2)} s`, `delivered ${percentBelow(delivered[Math.min(delivered.length - 1, Math.floor((at / data.seconds) * delivered.length))])}`];
   if (samples.at.length) {
     lines.push(`${samples.states[i]} different states among ${samples.running[i]} running nodes`);
-    lines.push(`${number(samples.datagrams[i])} datagrams, ${bytes(samples.bytes[i])} a second and node`);
+    const next = Math.min(samples.at.length - 1, lastAtOrBefore(samples.at, at) + 1);
+    lines.push(`${number(samples.datagrams[next])} datagrams, ${bytes(samples.bytes[next])} a second and node`);
   }
   return [...lines, ...data.intervals.filter((each) => each.start <= at && at <= each.end).map((each) => each.label)].join("\n");
 }

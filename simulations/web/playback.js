@@ -1,6 +1,6 @@
 "use strict";
 // Play-back: the nodes on a canvas at one moment. `state` decides everything that is seen; the address may name it
-// (#write=3&t=0.5, or write=all), so that a moment can be linked to.
+// (#write=3&t=0.5, or write=all, and play for one that goes on), so that a moment can be linked to.
 
 (() => {
   const { writes, names } = data, count = names.length, EVERY = -1;
@@ -178,8 +178,8 @@
 
   function tellCount(at, running, holding) {
     byId("pb-count").value = state.write === EVERY
-      ? `${percentBelow(seen.written && running ? holding / seen.written / running : 1)} of ${seen.written} writes × ${running} running nodes at ${at.toFixed(2)} s`
-      : `${holding} of ${running} running nodes have it ${state.s > 0 ? `${seconds(at - now.zero)} after the write` : "as it is written"}`;
+      ? `${percentBelow(seen.written && running ? holding / seen.written / running : 1)} of ${whole(seen.written)} writes × ${whole(running)} running nodes at ${at.toFixed(2)} s`
+      : `${whole(holding)} of ${whole(running)} running nodes have it ${state.s > 0 ? `${seconds(at - now.zero)} after the write` : "as it is written"}`;
   }
 
   // Above the scrubber: how far the news has come at each place of it.
@@ -265,7 +265,7 @@
     state.s = Math.min(1, Math.max(0, Number(wanted.get("t")) || 0));
     settled = false;
     choose(which === "all" || !writes.at.length ? EVERY : found < 0 ? writes.at.length - 1 : found);
-    document.body.dataset.shown = address();
+    if (wanted.has("play")) play(true);
   }
 
   const touch = (act) => (event) => { touched = true; act(event); };
