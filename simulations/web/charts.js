@@ -18,7 +18,6 @@ const percentBelow = (share) => (share < 1 && share > 0.9995 ? "99.9+ %" : perce
 
 function seconds(value) {
   if (value === 0) return "0 s";
-  if (value < 1e-3) return `${trim(value * 1e3, 2)} ms`;
   return value < 1 ? `${trim(value * 1e3, 3)} ms` : `${value < 100 ? trim(value, 3) : whole(value)} s`;
 }
 
@@ -190,8 +189,10 @@ function drawCurve() {
 // Rows of the timeline: one for each fault, or one for each kind if there are too many.
 function faultRows() {
   if (data.intervals.length <= 24) return data.intervals.map((each) => ({ label: each.label, of: [each] }));
-  const kinds = Map.groupBy ? Map.groupBy(data.intervals, (each) => each.kind) : new Map([["faults", data.intervals]]);
-  return [...kinds].map(([kind, of]) => ({ label: `${kind} (${of.length})`, of }));
+  return [...new Set(data.intervals.map((each) => each.kind))].map((kind) => {
+    const of = data.intervals.filter((each) => each.kind === kind);
+    return { label: of.length > 1 ? `${kind} (${of.length})` : of[0].label, of };
+  });
 }
 
 function drawTime() {
@@ -212,7 +213,7 @@ function drawTime() {
   }
 
   const share = linear([0, 1], [place.delivered + 140, place.delivered]);
-  title("Delivered: share of all pairs of a write so far and a running node", place.delivered);
+  title("Delivered, of all writes so far on all running nodes", place.delivered);
   leftAxis(box, share, [0, 0.25, 0.5, 0.75, 1], percent);
   const middles = bins.map((_, i) => ((i + 0.5) * data.seconds) / bins.length);
   make("path", { d: path(middles, bins, x, share), fill: "none", style: "stroke:var(--a)", "stroke-width": 2 }, box.svg);
@@ -270,6 +271,12 @@ function drawFaults(box, x, label, of, top) {
 
 // ---- a number of each node
 
+// A bar of a histogram; one node among a thousand must still be seen.
+function bar(box, left, right, y, value, colour) {
+  const height = value ? Math.max(2, box.bottom - y(value)) : 0;
+  return make("rect", { x: left, width: Math.max(1, right - left), y: box.bottom - height, height, style: `fill:var(${colour})` }, box.svg);
+}
+
 function drawNodes(id, values, format, colour, unit) {
   if (values.length > MANY) return drawHistogram(id, values, format, colour, unit);
   const box = canvas(id, 200, { left: 58, right: 6, top: 10, bottom: 46 });
@@ -279,8 +286,7 @@ function drawNodes(id, values, format, colour, unit) {
   const every = Math.ceil(34 / step);
   values.forEach((value, i) => {
     const left = box.left + i * step, name = data.names[i];
-    const bar = make("rect", { x: left + gap / 2, width: step - gap, y: y(value), height: box.bottom - y(value), rx: Math.min(2, gap), style: `fill:var(${colour})` }, box.svg);
-    tipOn(bar, `${name}${data.up[i] ? "" : " (not running in the end)"}\n${format(value)} ${unit}`);
+    tipOn(bar(box, left + gap / 2, left + step - gap / 2, y, value, colour), `${name}${data.up[i] ? "" : " (not running in the end)"}\n${format(value)} ${unit}`);
     if (i % every === 0) make("text", { x: left + step / 2, y: box.bottom + 18, "text-anchor": "middle" }, box.svg, name);
   });
   bottomAxis(box, (value) => value, [], format, "node");
@@ -297,8 +303,7 @@ function drawHistogram(id, values, format, colour, unit) {
   leftAxis(box, y, ticks(0, most, 4, true), number);
   bins.forEach((nodes, i) => {
     const left = x(low + i * width), right = x(low + (i + 1) * width);
-    const bar = make("rect", { x: left + 0.5, width: right - left - 1, y: y(nodes), height: box.bottom - y(nodes), style: `fill:var(${colour})` }, box.svg);
-    tipOn(bar, `${nodes} nodes\n${format(low + i * width)} to ${format(low + (i + 1) * width)} ${unit}`);
+    tipOn(bar(box, left + 0.5, right - 0.5, y, nodes, colour), `${nodes} nodes\n${format(low + i * width)} to ${format(low + (i + 1) * width)} ${unit}`);
   });
   bottomAxis(box, x, ticks(low, low + width * count, 5), format, `${unit}; height: number of nodes`);
   box.svg.setAttribute("aria-label", `${unit}: ${format(low)} to ${format(high)} over ${values.length} nodes`);
@@ -320,8 +325,7 @@ function drawDegrees() {
   leftAxis(box, y, ticks(0, most, 4, true), number);
   ours.forEach((nodes, i) => {
     const left = x(low + i * width - 0.5), right = x(low + (i + 1) * width - 0.5), degrees = width > 1 ? `${low + i * width} to ${low + (i + 1) * width - 1}` : low + i;
-    const bar = make("rect", { x: left + 1, width: Math.max(1, right - left - 2), y: y(nodes), height: box.bottom - y(nodes), style: "fill:var(--a)" }, box.svg);
-    tipOn(bar, `in-degree ${degrees}\n${nodes} nodes; ${random[i]} in the random graph`);
+    tipOn(bar(box, left + 1, right - 1, y, nodes, "--a"), `in-degree ${degrees}\n${nodes} nodes; ${random[i]} in the random graph`);
   });
   const edges = Array.from({ length: count + 1 }, (_, i) => low + i * width - 0.5);
   const d = `M${box.left} ${box.bottom}` + random.map((nodes, i) => `V${y(nodes)}H${x(edges[i + 1])}`).join("") + `V${box.bottom}`;

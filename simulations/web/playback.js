@@ -67,7 +67,8 @@
     const groups = new Map();
     for (let i = 0; i < count; i++) {
       const key = sides.map((each) => each.sides[i] ?? 0).join();
-      groups.set(key, [...(groups.get(key) ?? []), i]);
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(i);
     }
     const ordered = [...groups.values()], found = Array(count);
     const weight = (group) => Math.sqrt(group.length) + 1, all = ordered.reduce((sum, group) => sum + weight(group), 0);
