@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .disk import TAILS
 from .errors import ScenarioError
@@ -47,6 +47,7 @@ def _weather(rng: random.Random, _nodes: int, at: float, seconds: float) -> Faul
         "stream_breaks": rng.choice([0.0, 0.05, 0.3]),
         "bandwidth": rng.choice([0.0, 0.0, 50_000.0]),
         "burst_every": rng.choice([0.0, 0.0, 1.0]),
+        "echoes": rng.choice([0.0, 0.0, 0.2]),
     }
     return Weather(at=at, seconds=seconds, link=tuple(link.items()))
 
@@ -75,7 +76,9 @@ DRAWS: Final[dict[str, _Draw]] = {
         at=at, seconds=seconds, node=rng.randrange(nodes), delay=rng.choice([0.01, 0.1, 0.5])
     ),
     "join": lambda _rng, _nodes, at, _seconds: Join(at=at),
-    "leave": lambda rng, nodes, at, _seconds: Leave(at=at, node=rng.randrange(nodes)),
+    "leave": lambda rng, nodes, at, seconds: Leave(
+        at=at, seconds=rng.choice([0.0, seconds]), node=rng.randrange(nodes)
+    ),
     "forge": lambda _rng, _nodes, at, seconds: Forge(at=at, seconds=seconds),
 }
 """How each kind is drawn: from the rng, the number of nodes, and when it begins and for how long."""
@@ -87,8 +90,10 @@ class Chaos:
 
     count: int = 8
     kinds: tuple[str, ...] = tuple(DRAWS)
-    longest: float = 20.0
+    longest: float = 30.0
     """Seconds that a fault lasts at most."""
+    settings: bool = True
+    """Draw the nodes' settings as well: how much fits a datagram, how soon a stream is needed, how long a log is."""
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in DRAWS]
@@ -96,6 +101,27 @@ class Chaos:
             raise ScenarioError(f"chaos: kinds are some of {', '.join(DRAWS)}, not {', '.join(unknown) or 'none'}")
         if self.count < 0 or self.longest <= 0:
             raise ScenarioError("chaos: count is not negative, and longest is in seconds, above 0")
+
+    def setting(self, rng: random.Random) -> dict[str, Any]:
+        """Fields of `Scenario` that differ in one run."""
+        if not self.settings:
+            return {}
+        config = {
+            "fanout": rng.choice([1, 2, 4]),
+            "digest_interval": rng.choice([0.3, 1.0]),
+            "datagram_bytes": rng.choice([600, 1200]),
+            "stream_chunk_bytes": rng.choice([500, 65_536]),
+            "push_buffer_bytes": rng.choice([1_000, 262_144]),
+            "catchup_datagrams": rng.choice([1, 2, 32]),
+            "max_context_pages": rng.choice([1, 16]),
+            "max_streams": rng.choice([1, 8]),
+        }
+        return {
+            "config": tuple(config.items()),
+            "log_limit": rng.choice([4, 20, 65_536]),
+            "disk_delay": rng.choice([0.0, 0.005, 0.1]),
+            "start": rng.choice(["boot", "warm"]),
+        }
 
     def faults(self, rng: random.Random, nodes: int, duration: float) -> list[Fault]:
         """The faults of one run."""

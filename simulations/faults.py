@@ -329,15 +329,25 @@ class Join(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave(Fault):
-    """A node says goodbye and goes for good."""
+    """A node says goodbye and goes; for good, or it comes back after ``seconds`` if that is not 0."""
 
     kind: ClassVar[str] = "leave"
     node: int
 
     def apply(self, cluster: "Cluster") -> End:
-        if _is_up(cluster, self.node) and len(cluster.running()) > 2:
-            cluster[self.node].leave()
-        return None
+        if not _is_up(cluster, self.node) or len(cluster.running()) <= 2:
+            return None
+        left = cluster[self.node]
+        if not self.seconds:
+            left.leave()
+            return None
+        left.leave(for_good=False)
+
+        def end() -> None:
+            if cluster[self.node] is left:
+                cluster.restart(self.node)
+
+        return end
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)

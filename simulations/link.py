@@ -7,8 +7,8 @@ from typing import Final
 from .errors import ScenarioError
 from .latency import Constant, Latency, Uniform
 
-_SHARES: Final = ("loss", "burst_loss", "duplication", "reordering", "corruption", "stream_breaks")
-_AMOUNTS: Final = ("burst_every", "burst_length", "reorder_delay", "bandwidth", "queue_bytes", "mtu")
+_SHARES: Final = ("loss", "burst_loss", "duplication", "echoes", "reordering", "corruption", "stream_breaks")
+_AMOUNTS: Final = ("burst_every", "burst_length", "reorder_delay", "echo_delay", "bandwidth", "queue_bytes", "mtu")
 
 
 QUIET: Final = Uniform(0.0002, 0.0010)
@@ -31,6 +31,10 @@ class Link:
     """Share of datagrams lost during a burst."""
     duplication: float = 0.0
     """Share of datagrams delivered twice."""
+    echoes: float = 0.0
+    """Share of datagrams that arrive a second time up to `echo_delay` later, when they may be about an earlier life."""
+    echo_delay: float = 30.0
+    """Seconds."""
     reordering: float = 0.0
     """Share of datagrams held back by up to `reorder_delay`. Unequal latencies reorder a little by themselves."""
     reorder_delay: float = 0.05

@@ -75,6 +75,8 @@ class Network:
         """Called when less passes than before."""
         self.taps: list[Callable[[Address, Address, bytes], None]] = []
         """Called with source, target and content of every datagram when it is sent, lost or not."""
+        self.on_stranger: list[Callable[[Address, Address, bytes], None]] = []
+        """Called in the same way when a datagram is delivered whose source is no host, or not any more."""
         self.tracing = True
         """Whether `trace` covers what is sent from now on."""
         self.datagrams = 0
@@ -153,6 +155,8 @@ class Network:
         self._carry(link, source, target, data, wait)
         if link.duplication and rng.random() < link.duplication:
             self._carry(link, source, target, data, wait)
+        if link.echoes and rng.random() < link.echoes:
+            self._carry(link, source, target, data, wait + rng.uniform(0.0, link.echo_delay))
 
     def _carry(self, link: Link, source: Address, target: Address, data: bytes, wait: float) -> None:
         rng = self.rng
@@ -167,6 +171,9 @@ class Network:
     def _deliver(self, source: Address, target: Address, data: bytes) -> None:
         host = self.hosts.get(target)
         if host is not None and self.passes(source, target):
+            if source not in self.hosts:
+                for told in self.on_stranger:
+                    told(source, target, data)
             host.on_datagram(source, data)
 
     def _in_burst(self, link: Link, channel: _Channel) -> bool:

@@ -102,10 +102,11 @@ class Node:
         """Look for the cluster at these addresses, for ever."""
         self._do(self.engine.set_seeds(self._queue.now, seeds))
 
-    def leave(self) -> None:
-        """Take leave of the others, and stop for good."""
+    def leave(self, *, for_good: bool = True) -> None:
+        """Take leave of the others, and stop."""
         self._do(self.engine.leave())
-        self.vanish()
+        self.gone = for_good
+        self.stop()
 
     def vanish(self) -> None:
         """Stop for good, without a word."""

@@ -61,7 +61,8 @@ class Judge(Observer):
     def watch(self, cluster: Cluster) -> None:
         """Judge this cluster; it must have been made with the judge among its observers."""
         self._cluster = cluster
-        cluster.network.taps.append(self._tap)
+        cluster.network.taps.append(self._sent)
+        cluster.network.on_stranger.append(self._heard_stranger)
 
     def fail(self, oracle: str, what: str, node: Node | None = None) -> None:
         if len(self.failures) < MAX_FAILURES:
@@ -98,16 +99,18 @@ class Judge(Observer):
             if dot in before and dot not in self._vanished and not any(dot in other for other in others):
                 self.excused.add(dot)
 
-    def _tap(self, source: Address, target: Address, data: bytes) -> None:
+    def _heard_stranger(self, source: Address, target: Address, data: bytes) -> None:
         if source == VICTIM:
             self._owed[target] = self._owed.get(target, 0) + len(data)
-        elif target == VICTIM:
+
+    def _sent(self, source: Address, target: Address, data: bytes) -> None:
+        if target == VICTIM:
             self._owed[source] = self._owed.get(source, 0) - len(data)
             if self._owed[source] < 0:
                 self.fail(
                     "an unproven address gets no more than it sent", f"{source} sent it {-self._owed[source]} more"
                 )
-        elif len(data) > self.cluster.config.datagram_bytes:
+        if source != VICTIM and len(data) > self.cluster.config.datagram_bytes:
             self.fail("no datagram is above the limit", f"{source} sent {len(data)} bytes")
 
     # ---- budgets
@@ -152,9 +155,20 @@ class Judge(Observer):
             self.fail("what was removed does not come back", f"{_some(back)} should be gone", node)
         if any(event != made[dot]._replace(kills=(), batch=None) for dot, event in held.items() if dot in made):
             self.fail("everybody has the same content", "an entry differs from what was written", node)
+        self._check_transactions(node, held, processed)
         early = {(replica, seq) for replica, seqs in kernel.prekilled.items() for seq in seqs}
         if not kernel.limits and early != killed.difference(processed):
             self.fail("pre-killed dots are what was killed before it came", f"{len(early)} of them", node)
+
+    def _check_transactions(self, node: Node, held: dict[Dot, Event], processed: list[Dot]) -> None:
+        """Of a transaction a replica has all, or nothing that can be seen."""
+        context = node.replica.store.kernel.context
+        for dot in processed:
+            event = self.made[dot]
+            if event.batch is None or not (dot in held or event.kills):
+                continue
+            if any(not context.contains(event.replica, seq) for seq in range(*event.batch)):
+                self.fail("a transaction is seen whole or not at all", f"{dot} is here alone", node)
 
     def check_together(self) -> None:
         """In the end, all being equal: no acknowledged write is missing, and nothing is left over."""

@@ -96,7 +96,9 @@ class Scenario:
         """The same with everything that is left to chance drawn from ``seed``: faults and writes one by one."""
         rng = random.Random(f"{seed} scenario")
         faults = list(self.faults)
+        setting: dict[str, Any] = {}
         if self.chaos is not None:
+            setting = self.chaos.setting(rng)
             faults += self.chaos.faults(rng, self.nodes, self.duration)
         writes = list(self.writes)
         for workload in self.workload:
@@ -107,6 +109,7 @@ class Scenario:
             writes=tuple(sorted(writes, key=lambda write: write.at)),
             workload=(),
             chaos=None,
+            **setting,
         )
 
     def cluster(self, seed: int, **options: Any) -> Cluster:

@@ -4,7 +4,7 @@ from .config import Config
 from .effects import Close, Effect, Notify, OpenStream, Persist, Send, Write
 from .engine import Engine
 from .identity import Address, Identity
-from .members import Member
+from .peers import Member
 from .seal import Seal, new_key, parse_key, seal_for
 from .statistics import Statistics
 

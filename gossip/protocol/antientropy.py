@@ -11,8 +11,9 @@ from typing import Final
 from crdts import Context, LogTrimmed, encode_context
 
 from . import notices
-from .members import STRANGE_ROUNDS, Members, Peer
+from .members import Members
 from .output import Output
+from .peers import STRANGE_ROUNDS, Peer
 from .push import payload_budget
 from .sampling import sample_targets
 from .streams import Streams

@@ -16,8 +16,9 @@ from .config import Config
 from .effects import Effect
 from .errors import RemoteError
 from .identity import Address, Identity
-from .members import Member, Members, Peer
+from .members import Members
 from .output import Output
+from .peers import Member, Peer
 from .push import Pusher
 from .seal import Seal
 from .statistics import Statistics

@@ -5,7 +5,7 @@ unanswered has failed; any word from it brings it back. Failed members and silen
 every partition heals by itself; nobody is forgotten unless the list is full.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -13,6 +13,8 @@ from typing import Final
 from . import notices
 from .identity import Address, Identity
 from .output import Output
+from .peers import ALIVE, FAILED, LEFT, Member, Peer, Peers
+from .sampling import sample_targets
 from .seal import OVERHEAD_BYTES
 from .wire import (
     COOKIE_BYTES,
@@ -28,58 +30,11 @@ from .wire import (
     Welcome,
 )
 
-ALIVE: Final = "alive"
-FAILED: Final = "failed"
-LEFT: Final = "left"
-
 CANDIDATE_TRIES: Final = 6
-STRANGE_ROUNDS: Final = 3
-"""Rounds of equal events and unequal content until the states are exchanged."""
 SILENT_TRIES: Final = 5
 """Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 MEMBERS_TOLD: Final = 24
 """Members named to a newcomer in one datagram."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member as seen from here; a snapshot."""
-
-    id: str
-    name: str
-    address: Address
-    state: str
-    """``"alive"``, ``"failed"`` or ``"left"``."""
-    seconds: float
-    """How long it has been in that state."""
-    epoch: int
-    """Which of its lives this is."""
-
-
-@dataclass(slots=True)
-class Peer:
-    """What we keep of one member."""
-
-    node_id: bytes
-    name: str
-    epoch: int
-    address: Address
-    since: float
-    state: str = ALIVE
-    unanswered: int = 0
-    """Digests sent since we last heard of it."""
-    acked: int = 0
-    """It has all of our writes up to this seq."""
-    streams_failed: int = 0
-    """Streams to it that failed, since one last succeeded."""
-    offers: int = 0
-    """Streams offered to it in a row that it did not open."""
-    next_offer: float = 0.0
-    """When we may offer it a stream again."""
-    strange_rounds: int = 0
-    """Digests in a row that named our events and another content."""
-    strange_limit: int = STRANGE_ROUNDS
-    """How many of them are too many."""
 
 
 @dataclass(slots=True)
@@ -94,11 +49,12 @@ class Members:
 
     def __init__(self, output: Output) -> None:
         self._out = output
-        self._peers: dict[bytes, Peer] = {}
+        self._peers = Peers()
         self._secret = output.rng.randbytes(32)
         self._seeds: dict[Address, _Attempt] = {}
         self._candidates: dict[Address, _Attempt] = {}
         self._greeted: dict[tuple[bytes, Address], tuple[str, int]] = {}
+        self._due = float("inf")
         self._round: list[bytes] = []
         self._allowance = 0
         self.to_compare: list[Peer] = []
@@ -106,22 +62,22 @@ class Members:
 
     # ---- reading
 
-    def alive(self) -> list[Peer]:
-        """Members believed to be there, in the order they were met."""
-        return [peer for peer in self._peers.values() if peer.state == ALIVE]
+    def alive(self) -> Sequence[Peer]:
+        """Members believed to be there, in the order they were met. To be read at once: it is no copy."""
+        return self._peers.in_state(ALIVE)
 
     def find(self, node_id: bytes) -> Peer | None:
-        return self._peers.get(node_id)
+        return self._peers.find(node_id)
 
     def proven(self, node_id: bytes, address: Address) -> Peer | None:
         """The member of that id, if it has proven to be at that address."""
-        peer = self._peers.get(node_id)
+        peer = self._peers.find(node_id)
         return peer if peer is not None and peer.address == address else None
 
     def snapshot(self, now: float) -> list[Member]:
         return [
             Member(p.node_id.hex(), p.name, p.address, p.state, max(0.0, now - p.since), p.epoch)
-            for p in self._peers.values()
+            for p in self._peers.all()
         ]
 
     # ---- meeting
@@ -129,6 +85,7 @@ class Members:
     def set_seeds(self, now: float, addresses: list[Address]) -> None:
         """Where to look for the cluster. Called again whenever names are resolved again."""
         self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
+        self._due = self._earliest()
 
     def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]]) -> None:
         """List these as alive, at proven addresses, without telling or asking anybody.
@@ -139,29 +96,34 @@ class Members:
             if len(self._peers) >= self._out.config.max_members:
                 return
             node_id = identity.node_id
-            if node_id != self._out.identity.node_id and node_id not in self._peers:
-                self._peers[node_id] = Peer(node_id, identity.name, identity.epoch, address, now)
+            if node_id != self._out.identity.node_id and self._peers.find(node_id) is None:
+                self._peers.add(Peer(node_id, identity.name, identity.epoch, address, now))
 
     def deadline(self) -> float:
-        """When `tick` has somebody to greet."""
+        """When `tick` has somebody to greet; too early where a candidate has come by itself meanwhile."""
+        return self._due
+
+    def _earliest(self) -> float:
         return min((a.due for a in (*self._seeds.values(), *self._candidates.values())), default=float("inf"))
 
     def tick(self, now: float) -> None:
         """Greet the seeds and candidates that are due."""
+        if now < self._due:
+            return
         config = self._out.config
-        met = {peer.address: None for peer in self._peers.values() if peer.state == ALIVE}
         for address, attempt in self._seeds.items():
             if attempt.due <= now:
-                if address in met:
+                if self._peers.is_alive_at(address):
                     attempt.due, attempt.delay, attempt.tries = now + config.seed_retry_max, config.seed_retry, 0
                 else:
                     self._greet(now, address, attempt)
         for address, attempt in list(self._candidates.items()):
             if attempt.due <= now:
-                if address in met or attempt.tries >= CANDIDATE_TRIES:
+                if self._peers.is_alive_at(address) or attempt.tries >= CANDIDATE_TRIES:
                     del self._candidates[address]
                 else:
                     self._greet(now, address, attempt)
+        self._due = self._earliest()
 
     def _greet(self, now: float, address: Address, attempt: _Attempt) -> None:
         attempt.tries += 1
@@ -250,18 +212,19 @@ class Members:
         greeted = self._greeted.pop((sender, source), None)
         if greeted is not None:
             self._admit(now, sender, source, *greeted)
-        elif sender not in self._peers or self._peers[sender].address != source:
+        elif self.proven(sender, source) is None:
             self._send_hello(source)  # it is there, and we do not know its name yet
 
     def _admit(self, now: float, node_id: bytes, address: Address, name: str, epoch: int) -> None:
         """A node has proven that it is at ``address``."""
         self._candidates.pop(address, None)
-        peer = self._peers.get(node_id)
+        peer = self._peers.find(node_id)
         if peer is None:
             if len(self._peers) >= self._out.config.max_members and not self._forget_one():
                 self._out.notify_rarely(now, notices.MEMBERS_FULL, member=name, limit=self._out.config.max_members)
                 return
-            peer = self._peers[node_id] = Peer(node_id, name, epoch, address, now)
+            peer = Peer(node_id, name, epoch, address, now)
+            self._peers.add(peer)
             self._out.notify(notices.MEMBER_JOINED, **_fields(peer))
             self._introduce(peer)
             self.to_compare.append(peer)
@@ -270,7 +233,7 @@ class Members:
             return  # word of an earlier life, overtaken on its way
         moved, restarted = peer.address != address, epoch > peer.epoch
         if moved:
-            peer.address = address
+            self._peers.move(peer, address)
             self._out.notify(notices.MEMBER_MOVED, **_fields(peer))
         if restarted:
             peer.epoch, peer.name, peer.acked, peer.strange_rounds = epoch, name, 0, 0
@@ -287,18 +250,16 @@ class Members:
         for good. One that comes back after all is met anew.
         """
         for state in (LEFT, FAILED):
-            gone = [peer for peer in self._peers.values() if peer.state == state]
+            gone = self._peers.in_state(state)
             if gone:
-                del self._peers[min(gone, key=lambda peer: peer.since).node_id]
+                self._peers.remove(min(gone, key=lambda peer: peer.since))
                 return True
         return False
 
     def _introduce(self, newcomer: Peer) -> None:
         """Name the others to a newcomer, and the newcomer to some of the others."""
-        others = [peer for peer in self.alive() if peer is not newcomer]
         told = min(MEMBERS_TOLD, (self._out.config.datagram_bytes - OVERHEAD_BYTES - ENVELOPE_BYTES) // KNOWN_BYTES)
-        if len(others) > told:
-            others = self._out.rng.sample(others, told)
+        others = sample_targets(self.alive(), told, self._out.rng, but=newcomer.node_id)
         if others:
             self._out.send(newcomer.address, [Known(tuple((p.node_id, p.address) for p in others))])
         for peer in others:
@@ -306,38 +267,37 @@ class Members:
 
     def some_known(self, but: Peer) -> list[Message]:
         """One member at random, to ride on a digest, so that lists grow equal even if introductions are lost."""
-        others = [peer for peer in self.alive() if peer is not but]
-        if not others:
-            return []
-        peer = self._out.rng.choice(others)
-        return [Known(((peer.node_id, peer.address),))]
+        others = sample_targets(self.alive(), 1, self._out.rng, but=but.node_id)
+        return [Known(((peer.node_id, peer.address),)) for peer in others]
 
     def _on_known(self, now: float, known: Known) -> None:
         for node_id, address in known.members:
-            peer = self._peers.get(node_id)
+            peer = self._peers.find(node_id)
             if node_id == self._out.identity.node_id or (peer is not None and peer.state == ALIVE):
                 continue
             if address not in self._candidates and len(self._candidates) < self._out.config.max_candidates:
                 self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
+                self._due = min(self._due, now)
 
     def _on_leave(self, now: float, sender: bytes, source: Address, epoch: int) -> None:
         peer = self.proven(sender, source)
         if peer is not None and epoch >= peer.epoch and peer.state != LEFT:
-            peer.state, peer.since, peer.epoch = LEFT, now, epoch
+            peer.epoch = epoch
+            self._peers.turn(peer, LEFT, now)
             self._out.notify(notices.MEMBER_LEFT, **_fields(peer))
 
     # ---- watching
 
     def heard(self, now: float, peer: Peer) -> None:
         """Any authentic word of a member from its proven address."""
-        peer.unanswered = 0
+        self._peers.heard(peer)
         if peer.state == FAILED:
             self._revive(now, peer)
 
     def _revive(self, now: float, peer: Peer) -> None:
-        peer.unanswered = 0
+        self._peers.heard(peer)
         if peer.state != ALIVE:
-            peer.state, peer.since = ALIVE, now
+            self._peers.turn(peer, ALIVE, now)
             self._out.notify(notices.MEMBER_RETURNED, **_fields(peer))
             self.to_compare.append(peer)
 
@@ -347,29 +307,33 @@ class Members:
         Besides them those that have been silent for more than one digest: many that die at once must not keep us
         from the living.
         """
-        silent = [peer for peer in self.alive() if peer.unanswered > 1][: self._out.config.fanout]
-        asked: list[Peer] = []
-        while len(asked) == 0 and (self._round or self._new_round()):
-            next_one = self._peers.get(self._round.pop())
-            if next_one is not None and next_one.state == ALIVE:
-                asked.append(next_one)
-        failed = [peer for peer in self._peers.values() if peer.state == FAILED]
+        next_one = self._next_of_round()
+        asked = [] if next_one is None else [next_one]
+        failed = self._peers.in_state(FAILED)
         if failed and self._out.rng.random() < len(failed) / (len(self.alive()) + 1):
             asked.append(self._out.rng.choice(failed))
-        asked += [peer for peer in silent if peer not in asked]
+        asked += [peer for peer in self._peers.silent(self._out.config.fanout) if peer not in asked]
         for peer in asked:
             self._count_question(now, peer)
         return asked
 
-    def _new_round(self) -> bool:
-        self._round = [peer.node_id for peer in self.alive()]
-        self._out.rng.shuffle(self._round)
-        return bool(self._round)
+    def _next_of_round(self) -> Peer | None:
+        """A living member: all of them in random order, and when all had their turn, from the start."""
+        while True:
+            if not self._round:
+                self._round = [peer.node_id for peer in self.alive()]
+                if not self._round:
+                    return None
+            at = self._out.rng.randrange(len(self._round))
+            self._round[at], self._round[-1] = self._round[-1], self._round[at]
+            peer = self._peers.find(self._round.pop())
+            if peer is not None and peer.state == ALIVE:
+                return peer
 
     def _count_question(self, now: float, peer: Peer) -> None:
-        peer.unanswered += 1
+        self._peers.asked(peer)
         if peer.state == ALIVE and peer.unanswered > self._out.config.probe_misses:
-            peer.state, peer.since = FAILED, now
+            self._peers.turn(peer, FAILED, now)
             self._out.notify(notices.MEMBER_FAILED, **_fields(peer))
 
     def say_goodbye(self) -> None:

@@ -11,8 +11,9 @@ from crdts import Event
 from crdts.codec import event_bytes
 from crdts.packing import pack
 
-from .members import Members, Peer
+from .members import Members
 from .output import Output
+from .peers import Peer
 from .sampling import sample_targets
 from .seal import OVERHEAD_BYTES
 from .wire import ENVELOPE_BYTES, Push

@@ -6,8 +6,9 @@ from . import notices
 from .effects import Close, OpenStream
 from .errors import MalformedMessage, RemoteError
 from .identity import Address
-from .members import Members, Peer
+from .members import Members
 from .output import Output
+from .peers import Peer
 from .push import Pusher
 from .seal import SALT_BYTES
 from .session import Session

@@ -10,7 +10,7 @@ from crdts import Context, Replica, encode_context
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Config, OpenStream, Send, seal_for
 from gossip.protocol.antientropy import OFFERS, context_pages
-from gossip.protocol.members import STRANGE_ROUNDS
+from gossip.protocol.peers import STRANGE_ROUNDS
 from gossip.protocol.wire import ContextPage, Digest, Offer, Push, Same, decode_datagram
 from simulations import Cluster, Link
 

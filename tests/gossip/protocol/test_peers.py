@@ -1,0 +1,118 @@
+"""The table of members answers as if it were searched each time, whatever happened to it before."""
+
+import ast
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import gossip.protocol
+from gossip.protocol import Address
+from gossip.protocol.peers import ALIVE, FAILED, LEFT, Peer, Peers
+from gossip.protocol.sampling import sample_targets
+from simulations import Cluster, Link
+
+
+def someone(number: int) -> Peer:
+    return Peer(number.to_bytes(8, "big"), f"p{number}", 1, Address("10.0.0.1", number + 1), 0.0)
+
+
+def check(peers: Peers) -> None:
+    """Compare what is kept with what a search finds."""
+    everyone = list(peers.all())
+    assert len(peers) == len(everyone)
+    for state in (ALIVE, FAILED, LEFT):
+        assert list(peers.in_state(state)) == [peer for peer in everyone if peer.state == state]
+    addresses = [peer.address for peer in everyone]
+    assert [peers.is_alive_at(a) for a in addresses] == [
+        any(peer.state == ALIVE and peer.address == address for peer in everyone) for address in addresses
+    ]
+    silent = [peer for peer in everyone if peer.state == ALIVE and peer.unanswered > 1]
+    assert sorted(peer.node_id for peer in peers.silent(len(everyone))) == sorted(peer.node_id for peer in silent)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_to_the_table_what_it_keeps_is_what_a_search_finds(seed: int) -> None:
+    rng, peers = random.Random(seed), Peers()
+    for number in range(400):
+        known = list(peers.all())
+        match rng.randrange(8) if known else 0:
+            case 0:
+                peers.add(someone(number))
+            case 1:
+                peers.remove(rng.choice(known))
+            case 2:
+                peers.move(rng.choice(known), Address("10.0.0.2", rng.randrange(1, 30)))
+            case 3:
+                peers.turn(rng.choice(known), rng.choice([FAILED, LEFT]), number)
+            case 4:
+                back = rng.choice(known)
+                peers.heard(back)
+                peers.turn(back, ALIVE, number)
+            case 5:
+                peers.heard(rng.choice(known))
+            case _:
+                peers.asked(rng.choice(known))
+        if rng.random() < 0.5:
+            check(peers)
+
+
+def test_in_a_cluster_that_lives_through_everything_the_tables_stay_right() -> None:
+    cluster = Cluster(8, seed=4, link=Link(loss=0.2, duplication=0.1))
+    for step in range(60):
+        match step % 20:
+            case 5:
+                cluster.cut([0, 1, 2], [3, 4, 5, 6, 7])
+            case 10:
+                cluster.heal()
+            case 12:
+                cluster[7].leave()
+            case 14:
+                cluster.restart(7)
+        cluster.run(1.0)
+        for node in cluster.running():
+            check(node.engine._members._peers)
+
+
+def test_who_has_been_silent_longest_is_named_first_and_whoever_speaks_is_silent_no_more() -> None:
+    peers, some = Peers(), [someone(i) for i in range(4)]
+    for peer in some:
+        peers.add(peer)
+    for peer in (some[2], some[0], some[3], *some):
+        peers.asked(peer)
+    assert peers.silent(9) == [some[0], some[2], some[3]]
+    assert peers.silent(2) == [some[0], some[2]]
+    peers.heard(some[0])
+    peers.turn(some[3], FAILED, 1.0)
+    assert peers.silent(9) == [some[2]]
+
+
+def test_nothing_but_the_table_changes_what_it_keeps_track_of() -> None:
+    for path in Path(gossip.protocol.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and path.name != "peers.py":
+                assert node.attr not in {"state", "unanswered"}, f"{path.name} assigns {ast.unparse(node)}"
+
+
+# ---- samples
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_every_member_but_the_one_left_out_is_as_likely_to_be_drawn(present: bool) -> None:
+    rng, peers = random.Random(1), [someone(i) for i in range(10)]
+    but = peers[3].node_id if present else b"nobody\0\0"
+    counts = Counter(peer.name for _ in range(9000) for peer in sample_targets(peers, 4, rng, but=but))
+    assert len(counts) == (9 if present else 10)
+    expected = 9000 * 4 / len(counts)
+    assert all(abs(count - expected) < expected / 20 for count in counts.values())
+
+
+@pytest.mark.parametrize("size", range(8))
+def test_a_sample_holds_as_many_as_there_are_and_nobody_twice(size: int) -> None:
+    rng, peers = random.Random(size), [someone(i) for i in range(size)]
+    for but in (None, *(peer.node_id for peer in peers)):
+        others = [peer for peer in peers if peer.node_id != but]
+        drawn = sample_targets(peers, 4, rng, but=but)
+        assert len(drawn) == min(4, len(others))
+        assert sorted(peer.name for peer in drawn) == sorted({peer.name for peer in drawn} & {p.name for p in others})
