@@ -119,7 +119,7 @@ class Chaos:
         return {
             "config": tuple(config.items()),
             "log_limit": rng.choice([4, 20, 65_536]),
-            "disk_delay": rng.choice([0.0, 0.005, 0.1]),
+            "disk_delay": rng.choice([0.0, 0.005, 0.5]),
             "start": rng.choice(["boot", "warm"]),
         }
 

@@ -456,7 +456,7 @@ class Forge(Fault):
         ended = False
 
         def tap(source: Address, target: Address, data: bytes) -> None:
-            if source != VICTIM:
+            if VICTIM not in (source, target):
                 heard.append((target, data))
                 del heard[:-20]
 

@@ -39,8 +39,8 @@ class Recorder(Observer):
     # ---- what happens
 
     def wrote(self, node: Node, events: tuple[Event, ...]) -> None:
-        self.written += 1
-        if len(self._traces) < MAX_TRACES:
+        self.written += bool(events)
+        if events and len(self._traces) < MAX_TRACES:
             self._traces[events[-1].dot] = _Trace(node.now, node.index, {node.index})
 
     def merged(self, node: Node, delta: Delta, new: list[Event]) -> None:

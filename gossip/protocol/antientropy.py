@@ -47,6 +47,7 @@ class AntiEntropy:
         self._awaited = 0
         self._next_ask = float("inf")
         self._sent: dict[bytes, int] = {}
+        self._hashed: tuple[int, bytes] | None = None
 
     # ---- asking
 
@@ -96,7 +97,12 @@ class AntiEntropy:
         self._out.send_data(peer.address, messages)
 
     def _hash(self) -> bytes:
-        return blake2b(encode_context(self._out.kernel.exported_context()), digest_size=HASH_BYTES).digest()
+        """Of what we have processed; reckoned once until there is more, as it may be of thousands of writers."""
+        kernel = self._out.kernel
+        if self._hashed is None or self._hashed[0] != kernel.processed:
+            encoded = encode_context(kernel.exported_context())
+            self._hashed = kernel.processed, blake2b(encoded, digest_size=HASH_BYTES).digest()
+        return self._hashed[1]
 
     def _own_seq(self) -> int:
         return self._out.kernel.context.last(self._out.kernel.replica_id)

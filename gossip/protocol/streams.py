@@ -203,7 +203,9 @@ class Streams:
         self._out.notify(notices.STREAM_FAILED, member=peer.name if peer else None)
 
     def deadline(self) -> float:
-        return min((s.progress for s in self._streams.values()), default=float("inf")) + self._out.config.stream_timeout
+        if not self._streams:
+            return float("inf")
+        return min(stream.progress for stream in self._streams.values()) + self._out.config.stream_timeout
 
     def tick(self, now: float) -> None:
         """Give up streams that have not moved for `stream_timeout`."""

@@ -1,27 +1,231 @@
-"""Bugs that were made, by others or by us, planted into the protocol: the simulator must find each of them.
+"""Bugs that others have made, or we, planted into the protocol: the simulator must find each of them.
 
-Each is a context manager that spoils one rule while it is open.
+Each spoils one rule while its context is open.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
-from crdts import Context, Delta, Event
+from crdts import Context, Delta, Dot, Event, InsufficientRights
 from crdts.bounded import BoundedCounter
 from crdts.delta import state_delta
 from crdts.kernel import Kernel
-from crdts.schema import type_tag
-from gossip.protocol import members, session
-from gossip.protocol.antientropy import AntiEntropy
+from crdts.killlog import KillLog
+from crdts.schema import STAMP_BYTES, STAMPED, type_tag
 from gossip.protocol.effects import Effect
 from gossip.protocol.members import Members
 from gossip.protocol.output import Output
+from gossip.protocol.peers import FAILED, Peer, Peers
 from gossip.protocol.session import Session
-from gossip.protocol.wire import Frame, StatePart, WholeContext
+from gossip.protocol.wire import Frame, StateEnd, StatePart, WholeContext
+from simulations import node as node_module
 from simulations.disk import Disk
 
-Plant = Callable[[], AbstractContextManager[Any]]
+Plant: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
-LWW_TAGS = {type_tag(obj) for obj in ()}
+
+def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> AbstractContextManager[Any]:
+    """``owner.name`` is what ``make`` makes of the original."""
+    return patch.object(owner, name, make(getattr(owner, name)))
+
+
+def context_wider_than_the_delta() -> AbstractContextManager[Any]:
+    """Who has the newest event of a writer says that it has all before it (delta_crdt_ex #65)."""
+
+    def make(merge: Any) -> Any:
+        def merges(self: Kernel, delta: Delta) -> list[Event]:
+            new: list[Event] = merge(self, delta)
+            for event in new:
+                self.context.add_range(event.replica, 1, event.seq)
+            return new
+
+        return merges
+
+    return replaced(Kernel, "merge", make)
+
+
+def killed_dot_counted_as_processed() -> AbstractContextManager[Any]:
+    """A dot that was killed before its event came is processed, and never asked for again."""
+
+    def kills(self: Kernel, dot: Dot, by: Dot) -> None:
+        if not self._drop(dot, by):
+            self.context.add(*dot)
+
+    return patch.object(Kernel, "_kill", kills)
+
+
+@contextmanager
+def own_seq_reused_after_a_crash() -> Iterator[None]:
+    """A restarted node goes on under its old replica id, whatever its disk has forgotten."""
+    begin = node_module.Node.__init__
+
+    def begins(self: Any, cluster: Any, index: int, disk: Disk, **options: Any) -> None:
+        disk.epoch = 0
+        begin(self, cluster, index, disk, **options)
+
+    with patch.object(node_module.Node, "__init__", begins):
+        yield
+
+
+def fold_before_the_last_range() -> AbstractContextManager[Any]:
+    """A state is folded in with each part that comes, and not at once when all of it is there."""
+    contexts: dict[Session, Context] = {}
+
+    def make(take: Any) -> Any:
+        def takes(self: Session, frame: Frame) -> Frame | None:
+            if isinstance(frame, WholeContext):
+                contexts[self] = frame.context
+            found: Frame | None = take(self, frame)
+            if isinstance(frame, StatePart):
+                return StateEnd(state_delta(self._state, contexts[self].copy(), ()))
+            return found
+
+        return takes
+
+    return replaced(Session, "_take", make)
+
+
+def loser_of_lww_dropped() -> AbstractContextManager[Any]:
+    """Of concurrent values of a register, all but the latest are dropped at once, locally."""
+
+    def make(apply: Any) -> Any:
+        def applies(self: Kernel, event: Event) -> bool:
+            new: bool = apply(self, event)
+            if new and type_tag(event.obj) in STAMPED:
+                *losers, _ = sorted(
+                    self.at(event.obj, event.key), key=lambda e: ((e.payload or b"")[:STAMP_BYTES], e.dot)
+                ) or [event]
+                for loser in losers:
+                    self._drop(loser.dot, loser.dot)
+            return new
+
+        return applies
+
+    return replaced(Kernel, "apply", make)
+
+
+def removal_without_a_dot() -> AbstractContextManager[Any]:
+    """Removing drops what is there, and makes no event of it."""
+
+    def make(write: Any) -> Any:
+        def writes(self: Kernel, obj: bytes, key: bytes, payload: bytes | None, victims: tuple[Event, ...]) -> Any:
+            if payload is not None or self.undo is not None:
+                return write(self, obj, key, payload, victims)
+            for victim in victims:
+                self._drop(victim.dot, victim.dot)
+            return ()
+
+        return writes
+
+    return replaced(Kernel, "write", make)
+
+
+@contextmanager
+def stale_incarnation_accepted() -> Iterator[None]:
+    """Word of a member's earlier life counts like word of the present one."""
+    admit, on_leave = Members._admit, Members._on_leave
+
+    def admits(self: Members, now: float, node_id: bytes, address: Any, name: str, epoch: int) -> None:
+        peer = self.find(node_id)
+        if peer is not None and epoch < peer.epoch:
+            peer.epoch = 0
+        admit(self, now, node_id, address, name, epoch)
+
+    def leaves(self: Members, now: float, sender: bytes, source: Any, epoch: int) -> None:
+        peer = self.proven(sender, source)
+        if peer is not None:
+            peer.epoch = min(peer.epoch, epoch)
+        on_leave(self, now, sender, source, epoch)
+
+    with patch.object(Members, "_admit", admits), patch.object(Members, "_on_leave", leaves):
+        yield
+
+
+def forgetting_dead_members() -> AbstractContextManager[Any]:
+    """A member that has failed is forgotten (memberlist #222: after 30 s, and no partition heals)."""
+
+    def make(turn: Any) -> Any:
+        def turns(self: Peers, peer: Peer, state: str, now: float) -> None:
+            turn(self, peer, state, now)
+            if state == FAILED:
+                self.remove(peer)
+
+        return turns
+
+    return replaced(Peers, "turn", make)
+
+
+def dots_leave_before_the_disk_has_them() -> AbstractContextManager[Any]:
+    """What tells of a write is sent at once, and not when a crash cannot undo it any more."""
+
+    def sends(self: Output, effect: Effect) -> None:
+        self.save()
+        self._release(effect)
+
+    return patch.object(Output, "_after_disk", sends)
+
+
+def trimmed_log_not_noticed() -> AbstractContextManager[Any]:
+    """What the log has forgotten is told of as having replaced nothing."""
+    stack = ExitStack()
+    stack.enter_context(patch.object(KillLog, "check", lambda *_: None))
+    stack.enter_context(patch.object(KillLog, "reaches", lambda *_: True))
+    return stack
+
+
+def prekilled_dots_left_out_of_states() -> AbstractContextManager[Any]:
+    """A state does not say which dots were killed before they came."""
+
+    def make(state: Any) -> Any:
+        def states(self: Kernel) -> Delta:
+            whole: Delta = state(self)
+            return state_delta(whole.events, whole.context or Context(), ())
+
+        return states
+
+    return replaced(Kernel, "state", make)
+
+
+def spending_without_rights() -> AbstractContextManager[Any]:
+    """A budget is checked against all that there is, and not against what this replica holds."""
+
+    def check(self: BoundedCounter, amount: int, purpose: str) -> None:
+        if amount > self.value():
+            raise InsufficientRights(purpose)
+
+    return patch.object(BoundedCounter, "_check_rights", check)
+
+
+def failed_members_never_asked_again() -> AbstractContextManager[Any]:
+    """Nobody looks whether a failed member is back."""
+
+    def make(in_state: Any) -> Any:
+        return lambda self, state: [] if state == FAILED else in_state(self, state)
+
+    return replaced(Peers, "in_state", make)
+
+
+def greeting_for_every_stranger() -> AbstractContextManager[Any]:
+    """An unproven address is greeted, which takes more bytes than it may have sent."""
+    return patch.object(Members, "challenge", Members._send_hello)
+
+
+PLANTED: Final[list[Plant]] = [
+    context_wider_than_the_delta,
+    killed_dot_counted_as_processed,
+    own_seq_reused_after_a_crash,
+    fold_before_the_last_range,
+    loser_of_lww_dropped,
+    removal_without_a_dot,
+    stale_incarnation_accepted,
+    forgetting_dead_members,
+    dots_leave_before_the_disk_has_them,
+    trimmed_log_not_noticed,
+    prekilled_dots_left_out_of_states,
+    spending_without_rights,
+    failed_members_never_asked_again,
+    greeting_for_every_stranger,
+]
+

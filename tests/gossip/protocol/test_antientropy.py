@@ -1,12 +1,15 @@
 """Whatever was missed is found and travels, by itself, and costs next to nothing when nothing was."""
 
+import random
+from contextlib import suppress
+from hashlib import blake2b
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdts import Context, Replica, encode_context
+from crdts import Context, InvalidValue, Replica, WriterRetired, encode_context
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Config, OpenStream, Send, seal_for
 from gossip.protocol.antientropy import OFFERS, context_pages
@@ -34,6 +37,52 @@ def test_equal_replicas_say_so_and_nothing_more() -> None:
     digest = only(Digest, puppet.meets(rig))
     told = puppet.hears(rig.receive(puppet.address, puppet.says(digest)))
     assert told == [Same(digest.context_hash)]
+
+
+def something_processed(rng: random.Random, rig: Rig, others: list[Replica]) -> None:
+    """One thing that changes what a replica has processed, or that is undone."""
+    other = rng.choice(others)
+    match rng.randrange(7):
+        case 0:
+            rig.replica.orset("s").add(rng.randrange(50))
+        case 1:
+            with suppress(KeyError), rig.replica.transaction():
+                rig.replica.orset("s").add(rng.randrange(50))
+                if rng.random() < 0.5:
+                    raise KeyError
+        case 2:
+            rig.replica.merge(other.orset("s").add(rng.randrange(50)))
+        case 3:
+            rig.replica.merge(other.orset("s").clear())
+        case 4:
+            other.orset("s").add(rng.randrange(50))
+            rig.replica.merge(other.store.kernel.state())
+        case 5:
+            rig.replica.merge(other.counter("c").increment())
+            with suppress(InvalidValue):
+                rig.replica.retire(other.replica_id)
+            others.append(Replica(f"writer {len(others)}"))
+        case _:
+            for one in others:
+                one.merge(rig.replica)
+                rig.replica.report(one.replica_id, one.context)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_digest_is_compared_with_what_has_been_processed_by_now(seed: int) -> None:
+    rng, rig, puppet = random.Random(seed), Rig(), Puppet()
+    puppet.meets(rig)
+    others = [Replica(f"writer {i}") for i in range(4)]
+    hashes: dict[bytes, None] = {}
+    for _ in range(150):
+        with suppress(WriterRetired):
+            something_processed(rng, rig, others)
+        mark = blake2b(encode_context(rig.replica.context), digest_size=8).digest()
+        told = puppet.hears(rig.receive(puppet.address, puppet.says(Digest(mark, rig.replica.fingerprint))))
+        assert told == [Same(mark)]
+        hashes[mark] = None
+    assert len(hashes) > 50
+    assert rig.replica.retired, "writers that leave the context were put to the test as well"
 
 
 def test_a_peer_that_lacks_little_gets_it_at_once() -> None:
