@@ -8,7 +8,8 @@ from .errors import ScenarioError
 from .scenario_reader import Document
 from .toml_lines import Path
 
-_ARRAYS: Final = ("workload", "fault")
+_USUAL: Final = {"workload": 1, "fault": 0}
+"""Arrays of tables, and how many tables each has in a file that does not mention it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ def override(document: Document, change: Override) -> None:
         raise ScenarioError(f"{change.origin}: a key is words with dots between them, not {change.key!r}")
     content = document.content
     parts = _near_or_link(content, parts)
-    if parts[0] == "workload" and len(parts) > 1:
-        content.setdefault("workload", [{}])
+    if str(parts[0]) in _USUAL and len(parts) > 1:
+        content.setdefault(str(parts[0]), [{} for _ in range(_USUAL[str(parts[0])])])
     paths = list(_places(content, (), parts, change.origin))
     if not paths:
         raise ScenarioError(f"{change.origin}: there is no {parts[0]} in this scenario to set {change.key} of")

@@ -61,6 +61,9 @@ class Document:
 
     def place(self, path: Path) -> str:
         """Where a value stands, or what it would stand in."""
+        inside = [origin for place, origin in self.origins.items() if place[: len(path)] == path]
+        if path and path not in self.lines and inside:
+            return inside[0]
         while path:
             if path in self.origins:
                 return self.origins[path]

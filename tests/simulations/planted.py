@@ -228,4 +228,3 @@ PLANTED: Final[list[Plant]] = [
     failed_members_never_asked_again,
     greeting_for_every_stranger,
 ]
-
