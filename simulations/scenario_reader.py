@@ -5,7 +5,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from difflib import get_close_matches
-from pathlib import PurePath
 from typing import Any, Final, TypeVar
 
 from gossip.protocol import Config
@@ -109,7 +108,7 @@ class _Reader:
         plain = {field.name: field for field in fields(Scenario) if field.name not in _SPECIAL}
         self._check_keys((), content, [*plain, *_KEYS])
         values = {key: self._convert(plain[key].type, (key,), content[key]) for key in content if key in plain}
-        values.setdefault("name", PurePath(self._document.source).stem)
+        values.setdefault("name", self._document.source.rpartition("/")[2].removesuffix(".toml"))
         if "config" in content:
             values["config"] = self._config(content["config"], values.get("profile"))
         if "topology" in content or "link" in content:

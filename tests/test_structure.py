@@ -43,7 +43,7 @@ def roots(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
-EDGE = {"__main__.py", "plot.py", "pools.py", "report.py", "scenario_file.py"}
+EDGE = {"__main__.py", "plot.py", "pools.py", "report.py", "scenario_file.py", "sweep.py"}
 """Modules of the simulations, besides their command line, that may touch files, processes and the clock."""
 SIMULATED = [path for path in modules("simulations") if path.name not in EDGE and path.parent.name != "cli"]
 PURE = [*modules("crdts"), *modules("gossip/protocol"), *SIMULATED]

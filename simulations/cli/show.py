@@ -3,17 +3,23 @@
 import resource
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from rich.text import Text
 
 from gossip.cli.show import console, count, print_json, print_line, print_table
 
 from ..oracles import Failure
+from ..outcome import Outcome, Tally
 from ..recording import Recording, Spread, Summary
+from ..scenario import Scenario
 from ..scenario_file import Replay
+from .options import Choice
+
+MAX_LINES: Final = 10
+"""Failing seeds that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,19 @@ class Cost:
         """Since ``time.process_time()`` was ``started``."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return cls(time.process_time() - started, peak if sys.platform == "darwin" else peak * 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A failure made small, in a file."""
+
+    seed: int
+    oracle: str
+    file: str
+    command: str
+    """Replays it."""
+    size: str
+    """How small it is."""
 
 
 def print_verdict(passed: bool, rest: str) -> None:
@@ -68,6 +87,53 @@ def print_failure_kept(recording: Recording, kept: Replay) -> None:
         print_line(f"It does not fail any more; it was: {kept.oracle}.")
 
 
+def print_sweep(
+    scenario: Scenario,
+    asked: Choice,
+    outcomes: Sequence[Outcome],
+    tally: Tally,
+    seeds: int,
+    kept: Kept | None,
+    *,
+    as_json: bool,
+) -> None:
+    """The verdict on many runs."""
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    if as_json:
+        print_json(
+            {
+                "scenario": scenario.name,
+                "asked": seeds,
+                "done": tally.seeds,
+                "interrupted": tally.seeds < seeds,
+                **asdict(tally),
+                "failures": [{"command": asked.command(each.seed), **each.to_json()} for each in failed],
+                "kept": asdict(kept) if kept else None,
+            }
+        )
+        return
+    left = f", {count(seeds - tally.seeds, 'seed')} not run" if tally.seeds < seeds else ""
+    print_verdict(not failed, f"{scenario.name}: {tally.passed} of {count(tally.seeds, 'seed')} passed{left}")
+    print_table(("", ""), _tally(tally))
+    for outcome in failed[:MAX_LINES]:
+        print_line(f"seed {outcome.seed}: {outcome.why}: {asked.command(outcome.seed)}")
+    if len(failed) > MAX_LINES:
+        print_line(f"and {len(failed) - MAX_LINES} more")
+    if kept:
+        print_line(f"seed {kept.seed} made small, {kept.size}: {kept.command}")
+
+
+def _tally(tally: Tally) -> list[tuple[str, str]]:
+    converged, traffic = tally.converged, tally.bytes_a_node_second
+    missed, redundancy = tally.missed_by_push, tally.redundancy
+    return [
+        ("all equal", f"{_three(converged)} after the end of the faults"),
+        ("traffic", f"{traffic.p50:,.0f} bytes a node and second, {traffic.most:,.0f} at most"),
+        ("redundancy", f"{redundancy.p50:.2f} events received for each that was new, {redundancy.most:.2f} at most"),
+        ("missed by push", f"{missed.p50:.2%} of deliveries, {missed.most:.2%} at most"),
+    ]
+
+
 def _run_json(recording: Recording, cost: Cost) -> dict[str, Any]:
     return {
         "scenario": recording.scenario,
@@ -104,4 +170,8 @@ def _figures(summary: Summary, cost: Cost) -> list[tuple[str, str]]:
 def _seconds(spread: Spread, of: str) -> str:
     if not spread.count:
         return "-"
-    return f"{spread.p50:.3f} s p50, {spread.p99:.3f} s p99, {spread.most:.3f} s at most, of {spread.count:,} {of}"
+    return f"{_three(spread)}, of {spread.count:,} {of}"
+
+
+def _three(spread: Spread) -> str:
+    return f"{spread.p50:.3f} s p50, {spread.p99:.3f} s p99, {spread.most:.3f} s at most"
