@@ -96,7 +96,8 @@ class Judge(Observer):
         self._safe[node.index] = Context() if node.gone else kept
         others = list(self._safe.values())
         for dot in self.made:
-            if dot in before and dot not in self._vanished and not any(dot in other for other in others):
+            acknowledged = dot in before or dot in kept
+            if acknowledged and dot not in self._vanished and not any(dot in other for other in others):
                 self.excused.add(dot)
 
     def _heard_stranger(self, source: Address, target: Address, data: bytes) -> None:

@@ -23,7 +23,7 @@ from .push import Pusher
 from .seal import Seal
 from .statistics import Statistics
 from .streams import Streams
-from .wire import Push, decode_datagram
+from .wire import Message, Push, decode_datagram
 
 
 class Engine:
@@ -65,7 +65,7 @@ class Engine:
         self._out.counts["datagrams_received"] += 1
         self._out.counts["datagram_bytes_received"] += len(datagram)
         try:
-            sender, messages = decode_datagram(self._out.seal.open(datagram))
+            sender, epoch, messages = decode_datagram(self._out.seal.open(datagram))
         except RemoteError as error:
             self._out.reject(now, error, source)
             return self._out.drain()
@@ -73,20 +73,15 @@ class Engine:
             self._members.recognise_self(source)
             return self._out.drain()
         peer = self._members.proven(sender, source)
+        if peer is not None and epoch < peer.epoch:
+            # Overtaken on its way by word of the next life. Events are as right as ever; all else is out of date.
+            for push in [message for message in messages if isinstance(message, Push)]:
+                self._on_push(now, sender, None, push)
+            return self._out.drain()
         if peer is not None:
-            self._members.heard(now, peer)
+            self._members.heard(now, peer, epoch)
         self._members.datagram_arrived(len(datagram))
-        unproven_question = False
-        for message in messages:
-            if self._members.handle(now, sender, source, message):
-                continue
-            if isinstance(message, Push):
-                self._on_push(now, sender, peer, message)
-            elif peer is not None:
-                self._antientropy.handle(now, peer, message)
-            unproven_question = peer is None
-        if unproven_question:
-            self._members.challenge(source)
+        self._take(now, sender, source, peer, messages)
         self._compare_where_needed(now)
         return self._out.drain()
 
@@ -194,6 +189,20 @@ class Engine:
     def _settle(self) -> None:
         """Nothing may be told of a transaction under way, as it may yet be undone. One whose block waits ends here."""
         self._out.replica.store.abort_transaction()
+
+    def _take(self, now: float, sender: bytes, source: Address, peer: Peer | None, messages: list[Message]) -> None:
+        """Take the messages of one datagram; ``peer`` is the sender, if it has proven to be at ``source``."""
+        unproven_question = False
+        for message in messages:
+            if self._members.handle(now, sender, source, message):
+                continue
+            if isinstance(message, Push):
+                self._on_push(now, sender, peer, message)
+            elif peer is not None:
+                self._antientropy.handle(now, peer, message)
+            unproven_question = peer is None
+        if unproven_question:
+            self._members.challenge(source)
 
     def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""

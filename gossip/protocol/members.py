@@ -164,7 +164,7 @@ class Members:
                 else:  # it answers from another address than it was greeted at: see whether it is really there
                     self.challenge(source)
             case Challenge():
-                self._reply(source, [Proof(message.cookie)])
+                self._on_challenge(sender, source, message)
             case Proof():
                 if message.echo == self._cookie(source):
                     self._on_proof(now, sender, source)
@@ -187,6 +187,15 @@ class Members:
         if size <= self._allowance:
             self._allowance -= size
             self._out.send(source, messages)
+
+    def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
+        """Prove where we are, if we may have written to that address, so that it has a reason to ask.
+
+        Else whoever forges a source could let us prove to others that we are there.
+        """
+        known = source in self._seeds or source in self._candidates or (sender, source) in self._greeted
+        if known or self.proven(sender, source) is not None:
+            self._reply(source, [Proof(challenge.cookie)])
 
     def recognise_self(self, source: Address) -> None:
         """Our own words came back from ``source``: greeting it is of little use.
@@ -235,13 +244,18 @@ class Members:
         if moved:
             self._peers.move(peer, address)
             self._out.notify(notices.MEMBER_MOVED, **_fields(peer))
+        peer.name = name
         if restarted:
-            peer.epoch, peer.name, peer.acked, peer.strange_rounds = epoch, name, 0, 0
-            self._out.notify(notices.MEMBER_RESTARTED, **_fields(peer))
-            self.to_compare.append(peer)
+            self._begin_life(peer, epoch)
         self._revive(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._introduce(peer)
+
+    def _begin_life(self, peer: Peer, epoch: int) -> None:
+        """A member has been started again: what its former life had acknowledged may be lost."""
+        peer.epoch, peer.acked, peer.strange_rounds = epoch, 0, 0
+        self._out.notify(notices.MEMBER_RESTARTED, **_fields(peer))
+        self.to_compare.append(peer)
 
     def _forget_one(self) -> bool:
         """Make room in a full list: of who left, or else of who failed, the one that is gone longest.
@@ -288,11 +302,16 @@ class Members:
 
     # ---- watching
 
-    def heard(self, now: float, peer: Peer) -> None:
-        """Any authentic word of a member from its proven address."""
+    def heard(self, now: float, peer: Peer, epoch: int) -> None:
+        """Any authentic word of a member from its proven address, in its present life or the next."""
         self._peers.heard(peer)
-        if peer.state == FAILED:
+        restarted = epoch > peer.epoch
+        if restarted:
+            self._begin_life(peer, epoch)
+        if restarted or peer.state == FAILED:
             self._revive(now, peer)
+        if restarted:
+            self._introduce(peer)
 
     def _revive(self, now: float, peer: Peer) -> None:
         self._peers.heard(peer)

@@ -80,7 +80,7 @@ class Output:
 
     def sealed(self, messages: list[Message]) -> bytes:
         """``messages`` as the bytes of one datagram."""
-        return self.seal.seal(encode_datagram(self.identity.node_id, messages), self.rng)
+        return self.seal.seal(encode_datagram(self.identity.node_id, self.identity.epoch, messages), self.rng)
 
     # ---- to the replica
 

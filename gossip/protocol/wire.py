@@ -1,8 +1,8 @@
 """The messages inside datagrams and stream frames, and their encoding.
 
-A datagram holds one CBOR array ``[sender's node id, message, message, ...]``, a stream frame one message; a message is
-``[type, field, ...]``. Messages of an unknown type and fields behind the known ones are ignored, so that later versions
-can add some; everything else that does not fit is refused before any of the datagram is acted on.
+A datagram holds one CBOR array ``[sender's node id, its epoch, message, message, ...]``, a stream frame one message; a
+message is ``[type, field, ...]``. Messages of an unknown type and fields behind the known ones are ignored, so that
+later versions can add some; everything else that does not fit is refused before any of the datagram is acted on.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ from .identity import NODE_ID_BYTES, Address, name_is_valid
 
 COOKIE_BYTES: Final = 8
 HASH_BYTES: Final = 8
-ENVELOPE_BYTES: Final = 24
+ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
 KNOWN_BYTES: Final = 32
 """Upper bound of one member in a `Known`."""
@@ -183,21 +183,22 @@ Message: TypeAlias = (
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done
 
 
-def encode_datagram(sender: bytes, messages: list[Message]) -> bytes:
-    return cbor2.dumps([sender, *[_row(message) for message in messages]])
+def encode_datagram(sender: bytes, epoch: int, messages: list[Message]) -> bytes:
+    """The epoch says which of the sender's lives this is word of: it may arrive when that is over."""
+    return cbor2.dumps([sender, epoch, *[_row(message) for message in messages]])
 
 
 def encode_frame(frame: Frame) -> bytes:
     return cbor2.dumps(_row(frame))
 
 
-def decode_datagram(data: bytes) -> tuple[bytes, list[Message]]:
-    """Sender and messages, checked to the last field; raises `MalformedMessage`."""
+def decode_datagram(data: bytes) -> tuple[bytes, int, list[Message]]:
+    """Sender, its epoch, and messages, checked to the last field; raises `MalformedMessage`."""
     row = _load(data)
-    if not 2 <= len(row) <= MAX_MESSAGES + 1:
+    if not 3 <= len(row) <= MAX_MESSAGES + 2:
         raise MalformedMessage("no message, or too many")
-    messages = [_message(item, _MESSAGES) for item in row[1:]]
-    return _exactly(row[0], NODE_ID_BYTES), [m for m in messages if m is not None]
+    messages = [_message(item, _MESSAGES) for item in row[2:]]
+    return _exactly(row[0], NODE_ID_BYTES), _number(row[1], MAX_COUNT, 1), [m for m in messages if m is not None]
 
 
 def decode_frame(data: bytes) -> Frame | None:

@@ -101,8 +101,8 @@ def datagrams(sender: bytes) -> list[bytes]:
         Offer(),
         Busy(),
     ]
-    singles = [encode_datagram(sender, [message]) for message in messages]
-    return [*singles, encode_datagram(sender, messages[4:8]), encode_datagram(sender, pushes)]
+    singles = [encode_datagram(sender, 1, [message]) for message in messages]
+    return [*singles, encode_datagram(sender, 1, messages[4:8]), encode_datagram(sender, 1, pushes)]
 
 
 def frames() -> list[list[bytes]]:

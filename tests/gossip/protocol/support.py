@@ -107,7 +107,7 @@ class Puppet:
 
     def says(self, *messages: Message) -> bytes:
         """One datagram."""
-        return self.seals(encode_datagram(self.node_id, list(messages)))
+        return self.seals(encode_datagram(self.node_id, self.epoch, list(messages)))
 
     def seals(self, content: bytes) -> bytes:
         return self.seal.seal(content, self.rng)
@@ -117,7 +117,7 @@ class Puppet:
         return self.says(Hello(self.name, self.epoch, self.cookie, bytes(max(0, size - short - 1))))
 
     def opens(self, datagram: bytes) -> list[Message]:
-        return decode_datagram(self.seal.open(datagram))[1]
+        return decode_datagram(self.seal.open(datagram))[2]
 
     def hears(self, effects: Iterable[Effect]) -> list[Message]:
         """Everything in the datagrams among ``effects`` that go to its address."""

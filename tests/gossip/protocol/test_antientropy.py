@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crdts import Context, InvalidValue, Replica, WriterRetired, encode_context
 from crdts.limits import MAX_SEQ
-from gossip.protocol import Config, OpenStream, Send, seal_for
+from gossip.protocol import Config, OpenStream, Send
 from gossip.protocol.antientropy import OFFERS, context_pages
 from gossip.protocol.peers import STRANGE_ROUNDS
 from gossip.protocol.wire import ContextPage, Digest, Offer, Push, Same, decode_datagram
@@ -195,9 +195,9 @@ def test_a_context_larger_than_one_datagram_is_paged() -> None:
         merge_many(node.replica, 200, prefix=f"{i} ")
     cluster.heal()
     pages = []
-    seal = seal_for(cluster.key)
+    seal = cluster.seal
     cluster.network.taps.append(
-        lambda _, __, data: pages.extend(of_type(ContextPage, decode_datagram(seal.open(data))[1]))
+        lambda _, __, data: pages.extend(of_type(ContextPage, decode_datagram(seal.open(data))[2]))
     )
     cluster.run_until_converged(timeout=20)
     assert len(cluster[0].replica.context.replicas()) == 600

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from crdts import Replica
 from gossip.protocol import Address, Close, Config, Effect, Identity, Send
 from gossip.protocol.members import CANDIDATE_TRIES
 from gossip.protocol.wire import (
@@ -426,14 +427,38 @@ def test_a_node_that_restarts_elsewhere_is_found_by_all_who_knew_it() -> None:
     cluster = Cluster(12, seed=3)
     cluster.run(3.0)
     cluster[5].stop()
-    moved = Node(cluster, 200, epoch=2, like=5)
-    cluster.nodes[5] = moved
-    moved.join([cluster[0].address])
+    moved = cluster.clone(5)
     cluster.run(3.0)
     assert len(names(moved)) == 11
     cluster.run(20.0)
-    others = [node for node in cluster.nodes if node is not moved]
+    others = [node for node in cluster.running() if node is not moved]
     assert {m.address for n in others for m in n.engine.members(0) if m.name == "n5"} == {moved.address}
+
+
+def test_a_node_that_restarts_is_known_in_its_new_life_by_who_hears_nothing_but_its_digests() -> None:
+    rig, (puppet,) = acquainted(1)
+    puppet.epoch = 2
+    rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))
+    assert [(m.name, m.epoch) for m in rig.engine.members(0)] == [(puppet.name, 2)]
+
+
+def test_word_of_an_earlier_life_brings_its_events_and_nothing_else() -> None:
+    rig, (puppet,) = acquainted(1)
+    puppet.epoch = 2
+    rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))
+    puppet.epoch = 1
+    late = Replica("late").orset("s").add("news")
+    effects = rig.receive(puppet.address, puppet.says(Push(late, 1, 0), Digest(bytes(8), 0), Leave(2)))
+    assert puppet.hears(effects) == []
+    assert "news" in rig.replica.orset("s")
+    assert [(m.state, m.epoch) for m in rig.engine.members(0)] == [("alive", 2)]
+
+
+def test_a_challenge_is_answered_only_where_we_may_have_written_to() -> None:
+    rig, (puppet,) = acquainted(1)
+    stranger = Address("10.66.0.1", 4747)
+    assert sends(rig.receive(stranger, puppet.says(Challenge(bytes(8))))) == []
+    assert only(Proof, puppet.hears(rig.receive(puppet.address, puppet.says(Challenge(bytes(8))))))
 
 
 def test_leaving_is_not_a_failure() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from crdts import Replica
 from crdts.delta import events_delta
-from gossip.protocol import Address, Config, Effect, Send, seal_for
+from gossip.protocol import Address, Config, Effect, Send
 from gossip.protocol.wire import ContextPage, Digest, Hello, Message, Push, decode_datagram
 from simulations import Cluster, Link
 
@@ -224,10 +224,10 @@ def test_twenty_nodes_writing_at_random_all_hear_of_everything(loss: float) -> N
 
 def tapped(cluster: Cluster, kind: type[Message]) -> Counter[Address]:
     """Counts datagrams with a message of that type from now on, by sender."""
-    seal, found = seal_for(cluster.key), Counter[Address]()
+    seal, found = cluster.seal, Counter[Address]()
 
     def tap(source: Address, target: Address, data: bytes) -> None:
-        found[source] += any(isinstance(message, kind) for message in decode_datagram(seal.open(data))[1])
+        found[source] += any(isinstance(message, kind) for message in decode_datagram(seal.open(data))[2])
 
     cluster.network.taps.append(tap)
     return found

@@ -79,7 +79,7 @@ FRAMES: list[Frame] = [
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
 def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
-    assert decode_datagram(encode_datagram(NODE, [message])) == (NODE, [message])
+    assert decode_datagram(encode_datagram(NODE, 1, [message])) == (NODE, 1, [message])
 
 
 @pytest.mark.parametrize("frame", FRAMES, ids=lambda f: type(f).__name__)
@@ -88,12 +88,12 @@ def test_a_frame_arrives_as_it_was_sent(frame: Frame) -> None:
 
 
 def test_a_datagram_keeps_the_order_of_its_messages() -> None:
-    assert decode_datagram(encode_datagram(NODE, MESSAGES))[1] == MESSAGES
+    assert decode_datagram(encode_datagram(NODE, 1, MESSAGES))[2] == MESSAGES
 
 
 def test_unknown_types_and_further_fields_are_ignored_so_that_later_versions_can_add_some() -> None:
-    datagram = cbor2.dumps([NODE, [99, "news"], [8, COOKIE, "more"], [11, {"a": [1]}]])
-    assert decode_datagram(datagram) == (NODE, [Same(COOKIE), Offer()])
+    datagram = cbor2.dumps([NODE, 1, [99, "news"], [8, COOKIE, "more"], [11, {"a": [1]}]])
+    assert decode_datagram(datagram) == (NODE, 1, [Same(COOKIE), Offer()])
     assert decode_frame(cbor2.dumps([99, "news"])) is None
     assert decode_frame(cbor2.dumps([6, "more"])) == Done()
 
@@ -105,20 +105,23 @@ def test_unknown_types_and_further_fields_are_ignored_so_that_later_versions_can
         b"\x80",
         cbor2.dumps([]),
         cbor2.dumps([NODE]),
+        cbor2.dumps([NODE, 1]),
+        cbor2.dumps([NODE, 0, [8, COOKIE]]),
+        cbor2.dumps([NODE, True, [8, COOKIE]]),
         cbor2.dumps({"a": 1}),
-        cbor2.dumps([NODE, [8, COOKIE]]) + b"\0",
-        cbor2.dumps([b"short", [8, COOKIE]]),
-        cbor2.dumps(["nodeid..", [8, COOKIE]]),
-        cbor2.dumps([NODE, *[[11]] * (MAX_MESSAGES + 1)]),
-        cbor2.dumps([NODE, 8]),
-        cbor2.dumps([NODE, []]),
-        cbor2.dumps([NODE, ["8", COOKIE]]),
-        cbor2.dumps([NODE, [True, "n", 1, COOKIE, b""]]),
-        cbor2.dumps([NODE, [1 << 70, COOKIE]]),
-        cbor2.dumps([NODE, [8, [[[[[[[[1]]]]]]]]]]),
-        cbor2.dumps([NODE, [8, cbor2.CBORTag(1, 0)]]),
-        b"\x82" + cbor2.dumps(NODE) + b"\x9f\x0b\xff",  # indefinite length
-        b"\x82" + cbor2.dumps(NODE) + b"\x81\x18\x0b",  # 11, not in its shortest form
+        cbor2.dumps([NODE, 1, [8, COOKIE]]) + b"\0",
+        cbor2.dumps([b"short", 1, [8, COOKIE]]),
+        cbor2.dumps(["nodeid..", 1, [8, COOKIE]]),
+        cbor2.dumps([NODE, 1, *[[11]] * (MAX_MESSAGES + 1)]),
+        cbor2.dumps([NODE, 1, 8]),
+        cbor2.dumps([NODE, 1, []]),
+        cbor2.dumps([NODE, 1, ["8", COOKIE]]),
+        cbor2.dumps([NODE, 1, [True, "n", 1, COOKIE, b""]]),
+        cbor2.dumps([NODE, 1, [1 << 70, COOKIE]]),
+        cbor2.dumps([NODE, 1, [8, [[[[[[[[1]]]]]]]]]]),
+        cbor2.dumps([NODE, 1, [8, cbor2.CBORTag(1, 0)]]),
+        b"\x83" + cbor2.dumps(NODE) + b"\x01" + b"\x9f\x0b\xff",  # indefinite length
+        b"\x83" + cbor2.dumps(NODE) + b"\x01" + b"\x81\x18\x0b",  # 11, not in its shortest form
     ],
 )
 def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
@@ -173,7 +176,7 @@ def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
 )
 def test_a_message_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
     with pytest.raises(MalformedMessage):
-        decode_datagram(cbor2.dumps([NODE, row]))
+        decode_datagram(cbor2.dumps([NODE, 1, row]))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_a_frame_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
 
 def test_one_bad_message_spoils_the_whole_datagram() -> None:
     with pytest.raises(MalformedMessage):
-        decode_datagram(cbor2.dumps([NODE, [8, COOKIE], [10, 0]]))
+        decode_datagram(cbor2.dumps([NODE, 1, [8, COOKIE], [10, 0]]))
 
 
 @given(st.text(min_size=1, max_size=64), st.integers(1, MAX_COUNT))
@@ -212,11 +215,11 @@ def test_the_answer_to_a_hello_is_never_longer_than_the_hello(name: str, epoch: 
 
 @given(st.binary(max_size=2000), st.integers(0, MAX_HOPS), st.integers(0, MAX_COUNT))
 def test_the_envelope_is_as_large_as_it_claims_at_most(payload: bytes, hops: int, reach: int) -> None:
-    assert len(cbor2.dumps([NODE, [6, payload, hops, reach]])) - len(payload) <= ENVELOPE_BYTES + 16
+    assert len(cbor2.dumps([NODE, 1, [6, payload, hops, reach]])) - len(payload) <= ENVELOPE_BYTES + 16
 
 
 @given(st.lists(st.tuples(st.ip_addresses(), st.integers(1, 65_535)), max_size=24))
 def test_a_member_takes_as_many_bytes_as_is_claimed_at_most(places: list[tuple[ipaddress.IPv4Address, int]]) -> None:
     known = Known(tuple((NODE, Address(str(host), port)) for host, port in places))
-    assert len(encode_datagram(NODE, [known])) <= ENVELOPE_BYTES + KNOWN_BYTES * len(places)
-    assert decode_datagram(encode_datagram(NODE, [known])) == (NODE, [known])
+    assert len(encode_datagram(NODE, 1, [known])) <= ENVELOPE_BYTES + KNOWN_BYTES * len(places)
+    assert decode_datagram(encode_datagram(NODE, 1, [known])) == (NODE, 1, [known])
