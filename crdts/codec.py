@@ -138,7 +138,7 @@ def columns_of(delta: Delta, known_contents: list[Any] | None = None) -> list[An
         _kills(killers, at),
         _batches(events, at),
         [n for replica, start, stop in delta.runs for n in (at[replica], start, stop - start)],
-        _context_columns(delta.context, at) if delta.context is not None else None,
+        list(map(delta.context.steps, replicas)) if delta.context is not None else None,
         [n for replica, seq in delta.prekilled for n in (at[replica], seq)],
     ]
 
@@ -204,21 +204,9 @@ def _batches(events: tuple[Event, ...], at: dict[str, int]) -> list[int]:
     return [n for replica, (start, stop) in batches for n in (at[replica], start, stop - start)]
 
 
-def _context_columns(context: Context, at: dict[str, int]) -> list[list[int]]:
-    """Per replica of the table: gap, length, gap, length, ... from seq 1; empty for one without a dot."""
-    columns: list[list[int]] = [[] for _ in at]
-    ends = [1] * len(at)
-    for replica, start, stop in context.ranges():
-        i = at[replica]
-        columns[i] += (start - ends[i], stop - start)
-        ends[i] = stop
-    return columns
-
-
 def encode_context(context: Context) -> bytes:
     """The canonical bytes of a context: a delta in the state form without entries would say more than is known."""
     if not isinstance(context, Context):
         raise UnsupportedType(f"encode_context takes a Context, not {type(context).__name__}")
     replicas = context.replicas()
-    at = {replica: i for i, replica in enumerate(replicas)}
-    return cbor2.dumps([CONTEXT, replicas, _context_columns(context, at)])
+    return cbor2.dumps([CONTEXT, replicas, list(map(context.steps, replicas))])

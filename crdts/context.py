@@ -8,6 +8,7 @@ no code ever has to move a dot from one to the other, and a run of a million dot
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import TypeAlias
 
 Dot: TypeAlias = tuple[str, int]
@@ -114,6 +115,11 @@ class Context:
             bounds = self._bounds[replica]
             for i in range(0, len(bounds), 2):
                 yield replica, bounds[i], bounds[i + 1]
+
+    def steps(self, replica: str) -> list[int]:
+        """The ranges of one replica as gap, length, gap, length, ... from seq 1 on; empty if it has none."""
+        bounds = self._bounds.get(replica)
+        return [bound - before for before, bound in pairwise((1, *bounds))] if bounds else []
 
     def missing_from(self, other: "Context") -> list[DotRange]:
         """The dots that are in self and not in ``other``, as maximal ranges, by replica id and then by seq."""

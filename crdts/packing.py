@@ -1,6 +1,6 @@
 """Groups events into deltas that stay under a byte budget when encoded, without encoding them to find out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from .codec import BATCH_BYTES, DELTA_BYTES, RUN_BYTES, event_bytes, name_bytes
@@ -106,8 +106,10 @@ def _belong_together(one: Event, other: Event) -> bool:
     return (one.replica, one.batch) == (other.replica, other.batch)
 
 
-def pack(events: Iterable[Event], max_bytes: int) -> list[Delta]:
+def pack(events: Sequence[Event], max_bytes: int) -> list[Delta]:
     """``events`` as deltas of at most ``max_bytes`` encoded, in order."""
+    if len(events) == 1:  # the usual case: it travels alone whatever it takes
+        return [events_delta(events)]
     packer = Packer(max_bytes)
     deltas = [full for unit in units(events) if (full := packer.add_unit(unit)) is not None]
     rest = packer.flush()

@@ -41,6 +41,11 @@ def is_loopback(host: str) -> bool:
     return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
+def family_of(host: str) -> socket.AddressFamily:
+    """The family of ``host``, an IP address."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _flags(family: socket.AddressFamily) -> int:
     """An IPv6 socket reaches IPv4 addresses in their mapped form."""
     return getattr(socket, "AI_V4MAPPED", 0) if family == socket.AF_INET6 else 0

@@ -1,10 +1,8 @@
-"""The thin Trio layer around the engine: sockets and time in, effects out. It knows nothing of the protocol.
+"""The thin Trio layer around the engine: what a transport and time bring goes in, effects come out.
 
-One UDP socket is waited on once and then drained without awaiting, and sends go straight to the socket: awaiting every
-datagram costs several times as much. One TCP listener shares its port.
+It knows nothing of the protocol.
 """
 
-import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,14 +10,17 @@ from threading import get_ident
 from typing import Any, Final
 
 import trio
+from trio.abc import HalfCloseableStream
 from trio.lowlevel import enable_ki_protection
 
 from crdts import Event
 
+from .disk import Disk, Saver
 from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
 from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Send, Write
 from .protocol.errors import NotRunning, WrongThread
+from .transport import Transport
 
 DRAIN_DATAGRAMS: Final = 64
 """Datagrams taken in one go, before other tasks get their turn."""
@@ -30,49 +31,8 @@ CONNECT_TIMEOUT: Final = 5.0
 """Seconds to connect a stream."""
 LINGER_TIMEOUT: Final = 5.0
 """Seconds for the other side to close a stream that we have finished."""
-BUFFER_BYTES: Final = 4 << 20
-"""Socket buffers asked for; the system may give less."""
 LINGERING_STREAMS: Final = 32
 """Streams that we have finished with and that wait for the other side at most; the oldest make way."""
-PORT_TRIES: Final = 32
-
-
-class Sockets:
-    """A bound UDP socket and TCP listener on one port."""
-
-    def __init__(self, udp: socket.socket, listener: trio.SocketListener) -> None:
-        self.udp = udp
-        self.listener = listener
-        self.address = Address(*udp.getsockname()[:2])
-        self.family = udp.family
-
-    @classmethod
-    def bind(cls, host: str, port: int) -> "Sockets":
-        """Bind to an IP address; port 0 takes any that is free for both. Raises OSError."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        for tries in range(PORT_TRIES):
-            udp = socket.socket(family, socket.SOCK_DGRAM)
-            tcp = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                    udp.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
-                udp.setblocking(False)
-                udp.bind((host, port))
-                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tcp.bind((host, udp.getsockname()[1]))
-                tcp.listen(64)
-                return cls(udp, trio.SocketListener(trio.socket.from_stdlib_socket(tcp)))
-            except OSError:
-                udp.close()
-                tcp.close()
-                if port or tries == PORT_TRIES - 1:
-                    raise
-        raise AssertionError("unreachable")
-
-    def close(self) -> None:
-        """Free the port."""
-        self.udp.close()
-        self.listener.socket.close()
 
 
 class _Link:
@@ -87,20 +47,28 @@ class _Link:
 
 
 class Driver:
-    """Runs one engine on real sockets and real time.
+    """Runs one engine on a transport, a disk if there is one, and Trio's time.
 
     Its tasks are protected from Ctrl-C, which is for the program's own code: it must not stop an engine halfway.
     """
 
-    def __init__(self, engine: Engine, sockets: Sockets, faults: TransportFaults, log: Any) -> None:
+    def __init__(
+        self, engine: Engine, transport: Transport, faults: TransportFaults, log: Any, *, disk: Disk | None = None
+    ) -> None:
+        """Without a ``disk`` there is only memory: what is applied is as durable as it gets."""
         self._engine = engine
-        self._udp = sockets.udp
-        self._listener = sockets.listener
+        self._transport = transport
+        self._saver = Saver(disk, self._saved) if disk is not None else None
         self._faults = faults
         self._log = log
         self._links: dict[int, _Link] = {}
         self._nursery: trio.Nursery | None = None
+        self._stopping = False
         self._thread = 0
+        self.handed_on = 0
+        """The token of the last batch that went to the disk."""
+        self.durable = 0
+        """The token up to which everything is as durable as it gets."""
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
         self._sleeping_until = float("-inf")
@@ -125,7 +93,9 @@ class Driver:
                 nursery.start_soon(self._receive_loop)
                 nursery.start_soon(self._send_loop)
                 nursery.start_soon(self._tick_loop)
-                nursery.start_soon(trio.serve_listeners, self._accept, [self._listener])
+                nursery.start_soon(self._transport.serve_streams, self._accept)
+                if self._saver is not None:
+                    nursery.start_soon(self._saver.run)
                 task_status.started()
         finally:
             self._nursery = None
@@ -133,13 +103,18 @@ class Driver:
 
     @property
     def running(self) -> bool:
-        return self._nursery is not None
+        """Whether what is written now will be carried on."""
+        return self._nursery is not None and not self._stopping
+
+    def stop(self) -> None:
+        """From now on it counts as closed; to be called before `run` is cancelled, which takes a moment to end."""
+        self._stopping = True
 
     # ---- what the node asks for
 
     def check_writable(self) -> None:
         """Refuse a mutation that could not be handed on; raises `NotRunning` or `WrongThread`."""
-        if self._nursery is None:
+        if not self.running:
             raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
         if get_ident() != self._thread:
             raise WrongThread(
@@ -179,8 +154,15 @@ class Driver:
                 lingering[0].scope.cancel()
 
     def _do_persist(self, effect: Persist) -> None:
-        """In memory only: what is applied is as durable as it gets."""
-        self.do(self._engine.persisted(trio.current_time(), effect.token))
+        self.handed_on = effect.token
+        if self._saver is None:
+            self._saved(effect.token)
+        else:
+            self._saver.put(effect)
+
+    def _saved(self, token: int) -> None:
+        self.durable = token
+        self.do(self._engine.persisted(trio.current_time(), token))
         self._signal()
 
     def _do_notify(self, effect: Notify) -> None:
@@ -215,17 +197,22 @@ class Driver:
     @enable_ki_protection
     async def _receive_loop(self) -> None:
         while True:
-            await trio.lowlevel.wait_readable(self._udp)
+            await self._transport.receivable()
+            await self._room_to_take_in()
             for _ in range(DRAIN_DATAGRAMS):
                 try:
-                    data, source = self._udp.recvfrom(65_535)
+                    data, address = self._transport.receive()
                 except BlockingIOError:
                     break
                 except OSError:  # an ICMP error of an earlier send, on systems that report it here
                     continue
-                address = Address(*source[:2])
                 if not self._faults.separates(address):
                     self.do(self._engine.receive(trio.current_time(), address, data))
+
+    async def _room_to_take_in(self) -> None:
+        """Wait while the disk is far behind: the system buffers little for us, and what it drops is sent again."""
+        if self._saver is not None:
+            await self._saver.room()
 
     def _do_send(self, effect: Send) -> None:
         address, data = effect.address, effect.data
@@ -235,7 +222,7 @@ class Driver:
             self._unsent.append((data, address))
             return
         try:
-            self._udp.sendto(data, address)
+            self._transport.send(data, address)
         except BlockingIOError:
             self._unsent.append((data, address))
             self._unsent_wake.set()
@@ -249,11 +236,11 @@ class Driver:
             await self._unsent_wake.wait()
             self._unsent_wake = trio.Event()
             while self._unsent:
-                await trio.lowlevel.wait_writable(self._udp)
+                await self._transport.sendable()
                 while self._unsent:
                     data, address = self._unsent[0]
                     try:
-                        self._udp.sendto(data, address)
+                        self._transport.send(data, address)
                     except BlockingIOError:
                         break
                     except OSError as error:
@@ -269,26 +256,22 @@ class Driver:
     # ---- streams
 
     @enable_ki_protection
-    async def _accept(self, stream: trio.SocketStream) -> None:
-        try:
-            address = Address(*stream.socket.getpeername()[:2])
-        except OSError:
-            return
+    async def _accept(self, stream: HalfCloseableStream, address: Address) -> None:
         await self._serve_stream(self._engine.next_conn(), stream, address)
 
     @enable_ki_protection
     async def _connect(self, conn: int, address: Address) -> None:
-        stream = None
+        stream: HalfCloseableStream | None = None
         if not self._faults.separates(address):
             with trio.move_on_after(CONNECT_TIMEOUT):
                 with suppress(OSError):
-                    stream = await trio.open_tcp_stream(address.host, address.port)
+                    stream = await self._transport.connect(address)
         if stream is None:
             self.do(self._engine.stream_closed(trio.current_time(), conn))
         else:
             await self._serve_stream(conn, stream, address)
 
-    async def _serve_stream(self, conn: int, stream: trio.SocketStream, address: Address) -> None:
+    async def _serve_stream(self, conn: int, stream: HalfCloseableStream, address: Address) -> None:
         link = self._links[conn] = _Link(address)
         try:
             async with stream, trio.open_nursery() as nursery:
@@ -300,9 +283,10 @@ class Driver:
             del self._links[conn]
             self.do(self._engine.stream_closed(trio.current_time(), conn))
 
-    async def _read_loop(self, conn: int, link: _Link, stream: trio.SocketStream) -> None:
+    async def _read_loop(self, conn: int, link: _Link, stream: HalfCloseableStream) -> None:
         with link.scope:
             while True:
+                await self._room_to_take_in()
                 try:
                     data = await stream.receive_some(READ_BYTES)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -310,10 +294,10 @@ class Driver:
                 if not data or self._faults.separates(link.address):
                     return
                 if not link.closing:
-                    self.do(self._engine.stream_received(trio.current_time(), conn, data))
+                    self.do(self._engine.stream_received(trio.current_time(), conn, bytes(data)))
 
     @enable_ki_protection
-    async def _write_loop(self, conn: int, link: _Link, stream: trio.SocketStream) -> None:
+    async def _write_loop(self, conn: int, link: _Link, stream: HalfCloseableStream) -> None:
         try:
             while True:
                 while link.pending:

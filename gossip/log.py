@@ -11,6 +11,7 @@ from .protocol import Notify, notices
 NODE_STARTED: Final = "node.started"
 NODE_STOPPED: Final = "node.stopped"
 NODE_UNSEALED: Final = "node.unsealed"
+WRITES_UNSAVED: Final = "writes.unsaved"
 WRITES_UNSHARED: Final = "writes.unshared"
 DATAGRAM_REFUSED: Final = "datagram.refused"
 SEED_UNRESOLVED: Final = "seed.unresolved"

@@ -11,8 +11,8 @@ from crdts import Replica, Transaction
 from crdts.ormap import Accessors
 from crdts.store import Store
 
-from .driver import Driver, Sockets
-from .log import WRITES_UNSHARED
+from .driver import Driver
+from .log import WRITES_UNSAVED, WRITES_UNSHARED
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, NotRunning, SyncTimeout
 from .version import Version
@@ -20,6 +20,8 @@ from .watch import Watch
 
 SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a node waits at its end until some member has its last writes."""
+DISK_GRACE: Final = 10.0
+"""Seconds that it waits for its disk before that: nobody is told of a write that is not saved."""
 
 
 class Node(Accessors):
@@ -33,7 +35,7 @@ class Node(Accessors):
         replica: Replica,
         engine: Engine,
         driver: Driver,
-        sockets: Sockets,
+        address: Address,
         log: Any,
         *,
         sealed: bool,
@@ -43,7 +45,7 @@ class Node(Accessors):
         self._engine = engine
         self._driver = driver
         self._log = log
-        self._address = sockets.address
+        self._address = address
         self._has_seeds = has_seeds
         self.sealed = sealed
         """Whether everything it sends is encrypted under a cluster key."""
@@ -121,7 +123,8 @@ class Node(Accessors):
         """Wait until every write so far is as durable as this node promises (in memory only: at once)."""
         self._check_running()
         self._driver.do(self._engine.flush(trio.current_time()))
-        while not self._engine.durable:
+        so_far = self._driver.handed_on  # and not until nothing is unsaved: others may go on writing
+        while self._driver.durable < so_far:
             await self._changed()
         await trio.lowlevel.checkpoint()
 
@@ -202,8 +205,8 @@ class Node(Accessors):
     async def leave(self) -> int:
         """See to it that somebody else has our writes, then say goodbye; returns how many members have them all.
 
-        Waits `SHUTDOWN_GRACE` seconds at most. The end of the block does this too; afterwards the node can still be
-        read, but other members no longer count on it.
+        Waits `SHUTDOWN_GRACE` seconds at most, and `DISK_GRACE` for a disk that does not answer. The end of the block
+        does this too; afterwards the node can still be read, but other members no longer count on it.
         """
         self._check_running()
         await self._hand_over()
@@ -214,8 +217,11 @@ class Node(Accessors):
 
     async def _hand_over(self) -> None:
         """Wait until somebody has our writes, those made while we wait included, as long as there is anybody."""
-        with trio.move_on_after(SHUTDOWN_GRACE):
+        with trio.move_on_after(DISK_GRACE) as on_time:
             await self.flush()
+        if on_time.cancelled_caught:
+            self._log.warning(WRITES_UNSAVED)
+        with trio.move_on_after(SHUTDOWN_GRACE):
             while self._is_sole_holder() and self._may_be_heard("alive"):
                 with self._asking_for(self._last_seq()):
                     await self._changed()
@@ -237,7 +243,8 @@ class Node(Accessors):
         if self._driver.running:
             await self.leave()
 
-    def close_watches(self) -> None:
-        """End every iteration over changes. For `open_node`."""
+    def close(self) -> None:
+        """Refuse what is written from now on, and end every iteration over changes. For `open_node`."""
+        self._driver.stop()
         for watch in list(self._watches):
             watch.close()

@@ -1,4 +1,4 @@
-"""Opening a node: its sockets, its identity, the tasks that serve it, and their end."""
+"""Opening a node: its transport, its identity, the tasks that serve it, and their end."""
 
 import os
 import random
@@ -11,16 +11,18 @@ import trio
 
 from crdts import Replica
 
-from .addresses import is_loopback, resolve, split_address
+from .addresses import family_of, is_loopback, resolve, split_address
 from .control import open_control, serve_control
 from .datadir import DataDir
-from .driver import Driver, Sockets
+from .disk import Disk
+from .driver import Driver
 from .faults import TransportFaults
 from .log import LISTENER_FAILED, NODE_STARTED, NODE_STOPPED, NODE_UNSEALED, logger_for
 from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import ConfigError
 from .seeds import SeedFinder, parse_seeds, refuse_strangers
+from .transport import Sockets, Transport
 
 Service: TypeAlias = Callable[..., Awaitable[None]]
 """A task that runs beside the block, and says when it has started."""
@@ -58,24 +60,45 @@ async def open_node(
         )
     if secret is None:
         refuse_strangers(seeds)
+    with ExitStack() as stack:
+        directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
+        sockets = stack.enter_context(_bind(host, port))
+        async with run_node(
+            name, sockets, seeds=seeds, secret=secret, directory=directory, config=config, faults=faults, log=log
+        ) as node:
+            yield node
+
+
+@asynccontextmanager
+async def run_node(
+    name: str,
+    transport: Transport,
+    *,
+    seeds: Sequence[Address] = (),
+    secret: bytes | None = None,
+    directory: DataDir | None = None,
+    disk: Disk | None = None,
+    config: Config | None = None,
+    faults: TransportFaults | None = None,
+    log: Any = None,
+) -> AsyncIterator[Node]:
+    """What `open_node` does once everything is looked up and bound: a node on any transport, and on any disk."""
     config = config or Config.lan()
     rng = random.SystemRandom()
     log = log if log is not None else logger_for(name)
     with ExitStack() as stack:
-        directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
         identity = directory.next_identity(name, rng) if directory else Identity.fresh(name, rng)
-        sockets = stack.enter_context(_bind(host, port))
         control = stack.enter_context(open_control(directory.path)) if directory else None
         replica = Replica(identity.replica_id)
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
-        driver = Driver(engine, sockets, faults or TransportFaults(), log)
+        driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)
-        node = Node(replica, engine, driver, sockets, log, sealed=secret is not None, has_seeds=bool(seeds))
+        node = Node(replica, engine, driver, transport.address, log, sealed=secret is not None, has_seeds=bool(seeds))
         services: list[Service] = [driver.run]
         if seeds:
-            services.append(SeedFinder(driver, engine, seeds, sockets.family, config, log).run)
+            services.append(SeedFinder(driver, engine, seeds, family_of(node.address.host), config, log).run)
         answering = trio.CancelScope()
         if control is not None:
             services.append(partial(serve_control, node, control, answering))
@@ -121,8 +144,8 @@ async def _running(node: Node, services: Sequence[Service], answering: trio.Canc
                     raise
                 failure = error
             finally:
+                node.close()
                 serving.cancel()
-                node.close_watches()
     if failure is not None:
         raise failure
 

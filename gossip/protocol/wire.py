@@ -8,6 +8,7 @@ later versions can add some; everything else that does not fit is refused before
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import cbor2
@@ -24,6 +25,8 @@ ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
 KNOWN_BYTES: Final = 32
 """Upper bound of one member in a `Known`."""
+SHORT_BYTES: Final = 512
+"""Events that take up to this much are decoded once if they come again soon."""
 MAX_MESSAGES: Final = 64
 MAX_ROWS: Final = 64
 MAX_HOPS: Final = 255
@@ -320,10 +323,19 @@ def _known(rows: Any) -> Known:
 
 
 def _events(data: Any) -> Delta:
-    delta = decode(_bytes(data))
+    encoded = _bytes(data)
+    return _short_events(encoded) if len(encoded) <= SHORT_BYTES else _decode_events(encoded)
+
+
+def _decode_events(data: bytes) -> Delta:
+    delta = decode(data)
     if delta.is_state:
         raise MalformedMessage("events expected, not a state")
     return delta
+
+
+_short_events = lru_cache(maxsize=256)(_decode_events)
+"""The same push comes from several members within milliseconds. What was accepted is remembered, refusals are not."""
 
 
 def _entries(data: Any) -> Delta:

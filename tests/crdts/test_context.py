@@ -203,3 +203,10 @@ def test_two_runs_may_lie_as_far_apart_as_they_are_long() -> None:
     assert list(runs_in([1, 4])) == [(1, 2), (4, 5)]
     assert list(runs_in([3, 4, 5])) == [(3, 6)]
     assert list(runs_in([])) == []
+
+
+def test_the_steps_of_a_replica_are_its_gaps_and_lengths_in_turn() -> None:
+    context = Context.of([("a", 1, 4), ("b", 3, 5), ("b", 9, 10)])
+    assert context.steps("a") == [0, 3]
+    assert context.steps("b") == [2, 2, 4, 1]
+    assert context.steps("c") == []

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from crdts import Context, Delta, Event, Replica, decode, encode
 from crdts.context import DotRange
-from crdts.packing import Packer
+from crdts.packing import Packer, pack
 
 from .test_codec import EVENTS
 
@@ -60,3 +60,9 @@ def test_an_id_takes_room_once_in_each_delta() -> None:
     size = 64 + 66 + 15 + 6 + 10 * 16 + 21  # columns, the id, a span, a run of places, events with two kills, a run
     assert [len(delta) for delta in packed([*pieces, (long, 900, 950)], size)] == [11]
     assert [len(delta) for delta in packed([*pieces, (long, 900, 950)], size - 1)] == [10, 1]
+
+
+@given(EVENTS)
+def test_one_event_travels_as_it_would_among_others(event: Event) -> None:
+    for max_bytes in (1, 1200):
+        assert pack([event], max_bytes) == packed([event], max_bytes)

@@ -87,6 +87,14 @@ def test_a_frame_arrives_as_it_was_sent(frame: Frame) -> None:
     assert decode_frame(encode_frame(frame)) == frame
 
 
+def test_events_that_come_again_are_the_same_and_what_was_refused_is_refused_again() -> None:
+    good, state = encode_datagram(NODE, [Push(DELTA, 6, 0)]), encode_datagram(NODE, [Push(STATE, 6, 0)])
+    for _ in range(3):
+        assert decode_datagram(good) == (NODE, [Push(DELTA, 6, 0)])
+        with pytest.raises(MalformedMessage, match="not a state"):
+            decode_datagram(state)
+
+
 def test_a_datagram_keeps_the_order_of_its_messages() -> None:
     assert decode_datagram(encode_datagram(NODE, 1, MESSAGES))[2] == MESSAGES
 
