@@ -214,6 +214,14 @@ class RestartAll(Fault):
     down: float = 1.0
     """Seconds that each stays away."""
     tail: str = KEPT
+    """What the disks keep of what they were not done with, as for a crash."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if min(self.every, self.down) < 0:
+            raise ScenarioError(f"restart-all: every and down are not negative, not {self.every} and {self.down}")
+        if self.tail not in TAILS:
+            raise ScenarioError(f"restart-all: tail is one of {', '.join(TAILS)}, not {self.tail!r}")
 
     def apply(self, cluster: "Cluster") -> End:
         now = cluster.queue.now
@@ -291,6 +299,11 @@ class SlowDisk(Fault):
     node: int
     delay: float
     """Seconds a batch."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.delay < 0:
+            raise ScenarioError(f"slow-disk: delay is in seconds, not negative, not {self.delay}")
 
     def apply(self, cluster: "Cluster") -> End:
         if self.node >= len(cluster.nodes):

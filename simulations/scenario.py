@@ -62,11 +62,7 @@ class Scenario:
     """Whether every node must list exactly the running ones as alive in the end."""
 
     def __post_init__(self) -> None:
-        if self.nodes < 1:
-            raise ScenarioError(f"nodes is at least 1, not {self.nodes}")
-        for name in ("duration", "settle"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
+        self._check_numbers()
         if self.start not in ("boot", "warm"):
             raise ScenarioError(f"start is boot or warm, not {self.start!r}")
         if self.profile not in ("lan", "wan", "local"):
@@ -75,6 +71,18 @@ class Scenario:
             if write.operation not in OPERATIONS:
                 raise ScenarioError(f"there is no operation {write.operation!r}; there are {', '.join(OPERATIONS)}")
         self.node_config()
+
+    def _check_numbers(self) -> None:
+        if self.nodes < 1:
+            raise ScenarioError(f"nodes is at least 1, not {self.nodes}")
+        for name in ("duration", "settle"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
+        for name in ("view", "disk_delay", "log_limit", "clock_skew"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ScenarioError(f"{name} is not negative, and finite, not {getattr(self, name)}")
+        if not 0 <= self.clock_drift < 1:
+            raise ScenarioError(f"clock_drift is in seconds a second, at least 0 and below 1, not {self.clock_drift}")
 
     def node_config(self) -> Config:
         """The nodes' settings; raises `gossip.ConfigError`."""

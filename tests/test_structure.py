@@ -43,7 +43,10 @@ def roots(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
-PURE = [*modules("crdts"), *modules("gossip/protocol")]
+EDGE = {"__main__.py", "plot.py", "pools.py", "report.py", "scenario_file.py", "sweep.py"}
+"""Modules of the simulations, besides their command line, that may touch files, processes and the clock."""
+SIMULATED = [path for path in modules("simulations") if path.name not in EDGE and path.parent.name != "cli"]
+PURE = [*modules("crdts"), *modules("gossip/protocol"), *SIMULATED]
 """Modules that do no I/O, read no clock, and do the same at every run."""
 
 
@@ -63,6 +66,7 @@ def test_the_protocol_imports_crdts_and_two_libraries(path: Path) -> None:
 def test_the_pure_parts_touch_neither_network_nor_files_nor_threads(path: Path) -> None:
     outside = {
         "asyncio",
+        "concurrent",
         "io",
         "multiprocessing",
         "os",
@@ -90,8 +94,12 @@ def test_chance_is_an_argument(path: Path) -> None:
     drawn = {name for name in (*imports(path), *attributes(path)) if name.startswith("random.")}
     # A cluster key is drawn by the system unless a caller brings a generator: keys must not be repeatable by default.
     assert drawn <= {"random.Random"} | ({"random.SystemRandom"} if path.name == "seal.py" else set())
-    made = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    assert not {"Random", "random.Random"} & set(map(ast.unparse, made)), "a generator made here has a seed of its own"
+    made = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    generators = [call for call in made if ast.unparse(call.func) in {"Random", "random.Random"}]
+    if path in SIMULATED:
+        assert all(call.args for call in generators), "a run is decided by its seed"
+    else:
+        assert not generators, "a generator made here has a seed of its own"
 
 
 @pytest.mark.parametrize("path", modules("gossip"), ids=name_of)
@@ -100,8 +108,14 @@ def test_gossip_does_not_know_the_simulations(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules("simulations"), ids=name_of)
-def test_simulations_run_on_virtual_time_and_on_no_network(path: Path) -> None:
+def test_simulations_use_no_network_and_no_threads_of_their_own(path: Path) -> None:
     assert not roots(path) & {"trio", "asyncio", "socket", "threading"}
+
+
+@pytest.mark.parametrize("path", SIMULATED, ids=name_of)
+def test_what_runs_in_a_simulation_knows_nothing_of_its_command_line(path: Path) -> None:
+    assert not roots(path) & {"click", "rich", "distributed", "matplotlib"}
+    assert not [name for name in imports(path) if name.startswith(("gossip.cli", "simulations.cli"))]
 
 
 @pytest.mark.parametrize("path", [path for package in sorted(OURS) for path in modules(package)], ids=name_of)

@@ -1,21 +1,16 @@
-"""The command line: `gossip`. One module for each kind of verb; this one gathers them and words the errors."""
-
-import io
-import os
-import sys
+"""The command line: `gossip`. One module for each kind of verb; this one gathers them."""
 
 import click
 
-from crdts import CrdtError
-from gossip.protocol.errors import GossipError
-
 from .data import counter, get, ls, map_, orset, register, watch
+from .launch import launch
 from .misc import DISTRIBUTION, demo, keygen, version
+from .plugins import ExtensibleGroup
 from .run import run
 from .talk import leave, members, status
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ExtensibleGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name=DISTRIBUTION, message="%(package)s %(version)s")
 def cli() -> None:
     """Share state between processes, peer to peer, without a server.
@@ -30,40 +25,5 @@ for _command in (run, members, status, leave, ls, get, orset, counter, register,
 
 
 def main() -> None:
-    """Run the command line: exit code 0, 1 for a failure or 2 for wrong usage, told in one line on standard error."""
-    if sys.stdout is None:  # it was closed by whoever started us
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # shared text may not fit the terminal's encoding
-    try:
-        sys.exit(cli(prog_name="gossip", standalone_mode=False))
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        _tell(_worded(error))
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has gone: nothing to tell it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        _tell(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
-        sys.exit(1)
-    except (GossipError, CrdtError) as error:
-        _tell(str(error))
-        sys.exit(1)
-
-
-def _worded(error: click.ClickException) -> str:
-    message = " ".join(error.format_message().split())
-    if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
-        message = f"{message.rstrip('.')}. Put -- before values that begin with a dash"
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        message = f"{message.rstrip('.')}. See `{error.ctx.command_path} --help`."
-    return message
-
-
-def _tell(message: str) -> None:
-    click.echo(f"gossip: {message}", err=True)
+    """The console script."""
+    launch(cli, "gossip")

@@ -1,0 +1,102 @@
+"""`gossip sim run` and `gossip sim replay`: one run of one scenario, and its verdict."""
+
+import importlib
+import importlib.util
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ..recording import Recording
+from ..runner import run_scenario
+from ..scenario import Scenario
+from ..scenario_file import Replay
+from .options import BadScenario, Choice, choice, load, takes_scenario
+from .progress import virtual_time
+from .show import Cost, print_failure_kept, print_run
+
+FILE: Final = click.Path(path_type=Path, dir_okay=False)
+
+
+def takes_outputs(command: Any) -> Any:
+    """--json, --report and --png."""
+    for option in (
+        click.option("--png", type=FILE, metavar="FILE.png", help="Draw how the run went."),
+        click.option("--report", type=FILE, metavar="FILE.html", help="Write a page about the run."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@takes_scenario
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides everything that is left to chance.")
+@takes_outputs
+@click.pass_context
+def run(ctx: click.Context, /, seed: int, as_json: bool, report: Path | None, png: Path | None, **chosen: Any) -> None:
+    """Run SCENARIO once, and tell what came of it.
+
+    It runs as fast as the machine can, and ends with a verdict: whether all nodes were equal in time, nothing was
+    lost, nothing came back, and everybody knew who was there.
+    """
+    asked = choice(**chosen)
+    recording = _run(asked.load(), seed, asked.command(seed), as_json, report, png)
+    ctx.exit(0 if recording.passed else 1)
+
+
+@click.command()
+@click.argument("file")
+@takes_outputs
+@click.pass_context
+def replay(ctx: click.Context, /, file: str, as_json: bool, report: Path | None, png: Path | None) -> None:
+    """Run the failure that a sweep kept in FILE again; the exit code is 0 if it passes now."""
+    found = load(file)
+    if found.replay is None:
+        seedless = Choice(file).command(0)
+        raise BadScenario(f"{file} has no table [replay] with a seed; to run it with one, use `{seedless}`")
+    command = shlex.join(["gossip", "sim", "replay", file])
+    recording = _run(found.scenario, found.replay.seed, command, as_json, report, png, found.replay)
+    ctx.exit(0 if recording.passed else 1)
+
+
+def _run(
+    scenario: Scenario,
+    seed: int,
+    command: str,
+    as_json: bool,
+    report: Path | None,
+    png: Path | None,
+    kept: Replay | None = None,
+) -> Recording:
+    writers = [(_writer("report", "write_report"), report), (_writer("plot", "write_png"), png)]
+    ready = [(load_writer(), path) for load_writer, path in writers if path is not None]
+    started = time.process_time()
+    with virtual_time(scenario) as on_second:
+        recording = run_scenario(scenario, seed, on_second=on_second)
+    recording = replace(recording, command=command)
+    print_run(recording, Cost.since(started), as_json=as_json)
+    if kept is not None and not as_json:
+        print_failure_kept(recording, kept)
+    for write, path in ready:
+        write(recording, path)
+    return recording
+
+
+def _writer(module: str, function: str) -> Any:
+    """Imports what writes a kind of file when it is asked for, and says in one line if it is not installed."""
+
+    def load_writer() -> Any:
+        try:
+            if module == "plot":
+                importlib.import_module("matplotlib")
+            return getattr(importlib.import_module(f"simulations.{module}"), function)
+        except ModuleNotFoundError as error:
+            if error.name == "matplotlib":
+                raise click.UsageError("--png needs matplotlib: pip install 'gossip-crdts[plot]'") from None
+            raise click.ClickException(f"simulations.{module} is not part of this installation") from None
+
+    return load_writer

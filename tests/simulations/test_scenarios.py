@@ -1,0 +1,33 @@
+"""The scenarios that come with the package hold what they promise."""
+
+import pytest
+
+from simulations.runner import run_scenario
+from simulations.scenario_file import load_scenario, scenario_names
+
+SLOW = {"thousand-nodes"}
+"""Takes minutes."""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", [name for name in scenario_names() if name not in SLOW])
+def test_a_scenario_that_comes_with_the_package_passes(name: str, seed: int) -> None:
+    recording = run_scenario(load_scenario(name), seed)
+    assert recording.failures == ()
+    assert recording.summary.writes > 30
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_each_says_what_it_shows_and_what_is_promised(name: str) -> None:
+    scenario = load_scenario(name)
+    assert scenario.name == name
+    assert 10 < len(scenario.title) < 100
+    assert "Promised" in scenario.about
+    assert 2 <= len(scenario.about.splitlines()) <= 6
+    assert max(map(len, scenario.about.splitlines())) <= 120
+
+
+def test_the_slow_one_passes_as_well_with_fewer_nodes() -> None:
+    from dataclasses import replace
+
+    assert run_scenario(replace(load_scenario("thousand-nodes"), nodes=60, duration=10.0), 1).passed
