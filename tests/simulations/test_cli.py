@@ -198,7 +198,7 @@ def test_ctrl_c_leaves_what_is_done(tmp_path: Path) -> None:
     code, text, err = interrupt(process)
     assert (code, err) == (130, "")
     done = out.read_text().count("\n")
-    assert text.startswith(f"PASSED tasks: {done} of {done} seeds passed, {5000 - done} seeds not run\n")
+    assert text.startswith(f"STOPPED tasks: {done} of {done} seeds passed, {5000 - done} seeds not run\n")
 
 
 def test_ctrl_c_after_a_failure_is_a_failure(tmp_path: Path, hopeless: str) -> None:
@@ -218,7 +218,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_seeds_under_way(tmp_path: Path) -
     assert process.poll() is None
     code, text, err = interrupt(process)
     assert (code, err) == (130, "")
-    assert "0 of 0 seeds passed, 4 seeds not run" in text
+    assert text == "STOPPED thousand-nodes: 0 of 0 seeds passed, 4 seeds not run\n"
 
 
 def until(condition: Any) -> None:
