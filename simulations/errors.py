@@ -7,3 +7,7 @@ class SimulationError(Exception):
 
 class ScenarioError(SimulationError, ValueError):
     """A scenario, or a part of one, makes no sense; the message says which part, what it is, and what it may be."""
+
+
+class MissingExtra(SimulationError, ImportError):
+    """Something optional is not installed; the message says how to get it."""

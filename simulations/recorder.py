@@ -1,6 +1,8 @@
 """Watches a cluster and keeps what a report needs: how writes spread, the traffic, who would send to whom."""
 
+from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,8 +23,17 @@ SAMPLE_EACH: Final = 1.0
 class _Trace:
     at: float
     node: int
-    had: set[int]
+    has: set[int]
     arrivals: list[tuple[float, int, int]] = field(default_factory=list)
+    losses: list[tuple[float, int]] = field(default_factory=list)
+
+    def delays(self) -> Iterator[float]:
+        """Seconds from the write to each node that got it, once a node."""
+        got = set()
+        for when, index, _ in self.arrivals:
+            if not self.losses or index not in got:
+                got.add(index)
+                yield when - self.at
 
 
 class Recorder(Observer):
@@ -30,6 +41,9 @@ class Recorder(Observer):
 
     def __init__(self) -> None:
         self._traces: dict[Dot, _Trace] = {}
+        self._followed: dict[str, list[int]] = {}
+        """For each writer, the seqs of those traces, ascending."""
+        self._lives: dict[int, list[tuple[float, float]]] = {}
         self._before: dict[int, Counter[str]] = {}
         self._samples: list[Sample] = []
         self._seen = 0, 0
@@ -38,31 +52,54 @@ class Recorder(Observer):
 
     # ---- what happens
 
-    def wrote(self, node: Node, events: tuple[Event, ...]) -> None:
-        self.written += bool(events)
-        if events and len(self._traces) < MAX_TRACES:
-            self._traces[events[-1].dot] = _Trace(node.now, node.index, {node.index})
-
-    def merged(self, node: Node, delta: Delta, new: list[Event]) -> None:
-        traces = self._traces
-        if delta.is_state:
+    def started(self, node: Node) -> None:
+        lives = self._lives.setdefault(node.index, [])
+        if lives:  # what it has is what its disk kept
             context = node.replica.store.kernel.context
-            for dot, trace in traces.items():
-                if node.index not in trace.had and dot in context:
-                    self._arrived(trace, node)
-        for event in new:
-            found = traces.get((event.replica, event.seq))
-            if found is not None and node.index not in found.had:
-                self._arrived(found, node)
-
-    @staticmethod
-    def _arrived(trace: _Trace, node: Node) -> None:
-        trace.had.add(node.index)
-        trace.arrivals.append((node.now, node.index, node.index_heard()))
+            for dot, trace in self._traces.items():
+                if node.index in trace.has and dot not in context:
+                    trace.has.discard(node.index)
+                    trace.losses.append((node.now, node.index))
+        lives.append((node.now, float("inf")))
 
     def stopped(self, node: Node) -> None:
         totals = self._before.setdefault(node.index, Counter())
         totals.update(_counts(node))
+        lives = self._lives[node.index]
+        lives[-1] = lives[-1][0], node.now
+
+    def wrote(self, node: Node, events: tuple[Event, ...]) -> None:
+        self.written += bool(events)
+        dot = events[-1].dot if events else None
+        if dot is not None and len(self._traces) < MAX_TRACES and dot not in self._traces:
+            self._traces[dot] = _Trace(node.now, node.index, {node.index})
+            self._followed.setdefault(dot[0], []).append(dot[1])
+
+    def merged(self, node: Node, delta: Delta, new: list[Event]) -> None:
+        traces = self._traces
+        for event in new:
+            found = traces.get((event.replica, event.seq))
+            if found is not None and node.index not in found.has:
+                self._arrived(found, node)
+        if delta.runs or delta.is_state:  # what they tell of is never an event that was new
+            context = node.replica.store.kernel.context
+            for dot in self._told_of(delta):
+                if node.index not in traces[dot].has and dot in context:
+                    self._arrived(traces[dot], node)
+
+    def _told_of(self, delta: Delta) -> Iterator[Dot]:
+        """The writes we follow that a delta may bring without their events."""
+        if delta.is_state:
+            yield from self._traces
+        for writer, start, stop in delta.runs:
+            seqs = self._followed.get(writer, [])
+            for seq in seqs[bisect_left(seqs, start) : bisect_left(seqs, stop)]:
+                yield writer, seq
+
+    @staticmethod
+    def _arrived(trace: _Trace, node: Node) -> None:
+        trace.has.add(node.index)
+        trace.arrivals.append((node.now, node.index, node.index_heard()))
 
     # ---- looking
 
@@ -81,7 +118,9 @@ class Recorder(Observer):
 
     def traces(self) -> tuple[WriteTrace, ...]:
         """The writes followed, in order."""
-        return tuple(WriteTrace(each.at, each.node, tuple(each.arrivals)) for each in self._traces.values())
+        return tuple(
+            WriteTrace(each.at, each.node, tuple(each.arrivals), tuple(each.losses)) for each in self._traces.values()
+        )
 
     def totals(self, cluster: Cluster) -> tuple[NodeTotals, ...]:
         """What each node did."""
@@ -90,8 +129,11 @@ class Recorder(Observer):
             sums = self._sums(node)
             bytes_sent = sums["datagram_bytes_sent"] + sums["stream_bytes_sent"]
             row = sums["datagrams_sent"], bytes_sent, sums["events_new"], sums["events_known"]
-            found.append(NodeTotals(node.name, node.up, *row))
+            found.append(NodeTotals(node.name, node.up, *row, self._lives_of(node)))
         return tuple(found)
+
+    def _lives_of(self, node: Node) -> tuple[tuple[float, float], ...]:
+        return tuple((start, min(end, node.now)) for start, end in self._lives[node.index])
 
     def _sums(self, node: Node) -> Counter[str]:
         before = self._before.get(node.index, Counter())
@@ -121,7 +163,7 @@ class Recorder(Observer):
             seconds=seconds,
             writes=self.written,
             refused=self.refused,
-            delivery=Spread.of([when - each.at for each in self._traces.values() for when, _, _ in each.arrivals]),
+            delivery=Spread.of([delay for each in self._traces.values() for delay in each.delays()]),
             catch_up=Spread.of(self._catch_up(cluster, ended)),
             converged=converged,
             datagrams=cluster.network.datagrams,

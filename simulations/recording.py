@@ -14,7 +14,9 @@ class WriteTrace:
     node: int
     """Who wrote it."""
     arrivals: tuple[tuple[float, int, int], ...]
-    """(when, node, from whom), in order of time; -1: over a stream, or unknown."""
+    """(when, node, from whom), in order of time; -1: over a stream, or unknown. Who lost it may get it again."""
+    losses: tuple[tuple[float, int], ...] = ()
+    """(when, node), in order of time: a node came back without what it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class NodeTotals:
     """Datagrams and streams."""
     events_new: int
     events_known: int
+    lives: tuple[tuple[float, float], ...] = ()
+    """From when to when it ran, in virtual seconds; one that still does, to the end of the run."""
 
 
 @dataclass(frozen=True, slots=True)
