@@ -51,6 +51,8 @@ class Judge(Observer):
         self._safe: dict[int, Context] = {}
         self._budget: dict[tuple[bytes, str], list[tuple[int, int, int]]] = {}
         self._owed: dict[Address, int] = {}
+        self._unsure: dict[int, list[int]] = {}
+        """By node, about whom it has not been right since the end of the faults."""
         self._cluster: Cluster | None = None
 
     @property
@@ -204,16 +206,22 @@ class Judge(Observer):
             self.fail("everything is saved in the end", f"{node.disk.waiting} batches wait", node)
 
     def membership(self) -> str:
-        """Who is wrong about who is there, for people; empty if nobody is."""
-        running = self.cluster.running()
-        there = {node.address: (node.name, node.engine.identity.epoch) for node in running}
-        for node in running:
+        """Who has not been right yet about whom, for people; empty once every node has been right about every other.
+
+        Not all at one moment: where datagrams are lost, somebody is always held to be gone for a little while.
+        """
+        nodes = self.cluster.nodes
+        for node in self.cluster.running():
             members = node.engine.members(self.cluster.queue.now)
-            listed = {each.address: (each.name, each.epoch) for each in members if each.state == "alive"}
-            expected = {address: who for address, who in there.items() if address != node.address}
-            if listed != expected:
-                wrong = sorted(str(who[0]) for _, who in listed.items() ^ expected.items())
-                return f"{node.name} is wrong about {', '.join(dict.fromkeys(wrong))}"
+            listed = {each.address: each.epoch for each in members if each.state == "alive"}
+            unsure = self._unsure.setdefault(node.index, [other.index for other in nodes if other is not node])
+            unsure[:] = [
+                index
+                for index in unsure
+                if listed.get(nodes[index].address) != (nodes[index].engine.identity.epoch if nodes[index].up else None)
+            ]
+            if unsure:
+                return f"{node.name} has not been right about {', '.join(nodes[index].name for index in unsure[:5])}"
         return ""
 
 
