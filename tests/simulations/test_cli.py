@@ -1,5 +1,6 @@
 """`gossip sim` in processes of its own: verdicts, exit codes, Ctrl-C, files."""
 
+import importlib.util
 import json
 import os
 import re
@@ -108,6 +109,8 @@ def test_a_run_that_fails_exits_with_one_and_says_which_rule_is_broken(tmp_path:
         (["run", "quick.toml", "--nodes", "0"], "--nodes"),
         (["sweep", "quick.toml", "--jobs", "2", "--dask", "x"], "--jobs is for processes"),
         (["run"], "Missing argument 'SCENARIO'"),
+        (["sweep", "quick.toml", "--dask", "nonsense://"], "a Dask scheduler's address is HOST:PORT"),
+        (["sweep", "quick.toml", "--dask", "tcp://x"], "not 'tcp://x'"),
     ],
 )
 def test_a_mistake_is_wrong_usage_told_in_one_line(tmp_path: Path, quick: str, args: list[str], told: str) -> None:
@@ -116,6 +119,16 @@ def test_a_mistake_is_wrong_usage_told_in_one_line(tmp_path: Path, quick: str, a
     assert text.startswith("gossip: ")
     assert text.count("\n") == 1
     assert told in text
+
+
+def test_a_run_is_written_as_a_page_and_drawn(tmp_path: Path, quick: str) -> None:
+    sim("run", quick, "--report", "run.html", cwd=tmp_path)
+    assert "gossip sim run quick.toml --seed 0" in (tmp_path / "run.html").read_text()
+    if importlib.util.find_spec("matplotlib") is None:
+        assert "--png needs matplotlib: pip install" in sim("run", quick, "--png", "run.png", cwd=tmp_path, code=2)
+    else:
+        sim("run", quick, "--png", "run.png", cwd=tmp_path)
+        assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_ctrl_c_ends_a_run_without_a_trace(tmp_path: Path) -> None:
