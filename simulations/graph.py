@@ -90,7 +90,7 @@ def degrees(views: Views) -> Degrees:
     """By how many nodes each is listed. A node that lists another twice counts once."""
     listed = [0] * len(views)
     for view in views:
-        for other in set(view):
+        for other in dict.fromkeys(view):
             listed[other] += 1
     if not listed:
         return Degrees((), 0.0, 0.0, 0, 0)

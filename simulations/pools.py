@@ -76,7 +76,10 @@ def _ignore_interrupts() -> None:
 
 
 class DaskPool:
-    """The workers of a Dask cluster; they must have the same version of this package."""
+    """The workers of a Dask cluster; they must have the same version of this package.
+
+    What is taken back there is dropped even if a worker has begun it: its result is not waited for.
+    """
 
     def __init__(self, address: str) -> None:
         """Raises `PoolError` if nobody answers at ``address``."""
@@ -84,6 +87,10 @@ class DaskPool:
             distributed: Any = importlib.import_module("distributed")
         except ImportError:
             raise PoolError("a Dask cluster needs distributed: pip install 'gossip-crdts[dask]'") from None
+        # A client that could make nothing of the address would be told of once more when Python ends.
+        scheme, port = address.rpartition("://")[0] or "tcp", address.rpartition(":")[2]
+        if scheme not in distributed.comm.backends or not port.isdecimal():
+            raise PoolError(f"a Dask scheduler's address is HOST:PORT or tcp://HOST:PORT, not {address!r}")
         try:
             self._client = distributed.Client(address, timeout=DASK_TIMEOUT, set_as_default=False)
         except (OSError, ValueError) as error:

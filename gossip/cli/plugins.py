@@ -30,7 +30,7 @@ def _load(point: EntryPoint) -> click.Command:
     """The command, or one that tells why there is none: a broken package must not break the others."""
     try:
         loaded = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _Broken(point, f"{type(error).__name__}: {error}")
     return loaded if isinstance(loaded, click.Command) else _Broken(point, f"{point.value} is no command")
 

@@ -13,8 +13,8 @@ from ..scenario import Scenario
 from ..scenario_file import ScenarioFile, load_file, parse_value
 
 
-class BadScenario(click.ClickException):
-    """There is no such scenario, or a mistake in it: wrong usage, and no verdict."""
+class NoVerdict(click.ClickException):
+    """Nothing can be run as asked: a mistake in a scenario, something that is not installed. Not a failed run."""
 
     exit_code = 2
 
@@ -30,7 +30,7 @@ class Choice:
     overrides: tuple[Override, ...] = ()
 
     def load(self) -> Scenario:
-        """The scenario; raises `BadScenario`."""
+        """The scenario; raises `NoVerdict`."""
         return load(self.name, self.overrides).scenario
 
     def command(self, seed: int) -> str:
@@ -39,11 +39,11 @@ class Choice:
 
 
 def load(name: str, overrides: tuple[Override, ...] = ()) -> ScenarioFile:
-    """A scenario and what its file says of a failure; raises `BadScenario`."""
+    """A scenario and what its file says of a failure; raises `NoVerdict`."""
     try:
         return load_file(name, overrides)
     except ScenarioError as error:
-        raise BadScenario(str(error)) from None
+        raise NoVerdict(str(error)) from None
 
 
 def takes_scenario(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from ..recording import Recording
 from ..runner import run_scenario
 from ..scenario import Scenario
 from ..scenario_file import Replay
-from .options import BadScenario, Choice, choice, load, takes_scenario
+from .options import Choice, NoVerdict, choice, load, takes_scenario
 from .progress import virtual_time
 from .show import Cost, print_failure_kept, print_run
 
@@ -57,7 +57,7 @@ def replay(ctx: click.Context, /, file: str, as_json: bool, report: Path | None,
     found = load(file)
     if found.replay is None:
         seedless = Choice(file).command(0)
-        raise BadScenario(f"{file} has no table [replay] with a seed; to run it with one, use `{seedless}`")
+        raise NoVerdict(f"{file} has no table [replay] with a seed; to run it with one, use `{seedless}`")
     command = shlex.join(["gossip", "sim", "replay", file])
     recording = _run(found.scenario, found.replay.seed, command, as_json, report, png, found.replay)
     ctx.exit(0 if recording.passed else 1)
@@ -95,8 +95,8 @@ def _writer(module: str, function: str) -> Any:
                 importlib.import_module("matplotlib")
             return getattr(importlib.import_module(f"simulations.{module}"), function)
         except ModuleNotFoundError as error:
-            if error.name == "matplotlib":
-                raise click.UsageError("--png needs matplotlib: pip install 'gossip-crdts[plot]'") from None
-            raise click.ClickException(f"simulations.{module} is not part of this installation") from None
+            if module == "plot" and not str(error.name).startswith("simulations"):
+                raise NoVerdict("--png needs matplotlib: pip install 'gossip-crdts[plot]'") from None
+            raise NoVerdict(f"simulations.{module} is not part of this installation") from None
 
     return load_writer

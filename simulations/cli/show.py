@@ -50,9 +50,11 @@ class Kept:
     """How small it is."""
 
 
-def print_verdict(passed: bool, rest: str) -> None:
-    """PASSED or FAILED, and what."""
-    word, colour = ("PASSED", "bold green") if passed else ("FAILED", "bold red")
+def print_verdict(passed: bool, rest: str, *, stopped: bool = False) -> None:
+    """PASSED, FAILED, or STOPPED if nobody can say yet; and what."""
+    word, colour = ("STOPPED", "bold yellow") if stopped else ("PASSED", "bold green")
+    if not passed:
+        word, colour = "FAILED", "bold red"
     console().print(Text.assemble((word, colour), f" {rest}"), soft_wrap=True)
 
 
@@ -113,8 +115,11 @@ def print_sweep(
         )
         return
     left = f", {count(seeds - tally.seeds, 'seed')} not run" if tally.seeds < seeds else ""
-    print_verdict(not failed, f"{scenario.name}: {tally.passed} of {count(tally.seeds, 'seed')} passed{left}")
-    print_table(("", ""), _tally(tally))
+    print_verdict(
+        not failed, f"{scenario.name}: {tally.passed} of {count(tally.seeds, 'seed')} passed{left}", stopped=bool(left)
+    )
+    if any(outcome.summary for outcome in outcomes):
+        print_table(("", ""), _tally(tally))
     for outcome in failed[:MAX_LINES]:
         print_line(f"seed {outcome.seed}: {outcome.why}: {asked.command(outcome.seed)}")
     if len(failed) > MAX_LINES:

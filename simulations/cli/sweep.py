@@ -20,7 +20,7 @@ from ..scenario_file import Replay, dump_scenario
 from ..shrink import shrink
 from ..sweep import Sweep
 from .interrupt import Interrupt
-from .options import choice, takes_scenario
+from .options import NoVerdict, choice, takes_scenario
 from .progress import seeds_done, shrinking
 from .show import Kept, print_sweep
 
@@ -100,7 +100,7 @@ def _pool(jobs: int | None, dask: str | None) -> Iterator[Pool]:
     try:
         pool: Pool = DaskPool(dask) if dask is not None else LocalPool(jobs or os.cpu_count() or 1)
     except PoolError as error:
-        raise click.ClickException(str(error)) from None
+        raise NoVerdict(str(error)) from None
     at_once = True
     try:
         yield pool

@@ -1,5 +1,6 @@
 """`gossip sim` in processes of its own: verdicts, exit codes, Ctrl-C, files."""
 
+import importlib.util
 import json
 import os
 import re
@@ -108,6 +109,8 @@ def test_a_run_that_fails_exits_with_one_and_says_which_rule_is_broken(tmp_path:
         (["run", "quick.toml", "--nodes", "0"], "--nodes"),
         (["sweep", "quick.toml", "--jobs", "2", "--dask", "x"], "--jobs is for processes"),
         (["run"], "Missing argument 'SCENARIO'"),
+        (["sweep", "quick.toml", "--dask", "nonsense://"], "a Dask scheduler's address is HOST:PORT"),
+        (["sweep", "quick.toml", "--dask", "tcp://x"], "not 'tcp://x'"),
     ],
 )
 def test_a_mistake_is_wrong_usage_told_in_one_line(tmp_path: Path, quick: str, args: list[str], told: str) -> None:
@@ -116,6 +119,16 @@ def test_a_mistake_is_wrong_usage_told_in_one_line(tmp_path: Path, quick: str, a
     assert text.startswith("gossip: ")
     assert text.count("\n") == 1
     assert told in text
+
+
+def test_a_run_is_written_as_a_page_and_drawn(tmp_path: Path, quick: str) -> None:
+    sim("run", quick, "--report", "run.html", cwd=tmp_path)
+    assert "gossip sim run quick.toml --seed 0" in (tmp_path / "run.html").read_text()
+    if importlib.util.find_spec("matplotlib") is None:
+        assert "--png needs matplotlib: pip install" in sim("run", quick, "--png", "run.png", cwd=tmp_path, code=2)
+    else:
+        sim("run", quick, "--png", "run.png", cwd=tmp_path)
+        assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_ctrl_c_ends_a_run_without_a_trace(tmp_path: Path) -> None:
@@ -198,7 +211,7 @@ def test_ctrl_c_leaves_what_is_done(tmp_path: Path) -> None:
     code, text, err = interrupt(process)
     assert (code, err) == (130, "")
     done = out.read_text().count("\n")
-    assert text.startswith(f"PASSED tasks: {done} of {done} seeds passed, {5000 - done} seeds not run\n")
+    assert text.startswith(f"STOPPED tasks: {done} of {done} seeds passed, {5000 - done} seeds not run\n")
 
 
 def test_ctrl_c_after_a_failure_is_a_failure(tmp_path: Path, hopeless: str) -> None:
@@ -218,7 +231,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_seeds_under_way(tmp_path: Path) -
     assert process.poll() is None
     code, text, err = interrupt(process)
     assert (code, err) == (130, "")
-    assert "0 of 0 seeds passed, 4 seeds not run" in text
+    assert text == "STOPPED thousand-nodes: 0 of 0 seeds passed, 4 seeds not run\n"
 
 
 def until(condition: Any) -> None:

@@ -6,7 +6,7 @@ from simulations.runner import run_scenario
 from simulations.scenario_file import load_scenario, scenario_names
 
 SLOW = {"thousand-nodes"}
-"""Takes minutes."""
+"""Takes half a minute."""
 
 
 @pytest.mark.parametrize("seed", [1, 2])
