@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from crdts import HybridClock
@@ -20,6 +21,7 @@ from .topology import Topology
 
 STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
+RING_TRIES: Final = 20
 
 
 class Cluster:
@@ -57,8 +59,8 @@ class Cluster:
 
         ``link`` is between any two, unless there is a ``topology``. ``disk``: what a node has saved outlives it;
         ``disk_delay`` is in seconds a batch. ``clock_skew`` in seconds and ``clock_drift`` in seconds a second are how
-        wrong a node's clock is at most, either way. ``warm``: all know each other already, or each ``view`` others at
-        random if that is not 0. Raises ValueError.
+        wrong a node's clock is at most, either way. ``warm``: all know each other already, or each
+        ``view`` others at random (an even number) if that is not 0, and then never more. Raises ValueError.
         """
         if nodes < 1 or disk_delay < 0 or clock_skew < 0 or clock_drift < 0 or view < 0:
             raise ValueError(
@@ -67,6 +69,8 @@ class Cluster:
             )
         self.seed = seed
         self.config = config or Config.lan()
+        if view:
+            self.config = replace(self.config, max_members=view)
         self.seal = seal_for(key)
         self.log_limit = log_limit
         self.observers = list(observers)
@@ -92,11 +96,11 @@ class Cluster:
                 node.join([self.addresses[0]])
 
     def _acquaint(self, view: int) -> None:
+        """Let all know each other, or who is chosen at random to know whom; always both ways."""
         who = [(node.engine.identity, node.address) for node in self.nodes]
-        rng = random.Random(f"{self.seed} views")
+        chosen = _random_views(len(who), view, random.Random(f"{self.seed} views")) if view else []
         for node in self.nodes:
-            known = rng.sample(who, min(view + 1, len(who))) if view else who
-            node.engine.acquaint(self.queue.now, known)
+            node.engine.acquaint(self.queue.now, [who[i] for i in chosen[node.index]] if view else who)
 
     # ---- for its nodes
 
@@ -244,3 +248,23 @@ class Cluster:
                 raise TimeoutError(f"not equal after {timeout} virtual seconds; events processed: {sizes}")
             self.run(STEP)
         return self.queue.now - start
+
+
+def _random_views(nodes: int, view: int, rng: random.Random) -> list[list[int]]:
+    """Who knows whom in a random graph without direction, in one piece, in which all know ``view`` others, or nearly.
+
+    Rings on top of each other, each in an order of its own; who know each other from one ring are no neighbours in the
+    next, if that can be helped.
+    """
+    views: list[dict[int, None]] = [{} for _ in range(nodes)]
+    for _ in range(view // 2):
+        ring = rng.sample(range(nodes), nodes)
+        for place in range(nodes - 1):
+            for _ in range(RING_TRIES):
+                if ring[place + 1] not in views[ring[place]]:
+                    break
+                other = rng.randrange(place + 1, nodes)
+                ring[place + 1], ring[other] = ring[other], ring[place + 1]
+        for here, there in zip(ring, ring[1:] + ring[:1], strict=True):
+            views[here][there] = views[there][here] = None
+    return [list(view) for view in views]

@@ -41,7 +41,7 @@ class AntiEntropy:
         self._out = output
         self._members = members
         self._streams = streams
-        self._next_digest = now
+        self._next_digest = now + output.rng.uniform(0.0, output.config.digest_interval)
         self._urgent: float | None = None
         self._last_urgent = float("-inf")
         self._awaited = 0
