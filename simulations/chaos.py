@@ -24,6 +24,8 @@ from .faults import (
     SlowDisk,
     Weather,
 )
+from .link import Link
+from .topology import Topology
 
 _Draw: TypeAlias = Callable[[random.Random, int, float, float], Fault]
 
@@ -47,7 +49,7 @@ def _weather(rng: random.Random, _nodes: int, at: float, seconds: float) -> Faul
         "stream_breaks": rng.choice([0.0, 0.05, 0.3]),
         "bandwidth": rng.choice([0.0, 0.0, 50_000.0]),
         "burst_every": rng.choice([0.0, 0.0, 1.0]),
-        "echoes": rng.choice([0.0, 0.0, 0.2]),
+        "echoes": rng.choice([0.0, 0.2]),
     }
     return Weather(at=at, seconds=seconds, link=tuple(link.items()))
 
@@ -77,7 +79,7 @@ DRAWS: Final[dict[str, _Draw]] = {
     ),
     "join": lambda _rng, _nodes, at, _seconds: Join(at=at),
     "leave": lambda rng, nodes, at, seconds: Leave(
-        at=at, seconds=rng.choice([0.0, seconds]), node=rng.randrange(nodes)
+        at=at, seconds=rng.choice([0.0, seconds, seconds]), node=rng.randrange(nodes)
     ),
     "forge": lambda _rng, _nodes, at, seconds: Forge(at=at, seconds=seconds),
 }
@@ -121,6 +123,7 @@ class Chaos:
             "log_limit": rng.choice([4, 20, 65_536]),
             "disk_delay": rng.choice([0.0, 0.005, 0.5]),
             "start": rng.choice(["boot", "warm"]),
+            "topology": Topology(near=Link(loss=rng.choice([0.0, 0.0, 0.1]), echoes=rng.choice([0.0, 0.1]))),
         }
 
     def faults(self, rng: random.Random, nodes: int, duration: float) -> list[Fault]:

@@ -141,6 +141,20 @@ class Judge(Observer):
         """Every running node holds what the model says of what it has processed."""
         for node in self.cluster.running():
             self._check_model(node)
+            self._check_acknowledgements(node)
+
+    def _check_acknowledgements(self, node: Node) -> None:
+        """Who is said to have all that a node wrote has it, unless it has been restarted since without a word."""
+        me = node.replica.replica_id
+        last = node.replica.store.kernel.context.last(me)
+        acked, _ = node.engine.acked_by(last)
+        if not last or not acked:
+            return
+        epochs = {each.name: each.epoch for each in node.engine.members(self.cluster.queue.now)}
+        for other in self.cluster.running():
+            known = other.name in acked and epochs.get(other.name) == other.engine.identity.epoch
+            if known and other.replica.store.kernel.context.prefix(me) < last:
+                self.fail("what is acknowledged is there", f"{other.name} does not have {me}:{last}", node)
 
     def _check_model(self, node: Node) -> None:
         kernel = node.replica.store.kernel

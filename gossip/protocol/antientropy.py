@@ -93,7 +93,7 @@ class AntiEntropy:
         self._sent[mark] = self._own_seq()
         if len(self._sent) > HASHES_KEPT:
             del self._sent[next(iter(self._sent))]
-        messages: list[Message] = [Digest(mark, self._out.kernel.fingerprint), *self._members.some_known(peer)]
+        messages: list[Message] = [Digest(mark, self._out.kernel.fingerprint), *self._members.call_roll()]
         self._out.send_data(peer.address, messages)
 
     def _hash(self) -> bytes:

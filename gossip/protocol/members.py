@@ -27,6 +27,7 @@ from .wire import (
     Leave,
     Message,
     Proof,
+    Roll,
     Welcome,
 )
 
@@ -34,7 +35,7 @@ CANDIDATE_TRIES: Final = 6
 SILENT_TRIES: Final = 5
 """Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 MEMBERS_TOLD: Final = 24
-"""Members named to a newcomer in one datagram."""
+"""Members named in one datagram."""
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class Members:
         Passed over are ourselves, who is listed already, and all that the list has no room for.
         """
         for identity, address in members:
-            if len(self._peers) >= self._out.config.max_members:
+            if self._is_full():
                 return
             node_id = identity.node_id
             if node_id != self._out.identity.node_id and self._peers.find(node_id) is None:
@@ -168,14 +169,23 @@ class Members:
             case Proof():
                 if message.echo == self._cookie(source):
                     self._on_proof(now, sender, source)
-            case Known():
-                if self.proven(sender, source):
-                    self._on_known(now, message)
-            case Leave():
-                self._on_leave(now, sender, source, message.epoch)
+            case Known() | Roll() | Leave():
+                peer = self.proven(sender, source)
+                if peer is not None:
+                    self._on_word(now, peer, message)
             case _:
                 return False
         return True
+
+    def _on_word(self, now: float, peer: Peer, message: Known | Roll | Leave) -> None:
+        """What is taken only from a member at its proven address."""
+        match message:
+            case Known():
+                self._on_known(now, message)
+            case Roll():
+                self._on_roll(peer, message)
+            case Leave():
+                self._on_leave(now, peer, message.epoch)
 
     def challenge(self, source: Address) -> None:
         """Ask an address for proof, if that takes no more bytes than it sent."""
@@ -229,7 +239,7 @@ class Members:
         self._candidates.pop(address, None)
         peer = self._peers.find(node_id)
         if peer is None:
-            if len(self._peers) >= self._out.config.max_members and not self._forget_one():
+            if self._is_full() and not self._forget_one():
                 self._out.notify_rarely(now, notices.MEMBERS_FULL, member=name, limit=self._out.config.max_members)
                 return
             peer = Peer(node_id, name, epoch, address, now)
@@ -272,19 +282,37 @@ class Members:
 
     def _introduce(self, newcomer: Peer) -> None:
         """Name the others to a newcomer, and the newcomer to some of the others."""
-        told = min(MEMBERS_TOLD, (self._out.config.datagram_bytes - OVERHEAD_BYTES - ENVELOPE_BYTES) // KNOWN_BYTES)
-        others = sample_targets(self.alive(), told, self._out.rng, but=newcomer.node_id)
+        others = sample_targets(self.alive(), self._told_at_once(), self._out.rng, but=newcomer.node_id)
         if others:
             self._out.send(newcomer.address, [Known(tuple((p.node_id, p.address) for p in others))])
         for peer in others:
             self._out.send(peer.address, [Known(((newcomer.node_id, newcomer.address),))])
 
-    def some_known(self, but: Peer) -> list[Message]:
-        """One member at random, to ride on a digest, so that lists grow equal even if introductions are lost."""
-        others = sample_targets(self.alive(), 1, self._out.rng, but=but.node_id)
-        return [Known(((peer.node_id, peer.address),)) for peer in others]
+    def call_roll(self) -> list[Message]:
+        """What rides on a digest so that lists grow equal, whatever introductions are lost. Nothing if ours is full:
+        then it is one view of a larger cluster, and meant to differ from others.
+        """
+        return [] if self._is_full() else [Roll(self._roll())]
+
+    def _roll(self) -> int:
+        return self._peers.alive_mark ^ int.from_bytes(self._out.identity.node_id)
+
+    def _is_full(self) -> bool:
+        return len(self._peers) >= self._out.config.max_members
+
+    def _on_roll(self, peer: Peer, roll: Roll) -> None:
+        if roll.mark != self._roll():
+            others = sample_targets(self.alive(), self._told_at_once(), self._out.rng, but=peer.node_id)
+            if others:
+                self._out.send(peer.address, [Known(tuple((p.node_id, p.address) for p in others))])
+
+    def _told_at_once(self) -> int:
+        """Members named in one datagram at most."""
+        return min(MEMBERS_TOLD, (self._out.config.datagram_bytes - OVERHEAD_BYTES - ENVELOPE_BYTES) // KNOWN_BYTES)
 
     def _on_known(self, now: float, known: Known) -> None:
+        if self._is_full() and len(self.alive()) == len(self._peers):
+            return  # there is no room for anybody new
         for node_id, address in known.members:
             peer = self._peers.find(node_id)
             if node_id == self._out.identity.node_id or (peer is not None and peer.state == ALIVE):
@@ -293,9 +321,8 @@ class Members:
                 self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
                 self._due = min(self._due, now)
 
-    def _on_leave(self, now: float, sender: bytes, source: Address, epoch: int) -> None:
-        peer = self.proven(sender, source)
-        if peer is not None and epoch >= peer.epoch and peer.state != LEFT:
+    def _on_leave(self, now: float, peer: Peer, epoch: int) -> None:
+        if epoch >= peer.epoch and peer.state != LEFT:
             peer.epoch = epoch
             self._peers.turn(peer, LEFT, now)
             self._out.notify(notices.MEMBER_LEFT, **_fields(peer))

@@ -67,6 +67,7 @@ class Peers:
         self._peers: dict[bytes, Peer] = {}
         self._in_state: dict[str, list[Peer]] = {}
         self._alive_at: set[Address] | None = None
+        self._alive_mark: int | None = None
         self._silent: dict[bytes, Peer] = {}
 
     # ---- reading
@@ -87,6 +88,15 @@ class Peers:
             found = self._in_state[state] = [peer for peer in self._peers.values() if peer.state == state]
         return found
 
+    @property
+    def alive_mark(self) -> int:
+        """The ids of all who are alive, in any order, as one number of 64 bits."""
+        if self._alive_mark is None:
+            self._alive_mark = 0
+            for peer in self.in_state(ALIVE):
+                self._alive_mark ^= int.from_bytes(peer.node_id)
+        return self._alive_mark
+
     def is_alive_at(self, address: Address) -> bool:
         """Whether somebody who is alive has that address."""
         if self._alive_at is None:
@@ -106,6 +116,8 @@ class Peers:
             self._in_state[ALIVE].append(peer)
         if self._alive_at is not None:
             self._alive_at.add(peer.address)
+        if self._alive_mark is not None:
+            self._alive_mark ^= int.from_bytes(peer.node_id)
 
     def remove(self, peer: Peer) -> None:
         del self._peers[peer.node_id]
@@ -122,7 +134,7 @@ class Peers:
 
     def _changed(self, peer: Peer) -> None:
         self._in_state = {}
-        self._alive_at = None
+        self._alive_at = self._alive_mark = None
         if peer.state != ALIVE or peer.node_id not in self._peers:
             self._silent.pop(peer.node_id, None)
 

@@ -77,6 +77,13 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Roll:
+    """Whom I believe to be alive, myself included, as one number: if you believe otherwise, name some of yours."""
+
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
 class Push:
     """Events, new to the sender when it sent them."""
 
@@ -181,7 +188,7 @@ class Done:
 
 
 Message: TypeAlias = (
-    Hello | Welcome | Challenge | Proof | Known | Push | Digest | Same | ContextPage | Leave | Offer | Busy
+    Hello | Welcome | Challenge | Proof | Known | Roll | Push | Digest | Same | ContextPage | Leave | Offer | Busy
 )
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done
 
@@ -233,6 +240,8 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [5, [[node, ipaddress.ip_address(host).packed, port] for node, (host, port) in message.members]]
         case Push():
             return [6, encode(message.delta), message.hops, message.reach]
+        case Roll():
+            return [13, message.mark]
         case Digest():
             return [7, message.context_hash, message.fingerprint]
         case Same():
@@ -379,6 +388,7 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     4: (1, lambda echo: Proof(_exactly(echo, COOKIE_BYTES))),
     5: (1, _known),
     6: (3, lambda delta, hops, reach: Push(_events(delta), _number(hops, MAX_HOPS), _number(reach, MAX_COUNT))),
+    13: (1, lambda mark: Roll(_number(mark, (1 << 64) - 1))),
     7: (2, lambda digest, mark: Digest(_exactly(digest, HASH_BYTES), _number(mark, (1 << 64) - 1))),
     8: (1, lambda digest: Same(_exactly(digest, HASH_BYTES))),
     9: (4, _page),

@@ -4,7 +4,7 @@ Each spoils one rule while its context is open.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
@@ -14,12 +14,14 @@ from crdts.delta import state_delta
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
+from gossip.protocol import Address, Engine
 from gossip.protocol.effects import Effect
+from gossip.protocol.errors import RemoteError
 from gossip.protocol.members import Members
 from gossip.protocol.output import Output
 from gossip.protocol.peers import FAILED, Peer, Peers
 from gossip.protocol.session import Session
-from gossip.protocol.wire import Frame, StateEnd, StatePart, WholeContext
+from gossip.protocol.wire import Frame, Leave, StateEnd, StatePart, WholeContext, decode_datagram, encode_datagram
 from simulations import node as node_module
 from simulations.disk import Disk
 
@@ -122,25 +124,23 @@ def removal_without_a_dot() -> AbstractContextManager[Any]:
     return replaced(Kernel, "write", make)
 
 
-@contextmanager
-def stale_incarnation_accepted() -> Iterator[None]:
+def stale_incarnation_accepted() -> AbstractContextManager[Any]:
     """Word of a member's earlier life counts like word of the present one."""
-    admit, on_leave = Members._admit, Members._on_leave
 
-    def admits(self: Members, now: float, node_id: bytes, address: Any, name: str, epoch: int) -> None:
-        peer = self.find(node_id)
-        if peer is not None and epoch < peer.epoch:
-            peer.epoch = 0
-        admit(self, now, node_id, address, name, epoch)
+    def make(receive: Any) -> Any:
+        def receives(self: Engine, now: float, source: Address, datagram: bytes) -> list[Effect]:
+            with suppress(RemoteError):
+                sender, epoch, messages = decode_datagram(self._out.seal.open(datagram))
+                peer = self._members.proven(sender, source)
+                if peer is not None and epoch < peer.epoch:
+                    fresh = [Leave(peer.epoch) if isinstance(each, Leave) else each for each in messages]
+                    datagram = self._out.seal.seal(encode_datagram(sender, peer.epoch, fresh), self._out.rng)
+            effects: list[Effect] = receive(self, now, source, datagram)
+            return effects
 
-    def leaves(self: Members, now: float, sender: bytes, source: Any, epoch: int) -> None:
-        peer = self.proven(sender, source)
-        if peer is not None:
-            peer.epoch = min(peer.epoch, epoch)
-        on_leave(self, now, sender, source, epoch)
+        return receives
 
-    with patch.object(Members, "_admit", admits), patch.object(Members, "_on_leave", leaves):
-        yield
+    return replaced(Engine, "receive", make)
 
 
 def forgetting_dead_members() -> AbstractContextManager[Any]:

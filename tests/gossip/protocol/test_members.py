@@ -19,6 +19,7 @@ from gossip.protocol.wire import (
     Offer,
     Proof,
     Push,
+    Roll,
     Same,
     Welcome,
 )
@@ -433,6 +434,48 @@ def test_a_node_that_restarts_elsewhere_is_found_by_all_who_knew_it() -> None:
     cluster.run(20.0)
     others = [node for node in cluster.running() if node is not moved]
     assert {m.address for n in others for m in n.engine.members(0) if m.name == "n5"} == {moved.address}
+
+
+def roll_of(rig: Rig, puppets: list[Puppet]) -> Roll:
+    mark = int.from_bytes(rig.identity.node_id)
+    for puppet in puppets:
+        mark ^= int.from_bytes(puppet.node_id)
+    return Roll(mark)
+
+
+def test_who_believes_in_other_members_than_we_is_told_of_ours_and_who_does_not_is_told_nothing() -> None:
+    rig, puppets = acquainted(3)
+    first = puppets[0]
+    assert first.hears(rig.receive(first.address, first.says(roll_of(rig, puppets)))) == []
+    told = first.hears(rig.receive(first.address, first.says(roll_of(rig, puppets[:2]))))
+    assert sorted(only(Known, told).members) == sorted((p.node_id, p.address) for p in puppets[1:])
+
+
+def test_the_roll_follows_who_is_alive() -> None:
+    rig, puppets = acquainted(3)
+    first, second, third = puppets
+    rig.receive(third.address, third.says(Leave(1)))
+    assert first.hears(rig.receive(first.address, first.says(roll_of(rig, [first, second])))) == []
+    rolls = of_type(Roll, first.hears(rig.pass_time(5.0)))
+    assert set(rolls) == {roll_of(rig, [first, second])}
+
+
+def test_a_full_list_calls_no_roll_and_takes_no_hints() -> None:
+    rig, (puppet,) = acquainted(1, config=Config(max_members=1))
+    assert of_type(Roll, puppet.hears(rig.pass_time(5.0))) == []
+    hint = Known(((bytes(8), Address("10.77.0.1", 1)),))
+    effects = rig.receive(puppet.address, puppet.says(hint)) + rig.pass_time(5.0)
+    assert {send.address for send in sends(effects)} <= {puppet.address}
+
+
+def test_in_a_cluster_at_heavy_loss_all_get_to_know_all() -> None:
+    cluster = Cluster(40, seed=7, link=Link(loss=0.25))
+    known: dict[str, set[str]] = {node.name: set() for node in cluster.nodes}
+    for _ in range(30):
+        cluster.run(1.0)
+        for node in cluster.nodes:
+            known[node.name] |= names(node)
+    assert {len(each) for each in known.values()} == {39}
 
 
 def test_a_node_that_restarts_is_known_in_its_new_life_by_who_hears_nothing_but_its_digests() -> None:

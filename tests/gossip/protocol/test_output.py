@@ -25,6 +25,7 @@ from gossip.protocol.wire import (
     Offer,
     Proof,
     Push,
+    Roll,
     Same,
     StateEnd,
     StatePart,
@@ -110,7 +111,7 @@ class Watch:
                 assert context_hash in [mark for mark, _ in self.disk.marks]
             case ContextPage():
                 assert self.disk.content.context.covers(message.context)
-            case Offer() | Busy() | Hello() | Welcome() | Challenge() | Proof() | Known():
+            case Offer() | Busy() | Hello() | Welcome() | Challenge() | Proof() | Known() | Roll():
                 pass
             case _:
                 raise AssertionError(f"not judged: {message}")

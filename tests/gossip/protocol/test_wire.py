@@ -34,6 +34,7 @@ from gossip.protocol.wire import (
     Offer,
     Proof,
     Push,
+    Roll,
     Same,
     StateEnd,
     StatePart,
@@ -60,6 +61,7 @@ MESSAGES: list[Message] = [
     Proof(COOKIE),
     Known(((NODE, Address("10.0.0.1", 1)), (NODE, Address("fe80::1", 65_535)))),
     Push(DELTA, 6, 0),
+    Roll((1 << 64) - 1),
     Digest(COOKIE, (1 << 64) - 1),
     Same(COOKIE),
     ContextPage("a", "", CONTEXT, True),
@@ -88,9 +90,9 @@ def test_a_frame_arrives_as_it_was_sent(frame: Frame) -> None:
 
 
 def test_events_that_come_again_are_the_same_and_what_was_refused_is_refused_again() -> None:
-    good, state = encode_datagram(NODE, [Push(DELTA, 6, 0)]), encode_datagram(NODE, [Push(STATE, 6, 0)])
+    good, state = encode_datagram(NODE, 1, [Push(DELTA, 6, 0)]), encode_datagram(NODE, 1, [Push(STATE, 6, 0)])
     for _ in range(3):
-        assert decode_datagram(good) == (NODE, [Push(DELTA, 6, 0)])
+        assert decode_datagram(good) == (NODE, 1, [Push(DELTA, 6, 0)])
         with pytest.raises(MalformedMessage, match="not a state"):
             decode_datagram(state)
 
