@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .document import Document
 from .errors import ScenarioError
-from .scenario_reader import Document
 from .toml_lines import Path
 
 _USUAL: Final = {"workload": 1, "fault": 0}

@@ -8,10 +8,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
+from .document import parse_document
 from .errors import ScenarioError
 from .overrides import Override, override
 from .scenario import Scenario
-from .scenario_reader import Replay, ScenarioFile, parse_document, read_document
+from .scenario_reader import Replay, ScenarioFile, read_document
 from .scenario_writer import dump_scenario
 
 __all__ = [

@@ -1,7 +1,5 @@
 """Makes a `Scenario` of a TOML document, and tells of everything that is wrong in it by its line."""
 
-import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from difflib import get_close_matches
@@ -11,13 +9,14 @@ from gossip.protocol import Config
 from gossip.protocol.errors import ConfigError
 
 from .chaos import Chaos
+from .document import Document
 from .errors import ScenarioError
 from .faults import FAULTS, Churn, Clone, Fault, Join
 from .latency import Constant, Latency, LogNormal, Sum, Table, Uniform
 from .link import Link
 from .operations import OPERATIONS, Write
 from .scenario import Scenario
-from .toml_lines import Path, lines_of
+from .toml_lines import Path
 from .topology import FAR, NEAR, Topology
 from .workload import Workload
 
@@ -45,49 +44,6 @@ class ScenarioFile:
 
     scenario: Scenario
     replay: Replay | None = None
-
-
-@dataclass(slots=True)
-class Document:
-    """A TOML document whose values know where they come from."""
-
-    source: str
-    """The name of the file, for messages."""
-    content: dict[str, Any]
-    lines: Mapping[Path, int]
-    origins: dict[Path, str]
-    """Values that come from elsewhere, such as the command line, and what to call that."""
-
-    def place(self, path: Path) -> str:
-        """Where a value stands, or what it would stand in."""
-        inside = [origin for place, origin in self.origins.items() if place[: len(path)] == path]
-        if path and path not in self.lines and inside:
-            return inside[0]
-        while path:
-            if path in self.origins:
-                return self.origins[path]
-            if path in self.lines:
-                return f"{self.source}:{self.lines[path]}"
-            path = path[:-1]
-        return f"{self.source}:1"
-
-    def error(self, path: Path, message: str) -> ScenarioError:
-        """An error that says where."""
-        return ScenarioError(f"{self.place(path)}: {message}")
-
-
-def parse_document(text: str, source: str) -> Document:
-    """Read TOML; raises `ScenarioError` if it is none."""
-    try:
-        return Document(source, tomllib.loads(text), lines_of(text), {})
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        found = re.search(r" \(at line (\d+), column \d+\)$", message)
-        line = int(found[1]) if found else max(1, len(text.splitlines()))
-        what = message[: found.start()] if found else message.removesuffix(" (at end of document)")
-        raise ScenarioError(f"{source}:{line}: this is no TOML: {what[:1].lower()}{what[1:]}") from None
-    except RecursionError:
-        raise ScenarioError(f"{source}:1: values are nested too deeply") from None
 
 
 def read_document(document: Document) -> ScenarioFile:

@@ -12,7 +12,7 @@ class ExtensibleGroup(click.Group):
     """A group that looks for commands among the entry points once it does not know one itself."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *sorted(name for name in _found() if name not in self.commands)]
+        return sorted({*super().list_commands(ctx), *_found()})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         own = super().get_command(ctx, name)

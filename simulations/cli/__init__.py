@@ -9,7 +9,9 @@ from .sweep import sweep
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def sim() -> None:
-    """Simulate clusters: the real protocol on virtual time, with faults.
+    """Simulate clusters under faults.
+
+    It is the real protocol, on virtual time, networks and disks.
 
     SCENARIO is a name that `list` shows, or a file. The exit code is the verdict: 0 if everything held that must, 1 if
     not, 2 for wrong usage or a mistake in a file, 130 after Ctrl-C.

@@ -53,7 +53,10 @@ def run(ctx: click.Context, /, seed: int, as_json: bool, report: Path | None, pn
 @takes_outputs
 @click.pass_context
 def replay(ctx: click.Context, /, file: str, as_json: bool, report: Path | None, png: Path | None) -> None:
-    """Run the failure that a sweep kept in FILE again; the exit code is 0 if it passes now."""
+    """Run the failure that a sweep kept in FILE.
+
+    The exit code is 0 if it passes now, and 1 if it still fails.
+    """
     found = load(file)
     if found.replay is None:
         seedless = Choice(file).command(0)

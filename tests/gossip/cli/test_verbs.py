@@ -342,6 +342,7 @@ VERBS = [
     *((), ("run",), ("members",), ("status",), ("leave",), ("ls",), ("get",), ("orset",), ("orset", "add")),
     *(("orset", "remove"), ("counter",), ("counter", "inc"), ("counter", "dec"), ("register",), ("register", "set")),
     *(("map",), ("map", "set"), ("map", "delete"), ("watch",), ("keygen",), ("version",), ("demo",)),
+    *(("sim",), ("sim", "list"), ("sim", "run"), ("sim", "sweep"), ("sim", "replay")),
 ]
 
 
