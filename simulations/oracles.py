@@ -18,7 +18,7 @@ from crdts.schema import BOUNDED, type_tag
 from gossip.protocol import Address, Persist
 
 from .cluster import Cluster
-from .faults import VICTIM
+from .network_faults import VICTIM
 from .node import Node
 from .observer import Observer
 

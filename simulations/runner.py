@@ -7,6 +7,7 @@ from typing import Final
 
 from .cluster import STEP, Cluster
 from .faults import Fault, Partition
+from .node import Node
 from .operations import Write, perform
 from .oracles import Judge
 from .recorder import SAMPLE_EACH, Recorder
@@ -106,10 +107,15 @@ class Run:
                 self.cluster.restart(node.index)
 
     def _write(self, write: Write) -> None:
-        nodes = self.cluster.nodes
-        able = write.node < len(nodes) and nodes[write.node].up and not nodes[write.node].paused
-        if not able or not perform(nodes[write.node].replica, write):
+        node = self._writer(write.node)
+        if not node.up or node.paused or not perform(node.replica, write):
             self.recorder.refused += 1
+
+    def _writer(self, index: int) -> Node:
+        """The node of that index, or whoever has taken the place of one that went for good."""
+        node = self.cluster.nodes[index % len(self.cluster.nodes)]
+        running = self.cluster.running()
+        return running[index % len(running)] if node.gone and running else node
 
     def _sample(self) -> None:
         self.recorder.sample(self.cluster)

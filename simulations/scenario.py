@@ -99,6 +99,8 @@ class Scenario:
         setting: dict[str, Any] = {}
         if self.chaos is not None:
             setting = self.chaos.setting(rng)
+            if "config" in setting:
+                setting["config"] = tuple({**dict(setting["config"]), **dict(self.config)}.items())
             faults += self.chaos.faults(rng, self.nodes, self.duration)
         writes = list(self.writes)
         for workload in self.workload:

@@ -1,0 +1,186 @@
+"""Faults of the network: cuts, bad weather, and strangers who forge."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from gossip.protocol import Address
+
+from .errors import ScenarioError
+from .fault import End, Fault
+from .link import Link
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
+LAYOUTS: Final[dict[str, Callable[[int, int], int]]] = {
+    "halves": lambda index, nodes: int(index >= nodes // 2),
+    "odd-even": lambda index, nodes: index % 2,  # noqa: ARG005  # the shape of the others
+    "minority": lambda index, nodes: int(index >= nodes // 3),
+}
+"""On which side of a partition a node is."""
+
+VICTIM: Final = Address("192.0.2.7", 9)
+"""Whom forged datagrams are said to come from: nobody here."""
+FORGED_EACH: Final = 0.05
+"""Seconds between two forged datagrams."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition(Fault):
+    """The network falls into groups that cannot reach each other."""
+
+    kind: ClassVar[str] = "partition"
+    groups: tuple[tuple[int, ...], ...] | str = "halves"
+    """Node indexes, or ``halves`` (the first half and the rest), ``odd-even``, or ``minority`` (the first third)."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if isinstance(self.groups, str) and self.groups not in LAYOUTS:
+            raise ScenarioError(f"partition: groups are lists of nodes or one of {', '.join(LAYOUTS)}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        groups = self.groups
+        if isinstance(groups, str):
+            nodes = range(len(cluster.nodes))
+            groups = tuple(tuple(i for i in nodes if self.side(i, len(nodes)) == side) for side in (0, 1))
+        return cluster.add_cut(_present(groups, cluster))
+
+    def side(self, index: int, nodes: int) -> int:
+        """The group of a node; the first for one that is in none."""
+        if isinstance(self.groups, str):
+            return LAYOUTS[self.groups](index, nodes)
+        return next((side for side, group in enumerate(self.groups) if index in group), 0)
+
+    def nodes(self) -> tuple[int, ...]:
+        return () if isinstance(self.groups, str) else tuple(index for group in self.groups for index in group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneWay(Fault):
+    """What these nodes send to all others is lost; they still hear."""
+
+    kind: ClassVar[str] = "one-way"
+    of: tuple[int, ...]
+
+    def apply(self, cluster: "Cluster") -> End:
+        rest = tuple(i for i in range(len(cluster.nodes)) if i not in self.of)
+        return cluster.add_cut(_present((self.of, rest), cluster), one_way=True)
+
+    def nodes(self) -> tuple[int, ...]:
+        return self.of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolate(Fault):
+    """One node is cut off from all others."""
+
+    kind: ClassVar[str] = "isolate"
+    node: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        return cluster.add_cut(_present(((), (self.node,)), cluster))
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flap(Fault):
+    """The links of some nodes go down and up again and again."""
+
+    kind: ClassVar[str] = "flap"
+    of: tuple[int, ...]
+    down: float = 1.0
+    """Seconds."""
+    up: float = 1.0
+    """Seconds."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.down <= 0 or self.up <= 0:
+            raise ScenarioError(f"flap: down and up are in seconds, above 0, not {self.down} and {self.up}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        lift: list[Callable[[], None]] = []
+        ended = False
+
+        def go_down() -> None:
+            if not ended:
+                lift.append(cluster.add_cut(_present(((), self.of), cluster)))
+                cluster.queue.at(cluster.queue.now + self.down, go_up)
+
+        def go_up() -> None:
+            while lift:
+                lift.pop()()
+            if not ended:
+                cluster.queue.at(cluster.queue.now + self.up, go_down)
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            go_up()
+
+        go_down()
+        return end
+
+    def nodes(self) -> tuple[int, ...]:
+        return self.of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather(Fault):
+    """Every link changes: ``link`` names fields of `Link`, and their values meanwhile."""
+
+    kind: ClassVar[str] = "weather"
+    link: tuple[tuple[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        try:
+            Link(**dict(self.link))
+        except TypeError as error:
+            raise ScenarioError(f"weather: {error}") from None
+
+    def apply(self, cluster: "Cluster") -> End:
+        return cluster.add_weather(**dict(self.link))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forge(Fault):
+    """A stranger records datagrams and sends them again under somebody else's address."""
+
+    kind: ClassVar[str] = "forge"
+
+    def apply(self, cluster: "Cluster") -> End:
+        heard: list[tuple[Address, bytes]] = []
+        rng = random.Random(f"{cluster.seed} forge {self.at}")
+        network = cluster.network
+        ended = False
+
+        def tap(source: Address, target: Address, data: bytes) -> None:
+            if VICTIM not in (source, target):
+                heard.append((target, data))
+                del heard[:-20]
+
+        def forge() -> None:
+            if ended:
+                return
+            if heard:
+                network.send(VICTIM, *rng.choice(heard))
+            cluster.queue.at(cluster.queue.now + FORGED_EACH, forge)
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            network.taps.remove(tap)
+
+        network.taps.append(tap)
+        forge()
+        return end
+
+
+def _present(groups: tuple[tuple[int, ...], ...], cluster: "Cluster") -> tuple[tuple[int, ...], ...]:
+    """Those of the groups' nodes that there are."""
+    return tuple(tuple(i for i in group if i < len(cluster.nodes)) for group in groups)

@@ -1,0 +1,286 @@
+"""Faults of nodes: deaths and disks, pauses and clocks, and those who come and go."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from .disk import KEPT, LOST, TAILS, TORN
+from .errors import ScenarioError
+from .fault import End, Fault, is_up
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+    from .node import Node
+
+REPORT_EACH: Final = 1.0
+"""Seconds between two rounds of reports of a retirement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash(Fault):
+    """A node dies, and is started again after ``seconds``."""
+
+    kind: ClassVar[str] = "crash"
+    node: int
+    tail: str = TORN
+    """What its disk keeps of what it was not done with: ``lost``, ``torn`` or ``kept``."""
+    wipe: bool = False
+    """Its disk is lost as well; only its identity comes back."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.tail not in TAILS:
+            raise ScenarioError(f"crash: tail is one of {', '.join(TAILS)}, not {self.tail!r}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        if not is_up(cluster, self.node):
+            return None
+        dead = cluster[self.node]
+        if self.wipe:
+            dead.disk.wipe()
+        dead.stop(LOST if self.wipe else self.tail)
+
+        def end() -> None:
+            if cluster[self.node] is dead:
+                cluster.restart(self.node)
+
+        return end
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartAll(Fault):
+    """Every node is stopped and started again, ``every`` so many seconds the next; 0: all at once."""
+
+    kind: ClassVar[str] = "restart-all"
+    every: float = 0.0
+    down: float = 1.0
+    """Seconds that each stays away."""
+    tail: str = KEPT
+    """What the disks keep of what they were not done with, as for a crash."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if min(self.every, self.down) < 0:
+            raise ScenarioError(f"restart-all: every and down are not negative, not {self.every} and {self.down}")
+        if self.tail not in TAILS:
+            raise ScenarioError(f"restart-all: tail is one of {', '.join(TAILS)}, not {self.tail!r}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        waiting = [Crash(node=node.index, tail=self.tail) for node in cluster.nodes if node.up]
+        now = cluster.queue.now
+        for number, crash in enumerate(list(waiting)):
+            cluster.queue.at(now + number * self.every, self._restart, cluster, crash, waiting)
+        return waiting.clear
+
+    def _restart(self, cluster: "Cluster", crash: Crash, waiting: list[Crash]) -> None:
+        come_back = crash.apply(cluster) if crash in waiting else None
+        if come_back is not None:
+            cluster.queue.at(cluster.queue.now + self.down, come_back)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Fault):
+    """A node does nothing for a while, as an agent process that computes; its sockets fill up."""
+
+    kind: ClassVar[str] = "pause"
+    node: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        if not is_up(cluster, self.node):
+            return None
+        node = cluster[self.node]
+        node.pause()
+        return node.resume
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJump(Fault):
+    """A node's clock is set forward or back, for good."""
+
+    kind: ClassVar[str] = "clock-jump"
+    node: int
+    by: float
+    """Seconds."""
+
+    def apply(self, cluster: "Cluster") -> End:
+        if self.node < len(cluster.nodes):
+            cluster[self.node].clock.jump(self.by)
+        return None
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskFull(Fault):
+    """A node's disk is full: its own writes are refused, and what it hears waits to be saved."""
+
+    kind: ClassVar[str] = "disk-full"
+    node: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        if self.node >= len(cluster.nodes):
+            return None
+        disk = cluster[self.node].disk
+        disk.full = True
+        return disk.make_room
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowDisk(Fault):
+    """A node's disk takes long for every batch."""
+
+    kind: ClassVar[str] = "slow-disk"
+    node: int
+    delay: float
+    """Seconds a batch."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.delay < 0:
+            raise ScenarioError(f"slow-disk: delay is in seconds, not negative, not {self.delay}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        if self.node >= len(cluster.nodes):
+            return None
+        disk = cluster[self.node].disk
+        disk.delay = self.delay
+        return disk.be_quick_again
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join(Fault):
+    """A newcomer boots."""
+
+    kind: ClassVar[str] = "join"
+
+    def apply(self, cluster: "Cluster") -> End:
+        cluster.add()
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave(Fault):
+    """A node says goodbye and goes; for good, or it comes back after ``seconds`` if that is not 0."""
+
+    kind: ClassVar[str] = "leave"
+    node: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        if not is_up(cluster, self.node) or len(cluster.running()) <= 2:
+            return None
+        left = cluster[self.node]
+        if not self.seconds:
+            left.leave()
+            return None
+        left.leave(for_good=False)
+
+        def end() -> None:
+            if cluster[self.node] is left:
+                cluster.restart(self.node)
+
+        return end
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire(Fault):
+    """A node goes for good and ``by`` says so: its writer leaves every context once all have been heard to know it.
+
+    The reports that end a retirement are carried here by the harness: nodes do not send them yet.
+    """
+
+    kind: ClassVar[str] = "retire"
+    node: int
+    by: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        if self.node == self.by or not (is_up(cluster, self.node) and is_up(cluster, self.by)):
+            return None
+        writer = cluster[self.node].replica.replica_id
+        cluster[self.node].leave()
+        retiring = cluster[self.by]
+        if writer in retiring.replica.context.replicas():
+            retiring.replica.retire(writer)
+            self._report(cluster, retiring, writer)
+        return None
+
+    def _report(self, cluster: "Cluster", retiring: "Node", writer: str) -> None:
+        if not retiring.up or writer in retiring.replica.retired:
+            return
+        for node in cluster.running():
+            if node is not retiring:
+                retiring.replica.report(node.replica.replica_id, node.replica.context)
+        cluster.queue.at(cluster.queue.now + REPORT_EACH, self._report, cluster, retiring, writer)
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node, self.by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Churn(Fault):
+    """Every so often a newcomer boots and the oldest node but the first two goes for good, every other one unasked."""
+
+    kind: ClassVar[str] = "churn"
+    every: float = 5.0
+    """Seconds."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.every <= 0:
+            raise ScenarioError(f"churn: every is in seconds, above 0, not {self.every}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        ended = False
+        turn = 0
+
+        def replace_one() -> None:
+            nonlocal turn
+            if ended:
+                return
+            oldest = next((node for node in cluster.nodes[2:] if node.up), None)
+            cluster.add()
+            if oldest is not None and turn % 2:
+                oldest.vanish()
+            elif oldest is not None:
+                oldest.leave()
+            turn += 1
+            cluster.queue.at(cluster.queue.now + self.every, replace_one)
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+
+        replace_one()
+        return end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clone(Fault):
+    """A copy of a node's data directory is started at another address; after ``seconds`` the original is stopped."""
+
+    kind: ClassVar[str] = "clone"
+    node: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        if not is_up(cluster, self.node):
+            return None
+        original = cluster[self.node]
+        cluster.clone(self.node)
+        return original.vanish
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
