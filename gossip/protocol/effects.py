@@ -51,7 +51,7 @@ class Persist:
     runs: tuple[DotRange, ...] = ()
     """Runs of dead dots, to be applied behind the events: `crdts.kernel.Kernel.apply_run`."""
     states: tuple[Delta, ...] = ()
-    """States that were joined in between; after one, the whole replica is best written anew."""
+    """States that were joined behind those; after one, the whole replica is best written anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,9 @@ class Output:
         self._unsaved.extend(events)
 
     def unsaved_state(self, state: Delta) -> None:
-        """A state that was joined and not yet handed to the disk."""
+        """A state that was joined. It ends its batch: what comes behind it may count only behind it."""
         self._unsaved_states.append(state)
+        self.save()
 
     def save(self) -> int:
         """Hand everything unsaved to the disk; return the token that will be reported when it is there."""
