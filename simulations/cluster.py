@@ -189,7 +189,7 @@ class Cluster:
     def add_cut(self, groups: Sequence[Sequence[int]], *, one_way: bool = False) -> Callable[[], None]:
         """Like `cut`, besides earlier cuts; returns a function that lifts just this one.
 
-        ``one_way``: only what goes from a group to a later one is held.
+        ``one_way``: only what goes from a group to a later one is held, and who is in none stays with the second.
         """
         named = [index for group in groups for index in group]
         if len(set(named)) < len(named) or any(not 0 <= index < len(self.nodes) for index in named):

@@ -38,14 +38,18 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """Nothing passes between addresses of different groups; who is in none is with the first."""
+    """Nothing passes between addresses of different groups.
+
+    Who is in none is with the first; if it is ``one_way``, with the second, and so is not muted with the first.
+    """
 
     side: dict[Address, int]
     one_way: bool = False
-    """Only what goes from the first group to another is held."""
+    """Only what goes from a group to a later one is held."""
 
     def blocks(self, source: Address, target: Address) -> bool:
-        one, other = self.side.get(source, 0), self.side.get(target, 0)
+        rest = int(self.one_way)
+        one, other = self.side.get(source, rest), self.side.get(target, rest)
         return one < other if self.one_way else one != other
 
 
@@ -177,7 +181,7 @@ class Network:
             host.on_datagram(source, data)
 
     def _in_burst(self, link: Link, channel: _Channel) -> bool:
-        if not link.burst_every:
+        if not (link.burst_every and link.burst_length):
             return False
         now = self.queue.now
         while channel.state_until <= now:

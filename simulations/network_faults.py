@@ -173,8 +173,9 @@ class Forge(Fault):
 
         def end() -> None:
             nonlocal ended
+            if not ended:
+                network.taps.remove(tap)
             ended = True
-            network.taps.remove(tap)
 
         network.taps.append(tap)
         forge()

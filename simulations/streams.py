@@ -77,8 +77,7 @@ class Streams:
         network.record(address, conn, data)
         link = network.link(address, far.host.address)
         if link.stream_breaks and network.rng.random() < link.stream_breaks:
-            self.broken += 1
-            self._queue.at(self._queue.now, self._break, pipe)
+            self._queue.at(self._queue.now, self._break_by_itself, pipe)
             return
         delay = link.delay.sample(network.rng)
         if link.bandwidth:
@@ -106,6 +105,10 @@ class Streams:
             return
         far.free_at = max(far.free_at, self._queue.now)
         self._queue.at(far.free_at, self._end, far)
+
+    def _break_by_itself(self, pipe: _Pipe) -> None:
+        self.broken += pipe.open
+        self._break(pipe)
 
     def _break(self, pipe: _Pipe) -> None:
         for end in (pipe, pipe.twin):

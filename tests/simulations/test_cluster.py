@@ -1,17 +1,12 @@
 """The simulator does what it says: time, faults, and lives that come and go."""
 
 import doctest
-import random
 from collections.abc import Callable
 
 import pytest
 
-from gossip.protocol import Address
-from simulations import Cluster, EventQueue, Link, Network, Topology
+from simulations import Cluster, EventQueue, Link
 from simulations import cluster as module
-from simulations.network import Cut
-from simulations.streams import Streams
-from simulations.topology import NEAR
 
 
 def test_the_example_of_the_cluster_runs() -> None:
@@ -26,99 +21,6 @@ def test_callbacks_run_in_order_of_their_instant_and_ties_in_order_of_scheduling
     queue.run_until(5.0)
     assert ran == [(1.0, "a"), (1.0, "b"), (1.0, "past"), (2.0, "c"), (2.0, "d")]
     assert queue.now == 5.0
-
-
-class Sink:
-    """A host that writes down what it gets."""
-
-    def __init__(self, network: Network, host: str, index: int) -> None:
-        self.address = Address(host, 1)
-        self.index = index
-        self.network = network
-        self.got: list[object] = []
-        network.attach(self)
-
-    def on_datagram(self, source: Address, data: bytes) -> None:
-        self.got.append(data)
-
-    def accept(self) -> int:
-        return 1
-
-    def on_stream_open(self, conn: int, source: Address) -> None:
-        self.got.append(("open", conn))
-
-    def on_stream_data(self, conn: int, data: bytes) -> None:
-        self.got.append(data)
-
-    def on_stream_writable(self, conn: int) -> None:
-        self.got.append(("writable", conn))
-
-    def on_stream_closed(self, conn: int) -> None:
-        self.got.append(("closed", conn))
-
-
-def two(link: Link = NEAR, seed: int = 1) -> tuple[EventQueue, Network, Sink, Sink]:
-    queue = EventQueue()
-    network = Network(queue, random.Random(seed), Topology(near=link))
-    return queue, network, Sink(network, "10.0.0.1", 0), Sink(network, "10.0.0.2", 1)
-
-
-def test_the_network_loses_doubles_and_reorders_as_often_as_it_is_told() -> None:
-    queue, network, a, b = two(Link(loss=0.25, duplication=0.5, latency=(0.0, 1.0)))
-    for i in range(2000):
-        network.send(a.address, b.address, i.to_bytes(2, "big"))
-    queue.run_until(2.0)
-    assert 1.5 * 0.75 * 2000 * 0.9 < len(b.got) < 1.5 * 0.75 * 2000 * 1.1
-    assert len(set(b.got)) < 2000
-    assert b.got != sorted(b.got)  # type: ignore[type-var]
-
-
-def test_a_cut_holds_datagrams_breaks_streams_and_refuses_new_ones() -> None:
-    queue, network, a, b = two()
-    streams = Streams(network)
-    streams.open(a, 7, b.address)
-    queue.run_until(1.0)
-    streams.write(a.address, 7, b"before")
-    queue.run_until(2.0)
-    streams.write(a.address, 7, b"lost")
-    network.send(a.address, b.address, b"lost")
-    lift = network.add_cut(Cut({a.address: 0, b.address: 1}))
-    queue.run_until(3.0)
-    streams.open(a, 8, b.address)
-    queue.run_until(4.0)
-    assert a.got == [("open", 7), ("writable", 7), ("closed", 7), ("closed", 8)]
-    assert b.got == [("open", 1), b"before", ("closed", 1)]
-    lift()
-    network.send(a.address, b.address, b"after")
-    queue.run_until(5.0)
-    assert b.got[-1] == b"after"
-
-
-def test_a_stream_keeps_its_order_and_its_end_comes_last() -> None:
-    queue, network, a, b = two(Link(latency=(0.0, 1.0), loss=0.9))
-    streams = Streams(network)
-    streams.open(a, 7, b.address)
-    queue.run_until(2.0)
-    for i in range(20):
-        streams.write(a.address, 7, bytes([i]))
-    streams.close(a.address, 7)
-    queue.run_until(9.0)
-    assert b.got == [("open", 1), *[bytes([i]) for i in range(20)], ("closed", 1)]
-    assert a.got == [("open", 7)]
-
-
-def test_a_connection_that_is_given_up_or_whose_opener_is_gone_never_comes_about() -> None:
-    queue, network, a, b = two()
-    streams = Streams(network)
-    streams.open(a, 7, b.address)
-    streams.close(a.address, 7)
-    queue.run_until(1.0)
-    streams.open(a, 8, b.address)
-    network.detach(a)
-    streams.detach(a)
-    again = Sink(network, "10.0.0.1", 0)
-    queue.run_until(2.0)
-    assert b.got == again.got == []
 
 
 def test_a_cluster_that_cannot_converge_says_who_has_what() -> None:
