@@ -2,25 +2,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: demo test run check bench soak clean
+.PHONY: demo test run sim check bench soak clean
 .DEFAULT_GOAL := demo
 
-$(STAMP): pyproject.toml
+$(RUN_STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(STAMP): $(RUN_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
 	touch $@
 
-demo: $(STAMP)   ## five processes replay a real history, are cut in two, and heal
+demo: $(RUN_STAMP)   ## five processes replay a real history, are cut in two, and heal
 	$(BIN)/gossip demo
 
 test: $(STAMP)   ## the whole test suite
 	$(BIN)/python -m pytest -m 'not soak'
 
-run: $(STAMP)    ## one node in the foreground; ARGS='--join HOST:PORT'
+run: $(RUN_STAMP)    ## one node in the foreground; ARGS='--join HOST:PORT'
 	$(BIN)/gossip run $(ARGS)
+
+sim: $(RUN_STAMP)    ## a simulated cluster under faults; ARGS='run chaos --seed 7', or 'list'
+	$(BIN)/gossip sim $(or $(ARGS),run partition-heal)
 
 check: $(STAMP)  ## lint, formatting and strict types
 	$(BIN)/ruff check .

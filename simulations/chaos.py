@@ -25,7 +25,7 @@ from .faults import (
     Weather,
 )
 from .link import Link
-from .topology import Topology
+from .topology import KINDS, Topology
 
 _Draw: TypeAlias = Callable[[random.Random, int, float, float], Fault]
 
@@ -123,7 +123,11 @@ class Chaos:
             "log_limit": rng.choice([4, 20, 65_536]),
             "disk_delay": rng.choice([0.0, 0.005, 0.5]),
             "start": rng.choice(["boot", "warm"]),
-            "topology": Topology(near=Link(loss=rng.choice([0.0, 0.0, 0.1]), echoes=rng.choice([0.0, 0.1]))),
+            "disk": rng.choice([True, True, True, False]),
+            "topology": Topology(
+                kind=rng.choice(["lan", "lan", *KINDS]),
+                near=Link(loss=rng.choice([0.0, 0.0, 0.1]), echoes=rng.choice([0.0, 0.1])),
+            ),
         }
 
     def faults(self, rng: random.Random, nodes: int, duration: float) -> list[Fault]:

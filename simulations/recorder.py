@@ -164,7 +164,7 @@ class Recorder(Observer):
             writes=self.written,
             refused=self.refused,
             delivery=Spread.of([delay for each in self._traces.values() for delay in each.delays()]),
-            catch_up=Spread.of(self._catch_up(cluster, ended)),
+            catch_up=Spread.of(self.catch_up(cluster, ended)),
             converged=converged,
             datagrams=cluster.network.datagrams,
             datagrams_a_node_second=sums["datagrams_sent"] / node_seconds,
@@ -176,7 +176,7 @@ class Recorder(Observer):
             events=cluster.queue.ran,
         )
 
-    def _catch_up(self, cluster: Cluster, ended: float) -> list[float]:
+    def catch_up(self, cluster: Cluster, ended: float) -> list[float]:
         """For each running node, how long after the end of the faults it got the last write."""
         last = {node.index: 0.0 for node in cluster.running()}
         for trace in self._traces.values():

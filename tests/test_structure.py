@@ -155,7 +155,8 @@ PUBLIC = {
         *("Persist", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
     ],
     "simulations": [
-        *("Cluster", "EventQueue", "Link", "Network", "Node", "Topology"),
+        *("Cluster", "EventQueue", "Link", "Network", "Node", "Observer", "Recording", "Scenario", "ScenarioError"),
+        *("Topology", "load_scenario", "run_scenario"),
     ],
 }
 

@@ -5,6 +5,7 @@ import click
 from .listing import list_
 from .run import replay, run
 from .sweep import sweep
+from .table import table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,5 +19,5 @@ def sim() -> None:
     """
 
 
-for _command in (run, sweep, replay, list_):
+for _command in (run, sweep, replay, list_, table):
     sim.add_command(_command)

@@ -1,12 +1,14 @@
 """The scenarios that come with the package hold what they promise."""
 
+from dataclasses import replace
+
 import pytest
 
 from simulations.runner import run_scenario
 from simulations.scenario_file import load_scenario, scenario_names
 
-SLOW = {"thousand-nodes"}
-"""Takes half a minute."""
+SLOW = {"thousand-nodes", "ten-thousand-nodes"}
+"""These take ten to thirty seconds."""
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -27,7 +29,12 @@ def test_each_says_what_it_shows_and_what_is_promised(name: str) -> None:
     assert max(map(len, scenario.about.splitlines())) <= 120
 
 
-def test_the_slow_one_passes_as_well_with_fewer_nodes() -> None:
-    from dataclasses import replace
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_the_large_ones_pass_with_fewer_nodes(name: str) -> None:
+    assert run_scenario(replace(load_scenario(name), nodes=60, duration=10.0), 1).passed
 
-    assert run_scenario(replace(load_scenario("thousand-nodes"), nodes=60, duration=10.0), 1).passed
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_the_large_ones_pass(name: str) -> None:
+    assert run_scenario(load_scenario(name), 1).passed
