@@ -40,7 +40,7 @@ class Crash(Fault):
         dead.stop(LOST if self.wipe else self.tail)
 
         def end() -> None:
-            if cluster[self.node] is dead:
+            if cluster[self.node] is dead and not dead.gone:
                 cluster.restart(self.node)
 
         return end
@@ -278,9 +278,8 @@ class Clone(Fault):
     def apply(self, cluster: "Cluster") -> End:
         if not is_up(cluster, self.node):
             return None
-        original = cluster[self.node]
         cluster.clone(self.node)
-        return original.vanish
+        return lambda: cluster[self.node].vanish()  # whichever life of it that is by then
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)
