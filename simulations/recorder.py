@@ -154,7 +154,7 @@ class Recorder(Observer):
         for node in cluster.nodes:
             sums.update(self._sums(node))
         seconds = cluster.queue.now
-        node_seconds = len(cluster.nodes) * seconds
+        node_seconds = len(cluster.nodes) * seconds or 1.0  # a run may fail at its first instant
         received = sums["events_new"] + sums["events_known"]
         new = sums["events_new"]
         return Summary(

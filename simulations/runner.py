@@ -58,9 +58,11 @@ class Run:
         self.judge.watch(self.cluster)
         queue = self.cluster.queue
         for fault in plan.faults:
-            queue.at(fault.at, self._begin, fault)
+            if fault.at <= plan.duration:
+                queue.at(fault.at, self._begin, fault)
         for write in plan.writes:
-            queue.at(write.at, self._write, write)
+            if write.at <= plan.duration:
+                queue.at(write.at, self._write, write)
         queue.at(SAMPLE_EACH, self._sample)
         queue.at(CHECK_EACH, self._check)
 
