@@ -58,7 +58,7 @@ class Cluster:
         """``nodes`` of them boot at once and join through the first.
 
         ``link`` is between any two, unless there is a ``topology``. ``disk``: what a node has saved outlives it;
-        ``disk_delay`` is in seconds a batch. ``clock_skew`` in seconds and ``clock_drift`` in seconds a second are how
+        ``disk_delay`` is in seconds a save. ``clock_skew`` in seconds and ``clock_drift`` in seconds a second are how
         wrong a node's clock is at most, either way. ``warm``: all know each other already, or each
         ``view`` others at random (an even number) if that is not 0, and then never more. Raises ValueError.
         """

@@ -31,7 +31,7 @@ class Disk:
     """What one data directory holds. Survives the node that wrote it."""
 
     def __init__(self, queue: EventQueue, *, delay: float = 0.0, survives: bool = True) -> None:
-        """``delay`` is in seconds a record. One that does not survive forgets everything when its node stops."""
+        """``delay`` is in seconds a save. One that does not survive forgets everything when its node stops."""
         self._queue = queue
         self.delay = self._usual_delay = delay
         self.survives = survives
@@ -41,9 +41,8 @@ class Disk:
         self.records: list[Persist] = []
         """Those that are safe, in order."""
         self._waiting: deque[tuple[Persist, Callable[[Persist], None]]] = deque()
-        self._started = 0
+        self._saving = 0
         """Of those that wait, how many the disk is busy with."""
-        self._free_at = 0.0
         self._life = 0
 
     @property
@@ -52,39 +51,41 @@ class Disk:
         return len(self._waiting)
 
     def save(self, batch: Persist, then: Callable[[Persist], None]) -> None:
-        """Make a batch safe and call ``then``, after those before it; at once if the disk takes no time."""
+        """Make a batch safe and call ``then``, after those before it; at once if the disk takes no time.
+
+        What comes while the disk is busy is saved together once it is not, as the node's own disk does it.
+        """
         self._waiting.append((batch, then))
-        if not self.full:
-            self._start(1)
+        self._start()
 
     def make_room(self) -> None:
         """The disk is not full any more: what waited goes on."""
-        if self.full:
-            self.full = False
-            self._start(len(self._waiting) - self._started)
+        self.full = False
+        self._start()
 
     def be_quick_again(self) -> None:
         """The disk is as fast as it was at first."""
         self.delay = self._usual_delay
 
-    def _start(self, count: int) -> None:
-        self._started += count
-        if not self.delay and self._free_at <= self._queue.now:
-            for _ in range(count):
-                self._finish(self._life)
+    def _start(self) -> None:
+        if self._saving or self.full or not self._waiting:
             return
-        for _ in range(count):
-            self._free_at = max(self._free_at, self._queue.now) + self.delay
-            self._queue.at(self._free_at, self._finish, self._life)
+        self._saving = len(self._waiting)
+        if self.delay:
+            self._queue.at(self._queue.now + self.delay, self._finish, self._life)
+        else:
+            self._finish(self._life)
 
     def _finish(self, life: int) -> None:
-        if life != self._life or not self._waiting:
+        if life != self._life:
             return
-        self._started -= 1
-        batch, then = self._waiting.popleft()
-        if self.survives:
-            self.records.append(batch)
-        then(batch)
+        for _ in range(self._saving):
+            batch, then = self._waiting.popleft()
+            if self.survives:
+                self.records.append(batch)
+            then(batch)
+        self._saving = 0
+        self._start()
 
     # ---- crashes
 
@@ -92,9 +93,8 @@ class Disk:
         """The node is gone: of what was not safe yet, ``tail`` says what is left."""
         unsafe = [batch for batch, _ in self._waiting]
         self._waiting.clear()
-        self._started = 0
+        self._saving = 0
         self._life += 1
-        self._free_at = 0.0
         if self.survives and not self.full and tail != LOST:
             log = b"".join(map(encode_record, unsafe))
             if tail == TORN:

@@ -141,7 +141,7 @@ class SlowDisk(Fault):
     kind: ClassVar[str] = "slow-disk"
     node: int
     delay: float
-    """Seconds a batch."""
+    """Seconds a save."""
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)

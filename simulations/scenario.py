@@ -44,7 +44,7 @@ class Scenario:
     disk: bool = True
     """What a node has saved outlives it."""
     disk_delay: float = 0.0
-    """Seconds that a disk takes for a batch."""
+    """Seconds that a disk takes to save what waits for it."""
     log_limit: int = 65_536
     """Kills that a node remembers for those that lag behind; fewer make it send states."""
     clock_skew: float = 0.0

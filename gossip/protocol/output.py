@@ -87,13 +87,14 @@ class Output:
     def merge(self, now: float, delta: Delta, sender: bytes, *, pushed: bool = False) -> list[Event]:
         """Join what ``sender`` sent, by a push or to repair one that was lost; count it; return what was new."""
         clock = self.replica.store.clock
-        refused = clock.refused
+        refused, before = clock.refused, self.kernel.processed
         new = self.replica.store.merge(delta)
         if not delta.is_state:
             self.counts["events_new"] += len(new)
             self.counts["events_repaired"] += 0 if pushed else len(new)
             self.counts["events_known"] += len(delta.events) - len(new)
-            self._unsaved_runs.extend(delta.runs)
+            if self.kernel.processed > before:  # else a slow disk would be given the same again and again
+                self._unsaved_runs.extend(delta.runs)
         if clock.refused > refused:
             self.counts["stamps_refused"] += clock.refused - refused
             self.notify_rarely(now, notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused)

@@ -263,9 +263,22 @@ def test_before_the_disk_has_it_nothing_is_said_and_afterwards_everything(what: 
     effects += rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))
     assert of_type(Send, effects) == []
     token = of_type(Persist, effects)[-1].token
-    told = other.hears(rig.engine.persisted(rig.now, token))
-    assert of_type(Push, told)
-    assert of_type(Digest, told)
+    released = rig.engine.persisted(rig.now, token)
+    assert of_type(Push, other.hears(released))
+    assert of_type(Digest, [*puppet.hears(released), *other.hears(released)])
+
+
+def test_what_is_known_already_is_not_handed_to_a_slow_disk_again() -> None:
+    rig, puppet, writer = Rig(slow_disk=True), Puppet(), Replica("w")
+    puppet.meets(rig)
+    for n in range(3):
+        writer.register("r").set(n)
+    (dead,) = writer.deltas_since(Context(), 10_000)
+    assert dead.runs
+    push = puppet.says(Push(dead, 0, 0))
+    effects = rig.receive(puppet.address, push) + rig.pass_time(0.1)
+    assert [batch.runs for batch in of_type(Persist, effects)] == [dead.runs]
+    assert of_type(Persist, rig.receive(puppet.address, push) + rig.pass_time(0.1)) == []
 
 
 def test_handshakes_do_not_wait_for_the_disk() -> None:
