@@ -31,8 +31,9 @@ _Draw: TypeAlias = Callable[[random.Random, int, float, float], Fault]
 
 
 def _partition(rng: random.Random, nodes: int, at: float, seconds: float) -> Fault:
-    side = [rng.randrange(2) for _ in range(nodes)]
-    groups = tuple(tuple(i for i in range(nodes) if side[i] == wanted) for wanted in (0, 1))
+    order = rng.sample(range(nodes), nodes)
+    size = rng.randint(1, max(1, nodes - 1))
+    groups = tuple(sorted(order[:size])), tuple(sorted(order[size:]))
     return Partition(at=at, seconds=seconds, groups=groups)
 
 
@@ -132,7 +133,9 @@ class Chaos:
 
     def faults(self, rng: random.Random, nodes: int, duration: float) -> list[Fault]:
         """The faults of one run."""
-        return [
-            DRAWS[rng.choice(self.kinds)](rng, nodes, rng.uniform(0.0, duration), rng.uniform(0.1, self.longest))
-            for _ in range(self.count)
-        ]
+        found = []
+        for _ in range(self.count):
+            at = rng.uniform(0.0, duration)
+            seconds = min(rng.uniform(0.1, self.longest), duration - at)
+            found.append(DRAWS[rng.choice(self.kinds)](rng, nodes, at, seconds))
+        return found

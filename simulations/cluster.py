@@ -175,11 +175,14 @@ class Cluster:
     # ---- time and faults
 
     def run(self, seconds: float) -> None:
-        """Let virtual time pass."""
+        """Let virtual time pass; raises ValueError for a negative time."""
+        if seconds < 0:
+            raise ValueError(f"time does not run backwards, so not {seconds} seconds")
         self.queue.run_until(self.queue.now + seconds)
 
     def cut(self, *groups: list[int]) -> None:
-        """Part the network into groups of node indexes; who is in none stays with the first. Replaces earlier cuts.
+        """Part the network into groups of node indexes; who is in none stays with the first. One group is cut off from
+        all the rest. Replaces earlier cuts.
 
         Raises ValueError for a node that is not there, or is in two groups.
         """
@@ -194,6 +197,8 @@ class Cluster:
         named = [index for group in groups for index in group]
         if len(set(named)) < len(named) or any(not 0 <= index < len(self.nodes) for index in named):
             raise ValueError(f"groups of different node indexes from 0 to {len(self.nodes) - 1} expected, not {groups}")
+        if len(groups) == 1:
+            groups = (*groups, tuple(i for i in range(len(self.nodes)) if i not in groups[0]))
         side = {self.addresses[i]: number for number, group in enumerate(groups) for i in group}
         return self.network.add_cut(Cut(side, one_way))
 

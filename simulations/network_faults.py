@@ -33,7 +33,8 @@ class Partition(Fault):
 
     kind: ClassVar[str] = "partition"
     groups: tuple[tuple[int, ...], ...] | str = "halves"
-    """Node indexes, or ``halves`` (the first half and the rest), ``odd-even``, or ``minority`` (the first third)."""
+    """Node indexes, or ``halves`` (the first half and the rest), ``odd-even``, or ``minority`` (the first third).
+    Who is in no group is with the first; one group is cut off from all the rest."""
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
@@ -51,7 +52,8 @@ class Partition(Fault):
         """The group of a node; the first for one that is in none."""
         if isinstance(self.groups, str):
             return LAYOUTS[self.groups](index, nodes)
-        return next((side for side, group in enumerate(self.groups) if index in group), 0)
+        rest = 1 if len(self.groups) == 1 else 0
+        return next((side for side, group in enumerate(self.groups) if index in group), rest)
 
     def nodes(self) -> tuple[int, ...]:
         return () if isinstance(self.groups, str) else tuple(index for group in self.groups for index in group)

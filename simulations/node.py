@@ -21,7 +21,8 @@ from gossip.protocol import (
 )
 
 from .clock import SkewedClock
-from .disk import KEPT, Disk
+from .disk import KEPT, TAILS, Disk
+from .errors import SimulationError
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -73,6 +74,10 @@ class Node:
         cluster.tell("started", self)
         self._schedule()
 
+    def __repr__(self) -> str:
+        state = "stopped" if not self._up else "paused" if self._paused else "running"
+        return f"<Node {self.name} at {self.address}, epoch {self.engine.identity.epoch}, {state}>"
+
     @property
     def name(self) -> str:
         return self.engine.identity.name
@@ -114,7 +119,11 @@ class Node:
         self.stop()
 
     def stop(self, tail: str = KEPT) -> None:
-        """Stop without a word; ``tail`` is what is left on the disk of what it was not done with."""
+        """Stop without a word; ``tail`` is what is left on the disk of what it was not done with: ``lost``, ``torn`` or
+        ``kept``. Raises ValueError for another.
+        """
+        if tail not in TAILS:
+            raise ValueError(f"tail is one of {', '.join(TAILS)}, not {tail!r}")
         if not self._up:
             return
         self._up = False
@@ -142,6 +151,8 @@ class Node:
 
     def _check_disk(self) -> None:
         """Refuse a mutation that could not be saved: memory and disk must not disagree."""
+        if not self._up:
+            raise SimulationError(f"{self.name} has stopped; nothing was written")
         if self.disk.full:
             raise OSError(ENOSPC, f"the disk of {self.name} is full; nothing was written")
 

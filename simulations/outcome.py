@@ -53,7 +53,7 @@ class Tally:
     passed: int
     failed: int
     converged: Spread
-    """Seconds from the end of the faults until all nodes were equal."""
+    """Seconds from the end of the faults until all nodes were equal, where they were."""
     bytes_a_node_second: Spread
     redundancy: Spread
     missed_by_push: Spread
@@ -66,7 +66,7 @@ class Tally:
             seeds=len(outcomes),
             passed=passed,
             failed=len(outcomes) - passed,
-            converged=Spread.of([each.converged for each in found]),
+            converged=Spread.of([each.converged for each in found if each.converged is not None]),
             bytes_a_node_second=Spread.of([each.bytes_a_node_second for each in found]),
             redundancy=Spread.of([each.redundancy for each in found]),
             missed_by_push=Spread.of([each.missed_by_push for each in found]),

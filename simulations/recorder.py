@@ -148,7 +148,7 @@ class Recorder(Observer):
             for node in cluster.nodes
         )
 
-    def summary(self, cluster: Cluster, ended: float, converged: float) -> Summary:
+    def summary(self, cluster: Cluster, ended: float, converged: float | None) -> Summary:
         """The run in numbers; ``ended`` is when the faults were over."""
         sums: Counter[str] = Counter()
         for node in cluster.nodes:
@@ -177,9 +177,12 @@ class Recorder(Observer):
         )
 
     def catch_up(self, cluster: Cluster, ended: float) -> list[float]:
-        """For each running node, how long after the end of the faults it got the last write."""
+        """For each running node that has every write which any has, how long after the end of the faults it had."""
         last = {node.index: 0.0 for node in cluster.running()}
         for trace in self._traces.values():
+            lacking = last.keys() - trace.has
+            if len(lacking) < len(last):
+                last = {index: seconds for index, seconds in last.items() if index not in lacking}
             for when, index, _ in trace.arrivals:
                 if index in last:
                     last[index] = max(last[index], when - ended)

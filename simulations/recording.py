@@ -97,8 +97,8 @@ class Summary:
     """From a write to each node that got it, whatever lay in between."""
     catch_up: Spread
     """From the end of the faults to the moment when each node had every write."""
-    converged: float
-    """From the end of the faults to the moment when all nodes were equal."""
+    converged: float | None
+    """From the end of the faults to the moment when all nodes were equal and had saved it; None if they never were."""
     datagrams: int
     datagrams_a_node_second: float
     bytes_a_node_second: float

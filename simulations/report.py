@@ -110,12 +110,13 @@ def _failures(recording: Recording) -> str:
 def _key_figures(recording: Recording) -> str:
     summary = recording.summary
     delivery, catch_up = summary.delivery, summary.catch_up
+    equal = "never" if summary.converged is None else span(summary.converged)
     refused = f"; {summary.refused:,} more were refused" if summary.refused else ""
     rows = [
         ("Writes", f"{summary.writes:,}", f"made by the nodes of this run{refused}"),
         ("Delivery, p50", span(delivery.p50), f"from a write to a node that got it, {delivery.count:,} deliveries"),
         ("Delivery, p99", span(delivery.p99), f"whatever lay in between; the last took {span(delivery.most)}"),
-        ("Equal after", span(summary.converged), "from the end of all faults until all nodes were equal"),
+        ("Equal after", equal, "from the end of faults and writes until all nodes were equal and had saved all"),
         ("Caught up, p99", span(catch_up.p99), "from the end of all faults until a node had every write"),
         ("Datagrams", f"{summary.datagrams_a_node_second:.3g} /s", "sent by each node a second, on average"),
         ("Bytes", f"{size(summary.bytes_a_node_second)}/s", "sent by each node a second, without UDP headers"),

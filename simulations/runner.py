@@ -20,7 +20,7 @@ MEMBERSHIP_STEP: Final = 0.5
 """Virtual seconds between two looks at whether all know who is there."""
 
 
-def run_scenario(scenario: Scenario, seed: int, *, on_second: Callable[[float], None] | None = None) -> Recording:
+def run_scenario(scenario: Scenario, seed: int = 0, *, on_second: Callable[[float], None] | None = None) -> Recording:
     """Run it, judge it, and return what happened. Never raises for what the nodes do: that is a failure of the run.
 
     ``on_second`` is called with the virtual time each second of it.
@@ -50,7 +50,7 @@ class Run:
     cluster: Cluster = field(init=False)
     _faults: list[_Active] = field(default_factory=list)
     _ended: float = 0.0
-    _converged: float = 0.0
+    _converged: float | None = None
 
     def __post_init__(self) -> None:
         plan = self.scenario.concrete(self.seed)
@@ -136,18 +136,24 @@ class Run:
         cluster, bound = self.cluster, self._ended + self.scenario.settle
         while not (equal := self._is_over()) and cluster.queue.now < bound:
             cluster.run(STEP)
-        self._converged = cluster.queue.now - self._ended
         self.judge.check()
         if equal:
+            self._converged = cluster.queue.now - self._ended
             self.judge.check_together()
         else:
-            sizes = sorted({len(node.replica.context) for node in cluster.running()})
-            self.judge.fail("all are equal in time", f"not after {self.scenario.settle} s; events processed: {sizes}")
-        if self.scenario.membership:
+            self.judge.fail("all are equal in time", f"not after {self.scenario.settle} s; {self._behind()}")
+        if self.scenario.membership and not self.scenario.view:
             while (wrong := self.judge.membership()) and cluster.queue.now < bound:
                 cluster.run(MEMBERSHIP_STEP)
             if wrong:
                 self.judge.fail("everybody knows who is there", f"{wrong} after {self.scenario.settle} s")
+
+    def _behind(self) -> str:
+        """Why it is not over."""
+        running = self.cluster.running()
+        sizes = sorted({len(node.replica.context) for node in running})
+        saving = [node.name for node in running if not node.engine.durable]
+        return f"events processed: {sizes}" + (f"; not all saved at {', '.join(saving)}" if saving else "")
 
     def _is_over(self) -> bool:
         return self.cluster.converged() and all(node.engine.durable for node in self.cluster.running())

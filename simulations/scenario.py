@@ -34,7 +34,7 @@ class Scenario:
     start: str = "boot"
     """``boot``: all nodes start at once and join through the first. ``warm``: they know each other already."""
     view: int = 0
-    """Members that each node knows at a warm start; 0 for all."""
+    """Members that each node knows at a warm start, an even number; 0 for all. Who knows whom is not judged then."""
     profile: str = "lan"
     """Which of the presets of `gossip.Config` the nodes use."""
     config: tuple[tuple[str, Any], ...] = ()
@@ -78,6 +78,8 @@ class Scenario:
         for name in ("duration", "settle"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
+        if self.view % 2 or (self.view and self.start != "warm"):
+            raise ScenarioError(f"view is an even number, and for a warm start, not {self.view} with {self.start}")
         for name in ("view", "disk_delay", "log_limit", "clock_skew"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is not negative, and finite, not {getattr(self, name)}")

@@ -49,7 +49,7 @@ def load_file(name_or_path: str, overrides: Sequence[Override] = ()) -> Scenario
         file = Path(name_or_path)
         if not file.is_file() and "/" not in name_or_path and not name_or_path.endswith(SUFFIX):
             near = get_close_matches(name_or_path, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ScenarioError(
                 f"there is no scenario {name_or_path!r}{hint} There are {', '.join(names)}; "
                 f"or give the path of a {SUFFIX} file"

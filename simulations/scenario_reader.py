@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 LISTS: Final = {"workload": "workload", "fault": "faults"}
 """Arrays of tables, and the fields of `Scenario` that they fill."""
+ROUNDING: Final = 1e-6
+"""Seconds that sums of times may be off by."""
 MAX_NUMBER: Final = 1e300
 """Numbers are smaller than that, either way, and are numbers."""
 _PROFILES: Final = ("lan", "wan", "local")
@@ -124,8 +126,8 @@ class _Reader:
         if kind is None:
             raise self._error(path, f"a fault has a kind: {', '.join(FAULTS)}")
         if not isinstance(kind, str) or kind not in FAULTS:
-            hint = _hint(kind, FAULTS) if isinstance(kind, str) else ""
-            raise self._error((*path, "kind"), f"there is no fault {_shown(kind)}{hint}. There are {', '.join(FAULTS)}")
+            hint = _hint(kind, FAULTS) if isinstance(kind, str) else "."
+            raise self._error((*path, "kind"), f"there is no fault {_shown(kind)}{hint} There are {', '.join(FAULTS)}")
         rest = {key: value for key, value in table.items() if key != "kind"}
         return self._build(FAULTS[kind], path, rest, besides=["kind"], called=f"a fault of kind {kind}")
 
@@ -137,7 +139,7 @@ class _Reader:
             raise self._error(path, f'a write is [at, node, "operation", number], not {_shown(row)}')
         at, node, operation, number = row
         if operation not in OPERATIONS:
-            hint = f"{_hint(operation, OPERATIONS)}. There are {', '.join(OPERATIONS)}"
+            hint = f"{_hint(operation, OPERATIONS)} There are {', '.join(OPERATIONS)}"
             raise self._error((*path, 2), f"there is no operation {_shown(operation)}{hint}")
         if number < 0:
             raise self._error((*path, 3), f"the number of a write is not negative, not {number}")
@@ -156,6 +158,13 @@ class _Reader:
         for path, at in when:
             if at > end:
                 raise self._error(path, f"{at:g} s is after the end: the duration is {end:g} s")
+        for number, fault in enumerate(scenario.faults):
+            if fault.at + fault.seconds > end + ROUNDING:
+                told = f"{fault.seconds:g} s from {fault.at:g} s on is after the end: the duration is {end:g} s"
+                raise self._error(("fault", number, "seconds"), f"{told}; leave it out to last until the end")
+        for number, each in enumerate(scenario.workload):
+            if each.start > end:
+                raise self._error(("workload", number, "start"), f"{each.start:g} s is after the end, {end:g} s")
 
     def _check_nodes(self, scenario: Scenario) -> None:
         """A fault or a write at a node that can never be would silently do nothing."""
@@ -198,7 +207,7 @@ class _Reader:
         for key in table:
             if key not in allowed:
                 where = called or _called(path)
-                hint = f"{_hint(key, allowed)}. There may be {', '.join(allowed)}"
+                hint = f"{_hint(key, allowed)} There may be {', '.join(allowed)}"
                 raise self._error((*path, key), f"unknown key {_shown(key)} in {where}{hint}")
 
     # ---- values
@@ -213,7 +222,8 @@ class _Reader:
 
     def _list(self, path: Path, value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise self._error(path, f"{_called(path)} is a list, not {_shown(value)}")
+            tables = f"; write [[{path[0]}]]" if path in (("workload",), ("fault",)) else ""
+            raise self._error(path, f"{_called(path)} is a list, not {_shown(value)}{tables}")
         return value
 
     def _int(self, path: Path, value: Any) -> int:
@@ -371,7 +381,7 @@ def _called(path: Path) -> str:
 
 def _hint(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def _shown(value: object) -> str:

@@ -119,7 +119,9 @@ def _duration(search: _Search) -> None:
 
 
 def _until(scenario: Scenario, end: float) -> Scenario:
-    faults = tuple(fault for fault in scenario.faults if fault.at <= end)
+    faults = tuple(
+        replace(fault, seconds=min(fault.seconds, end - fault.at)) for fault in scenario.faults if fault.at <= end
+    )
     writes = tuple(write for write in scenario.writes if write.at <= end)
     return replace(scenario, duration=end, faults=faults, writes=writes)
 

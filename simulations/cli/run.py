@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import shlex
 import time
 from dataclasses import replace
@@ -76,16 +77,20 @@ def _run(
     kept: Replay | None = None,
 ) -> Recording:
     writers = [(_writer("report", "write_report"), report), (_writer("plot", "write_png"), png)]
+    for _, path in writers:
+        if path is not None and not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+            raise NoVerdict(f"cannot write {path}: there is no such folder, or it is not yours")
     ready = [(load_writer(), path) for load_writer, path in writers if path is not None]
     started = time.process_time()
     with virtual_time(scenario) as on_second:
         recording = run_scenario(scenario, seed, on_second=on_second)
     recording = replace(recording, command=command)
-    print_run(recording, Cost.since(started), as_json=as_json)
-    if kept is not None and not as_json:
-        print_failure_kept(recording, kept)
+    cost = Cost.since(started)
     for write, path in ready:
         write(recording, path)
+    print_run(recording, cost, as_json=as_json)
+    if kept is not None and not as_json:
+        print_failure_kept(recording, kept)
     return recording
 
 

@@ -132,7 +132,7 @@ def _tally(tally: Tally) -> list[tuple[str, str]]:
     converged, traffic = tally.converged, tally.bytes_a_node_second
     missed, redundancy = tally.missed_by_push, tally.redundancy
     return [
-        ("all equal", f"{_three(converged)} after the end of the faults"),
+        ("all equal", f"{_seconds(converged, 'runs')}, after faults and writes ended"),
         ("traffic", f"{traffic.p50:,.0f} bytes a node and second, {traffic.most:,.0f} at most"),
         ("redundancy", f"{redundancy.p50:.2f} events received for each that was new, {redundancy.most:.2f} at most"),
         ("missed by push", f"{missed.p50:.2%} of deliveries, {missed.most:.2%} at most"),
@@ -160,7 +160,7 @@ def _figures(summary: Summary, cost: Cost) -> list[tuple[str, str]]:
         ("virtual time", f"{summary.seconds:.1f} s"),
         ("writes", f"{summary.writes:,}, and {summary.refused:,} refused"),
         ("delivery", _seconds(summary.delivery, "deliveries")),
-        ("all equal", f"{summary.converged:.2f} s after the end of the faults"),
+        ("all equal", _equal(summary.converged)),
         ("each node equal", _seconds(summary.catch_up, "nodes")),
         ("datagrams", f"{summary.datagrams:,}; {summary.datagrams_a_node_second:.1f} a node and second"),
         ("traffic", f"{summary.bytes_a_node_second:,.0f} bytes a node and second"),
@@ -170,6 +170,10 @@ def _figures(summary: Summary, cost: Cost) -> list[tuple[str, str]]:
         ("simulator", f"{summary.events:,} events, {summary.events / max(cost.cpu_seconds, 1e-9):,.0f} a CPU second"),
         ("memory", f"{cost.peak_memory_bytes / 2**20:,.0f} MiB at most"),
     ]
+
+
+def _equal(converged: float | None) -> str:
+    return "never" if converged is None else f"{converged:.2f} s after faults and writes ended"
 
 
 def _seconds(spread: Spread, of: str) -> str:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
+from ..errors import ScenarioError
+from ..scenario import Scenario
 from ..table import LOSSES, SIZES, Row, as_markdown, cells, measure, put_into
+from ..topology import LAN
 from .progress import seeds_done
 
 
@@ -26,8 +29,13 @@ def table(sizes: str, losses: str, jobs: int | None, into: Path | None) -> None:
     """
     try:
         asked = cells([int(size) for size in sizes.split(",")], [float(loss) for loss in losses.split(",")])
+        for cell in asked:
+            Scenario(name="table", nodes=cell.nodes, topology=LAN.with_links(loss=cell.loss))
+    except ScenarioError as error:
+        raise click.UsageError(str(error)) from None
     except ValueError:
         raise click.UsageError("--sizes and --losses are numbers with commas between them") from None
+    _put(into, "")  # an unfit file is better found out now than in ten minutes
     rows: list[Row] = []
     with (
         seeds_done("table", len(asked)) as on_row,
@@ -39,9 +47,14 @@ def table(sizes: str, losses: str, jobs: int | None, into: Path | None) -> None:
     text = as_markdown(rows)
     click.echo(text, nl=False)
     if into is not None:
-        try:
-            into.write_text(put_into(into.read_text(), text))
-        except ValueError as error:
-            raise click.UsageError(f"{into}: {error}") from None
+        into.write_text(_put(into, text))
     if any(row.failed for row in rows):
         click.get_current_context().exit(1)
+
+
+def _put(into: Path | None, text: str) -> str:
+    """The content of a file with the table in its place; raises `click.UsageError` if it has no place for one."""
+    try:
+        return put_into(into.read_text(), text) if into is not None else ""
+    except ValueError as error:
+        raise click.UsageError(f"{into}: {error}") from None
