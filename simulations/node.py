@@ -108,8 +108,9 @@ class Node:
         self._do(self.engine.set_seeds(self._queue.now, seeds))
 
     def leave(self, *, for_good: bool = True) -> None:
-        """Take leave of the others, and stop."""
-        self._do(self.engine.leave())
+        """Take leave of the others, and stop; a paused one cannot speak, and goes without a word."""
+        if not self._paused:
+            self._do(self.engine.leave())
         self.gone = for_good
         self.stop()
 

@@ -34,17 +34,25 @@ class Saved:
     _events: list[Event] = field(default_factory=list)
     _runs: list[DotRange] = field(default_factory=list)
     _states: list[Delta] = field(default_factory=list)
+    _processed: int = 0
 
     def __post_init__(self) -> None:
         self.rng = random.Random(f"history {self.seed}")
         self.replica = Replica("me", log_limit=self.rng.choice([4, 65_536]))
         self.others = [Replica(name, log_limit=self.rng.choice([0, 4, 65_536])) for name in ("a", "b")]
-        self.replica.on_write(self._events.extend)
+        self.replica.on_write(self._wrote)
         self.replica.on_merge(self._heard)
+
+    def _wrote(self, events: tuple[Event, ...]) -> None:
+        self._events += events
+        self._processed = self.replica.store.kernel.processed
 
     def _heard(self, delta: Delta, new: list[Event]) -> None:
         self._events += new
-        self._runs += delta.runs
+        processed = self.replica.store.kernel.processed
+        if processed > self._processed:
+            self._runs += delta.runs
+        self._processed = processed
         if delta.is_state:
             self._states.append(delta)
             self.save()

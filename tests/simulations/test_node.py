@@ -234,6 +234,15 @@ def test_to_stop_is_not_to_go_for_good_but_to_leave_or_vanish_is() -> None:
     assert [node.up for node in cluster.nodes] == [True, False, False, False, False]
 
 
+def test_who_leaves_while_paused_cannot_say_so() -> None:
+    cluster = Cluster(3, seed=1, warm=True)
+    cluster[1].pause()
+    before = cluster.network.datagrams
+    cluster[1].leave()
+    assert cluster.network.datagrams == before
+    assert not cluster[1].up
+
+
 def test_who_leaves_is_listed_as_gone_at_once_and_who_vanishes_only_later() -> None:
     cluster = Cluster(3, seed=1, warm=True)
     cluster.run(2.0)
