@@ -65,6 +65,8 @@ class Scenario:
         self._check_numbers()
         if self.start not in ("boot", "warm"):
             raise ScenarioError(f"start is boot or warm, not {self.start!r}")
+        if self.view and self.start != "warm":
+            raise ScenarioError("view is for a warm start: without, nodes look for all others")
         if self.profile not in ("lan", "wan", "local"):
             raise ScenarioError(f"profile is lan, wan or local, not {self.profile!r}")
         for write in self.writes:
@@ -78,8 +80,8 @@ class Scenario:
         for name in ("duration", "settle"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
-        if self.view % 2 or (self.view and self.start != "warm"):
-            raise ScenarioError(f"view is an even number, and for a warm start, not {self.view} with {self.start}")
+        if self.view % 2:
+            raise ScenarioError(f"view is an even number, not {self.view}")
         for name in ("view", "disk_delay", "log_limit", "clock_skew"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is not negative, and finite, not {getattr(self, name)}")

@@ -102,10 +102,12 @@ def _nodes(search: _Search) -> None:
 
 def _settings(search: _Search) -> None:
     """Each setting that is not the default, if it is not needed."""
-    usual: dict[str, Any] = {"topology": LAN, "sealed": False, "disk_delay": 0.0, "clock_skew": 0.0}
-    usual |= {"clock_drift": 0.0, "log_limit": 65_536, "start": "boot", "view": 0}
-    for name, value in usual.items():
-        search.fails(replace(search.best, **{name: value}))
+    usual: list[dict[str, Any]] = [
+        *({"topology": LAN}, {"sealed": False}, {"disk_delay": 0.0}, {"clock_skew": 0.0}, {"clock_drift": 0.0}),
+        *({"log_limit": 65_536}, {"view": 0}, {"start": "boot", "view": 0}),
+    ]
+    for values in usual:
+        search.fails(replace(search.best, **values))
     best = search.best
     search.fewest(best.config, lambda config: replace(best, config=tuple(config)))
 
@@ -120,7 +122,7 @@ def _duration(search: _Search) -> None:
 
 def _until(scenario: Scenario, end: float) -> Scenario:
     faults = tuple(
-        replace(fault, seconds=min(fault.seconds, end - fault.at)) for fault in scenario.faults if fault.at <= end
+        replace(fault, seconds=min(fault.seconds, end - fault.at)) for fault in scenario.faults if fault.at < end
     )
     writes = tuple(write for write in scenario.writes if write.at <= end)
     return replace(scenario, duration=end, faults=faults, writes=writes)

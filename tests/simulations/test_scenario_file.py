@@ -330,6 +330,7 @@ SCENARIOS = st.builds(
     title=PLAIN,
     about=PLAIN,
     nodes=st.integers(4, 6),
+    duration=st.floats(200.0, 500.0),
     settle=st.floats(0.1, 99),
     start=st.sampled_from(["boot", "warm"]),
     profile=st.sampled_from(["lan", "wan", "local"]),
