@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from .disk import TAILS
 from .errors import ScenarioError
 from .faults import (
+    Churn,
     ClockJump,
     Crash,
     DiskFull,
@@ -82,6 +83,7 @@ DRAWS: Final[dict[str, _Draw]] = {
     "leave": lambda rng, nodes, at, seconds: Leave(
         at=at, seconds=rng.choice([0.0, seconds, seconds]), node=rng.randrange(nodes)
     ),
+    "churn": lambda rng, _nodes, at, seconds: Churn(at=at, seconds=min(seconds, 5.0), every=rng.uniform(1.0, 5.0)),
     "forge": lambda _rng, _nodes, at, seconds: Forge(at=at, seconds=seconds),
 }
 """How each kind is drawn: from the rng, the number of nodes, and when it begins and for how long."""

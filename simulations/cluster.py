@@ -1,6 +1,7 @@
 """A cluster in virtual time: the very engines that the Trio node drives, on virtual hardware, from one seed."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -74,6 +75,10 @@ class Cluster:
         self.seal = seal_for(key)
         self.log_limit = log_limit
         self.observers = list(observers)
+        self.holds: Counter[tuple[str, int]] = Counter()
+        """Faults under way by kind and node: what several of them hold ends with the last."""
+        self.retiring: list[str] = []
+        """Writers that somebody has said will never write again."""
         self.rng = random.Random(f"{seed} faults")
         self._disk = disk
         self._disk_delay = disk_delay

@@ -35,6 +35,7 @@ class Disk:
         self._queue = queue
         self.delay = self._usual_delay = delay
         self.survives = survives
+        self._slower: list[list[float]] = []
         self.epoch = 0
         """Of the last start; made safe before the node says a word."""
         self.full = False
@@ -63,9 +64,20 @@ class Disk:
         self.full = False
         self._start()
 
-    def be_quick_again(self) -> None:
-        """The disk is as fast as it was at first."""
-        self.delay = self._usual_delay
+    def slow_down(self, delay: float) -> Callable[[], None]:
+        """Take at least so many seconds a save for a while; returns a function that ends just this."""
+        slower = [delay]
+        self._slower.append(slower)
+        self.delay = self._slowest()
+
+        def end() -> None:
+            self._slower = [each for each in self._slower if each is not slower]
+            self.delay = self._slowest()
+
+        return end
+
+    def _slowest(self) -> float:
+        return max(self._usual_delay, *(each[0] for each in self._slower), 0.0)
 
     def _start(self) -> None:
         if self._saving or self.full or not self._waiting:

@@ -39,6 +39,22 @@ class Fault:
         return ()
 
 
+def held(cluster: "Cluster", key: tuple[str, int], release: Callable[[], object]) -> Callable[[], None]:
+    """One more fault holds what ``key`` names; returns what ends it. With the last of them, ``release`` is called."""
+    cluster.holds[key] += 1
+    ended = False
+
+    def end() -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            cluster.holds[key] -= 1
+            if not cluster.holds[key]:
+                release()
+
+    return end
+
+
 def is_up(cluster: "Cluster", index: int) -> bool:
     """Whether there is such a node, and it runs."""
     return index < len(cluster.nodes) and cluster[index].up

@@ -1,15 +1,17 @@
 """Faults of nodes: deaths and disks, pauses and clocks, and those who come and go."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from crdts import WriterRetired
+
 from .disk import KEPT, LOST, TAILS, TORN
 from .errors import ScenarioError
-from .fault import End, Fault, is_up
+from .fault import End, Fault, held, is_up
 
 if TYPE_CHECKING:
     from .cluster import Cluster
-    from .node import Node
 
 REPORT_EACH: Final = 1.0
 """Seconds between two rounds of reports of a retirement."""
@@ -32,18 +34,19 @@ class Crash(Fault):
             raise ScenarioError(f"crash: tail is one of {', '.join(TAILS)}, not {self.tail!r}")
 
     def apply(self, cluster: "Cluster") -> End:
-        if not is_up(cluster, self.node):
+        if self.node >= len(cluster.nodes) or cluster[self.node].gone:
             return None
-        dead = cluster[self.node]
-        if self.wipe:
-            dead.disk.wipe()
-        dead.stop(LOST if self.wipe else self.tail)
+        victim = cluster[self.node]
+        if not victim.up and not cluster.holds[self.kind, self.node]:
+            return None  # it has left, and comes back in its own time
+        if victim.up and self.wipe:
+            victim.disk.wipe()
+        victim.stop(LOST if self.wipe else self.tail)
+        return held(cluster, (self.kind, self.node), lambda: self._come_back(cluster))
 
-        def end() -> None:
-            if cluster[self.node] is dead and not dead.gone:
-                cluster.restart(self.node)
-
-        return end
+    def _come_back(self, cluster: "Cluster") -> None:
+        if not cluster[self.node].up and not cluster[self.node].gone:
+            cluster.restart(self.node)
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)
@@ -92,7 +95,8 @@ class Pause(Fault):
             return None
         node = cluster[self.node]
         node.pause()
-        return node.resume
+        life = f"{self.kind} of life {node.disk.epoch}"  # the next one does not compute what this one did
+        return held(cluster, (life, self.node), node.resume)
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)
@@ -128,7 +132,7 @@ class DiskFull(Fault):
             return None
         disk = cluster[self.node].disk
         disk.full = True
-        return disk.make_room
+        return held(cluster, (self.kind, self.node), disk.make_room)
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)
@@ -136,7 +140,7 @@ class DiskFull(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowDisk(Fault):
-    """A node's disk takes long for every batch."""
+    """A node's disk takes long for every save; of several such faults the slowest counts."""
 
     kind: ClassVar[str] = "slow-disk"
     node: int
@@ -151,9 +155,7 @@ class SlowDisk(Fault):
     def apply(self, cluster: "Cluster") -> End:
         if self.node >= len(cluster.nodes):
             return None
-        disk = cluster[self.node].disk
-        disk.delay = self.delay
-        return disk.be_quick_again
+        return cluster[self.node].disk.slow_down(self.delay)
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)
@@ -212,19 +214,24 @@ class Retire(Fault):
             return None
         writer = cluster[self.node].replica.replica_id
         cluster[self.node].leave()
-        retiring = cluster[self.by]
-        if writer in retiring.replica.context.replicas():
-            retiring.replica.retire(writer)
-            self._report(cluster, retiring, writer)
+        cluster.retiring.append(writer)
+        self._go_on(cluster, writer, "")
         return None
 
-    def _report(self, cluster: "Cluster", retiring: "Node", writer: str) -> None:
-        if not retiring.up or writer in retiring.replica.retired:
+    def _go_on(self, cluster: "Cluster", writer: str, begun_by: str) -> None:
+        """Say that it is retired, once in each life of ``by``, and then who has been heard to know it, until it is."""
+        node = cluster[self.by]
+        if writer in node.replica.retired:
             return
-        for node in cluster.running():
-            if node is not retiring:
-                retiring.replica.report(node.replica.replica_id, node.replica.context)
-        cluster.queue.at(cluster.queue.now + REPORT_EACH, self._report, cluster, retiring, writer)
+        if node.up and not node.paused:
+            with suppress(OSError, WriterRetired):  # a full disk: another time
+                if begun_by != node.replica.replica_id and writer in node.replica.context.replicas():
+                    node.replica.retire(writer)
+                    begun_by = node.replica.replica_id
+                for other in cluster.running():
+                    if other is not node and begun_by:
+                        node.replica.report(other.replica.replica_id, other.replica.context)
+        cluster.queue.at(cluster.queue.now + REPORT_EACH, self._go_on, cluster, writer, begun_by)
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node, self.by)

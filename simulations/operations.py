@@ -65,6 +65,14 @@ def _step(replica: Replica, n: int) -> object:
     return done
 
 
+def _many(replica: Replica, n: int) -> object:
+    """A transaction larger than a datagram."""
+    with replica.transaction() as done:
+        for i in range(40):
+            replica.lwwmap("map").set(f"k{n} {i % 20}", f"the {n}th time that this is set")
+    return done
+
+
 OPERATIONS: Final[dict[str, Operation]] = {
     "set.add": lambda replica, n: replica.orset("set").add(n),
     "set.remove": lambda replica, n: replica.orset("set").remove(n),
@@ -80,11 +88,12 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "flag.enable": lambda replica, _: replica.ewflag("flag").enable(),
     "flag.disable": lambda replica, _: replica.ewflag("flag").disable(),
     "several": _several,
+    "many": _many,
     "task.add": lambda replica, n: replica.orset("tasks").add(f"task {n}"),
     "task.claim": _claim,
     "task.complete": _complete,
     "budget.grant": lambda replica, n: replica.bounded_counter("budget").increment(n + 1),
-    "budget.spend": lambda replica, n: replica.bounded_counter("budget").decrement(n % 4 + 1),
+    "budget.spend": lambda replica, n: replica.bounded_counter("budget").decrement(n + 1),
     "budget.transfer": _transfer,
     "log.add": lambda replica, n: replica.gset("log").add(n),
     "history.step": _step,

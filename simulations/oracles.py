@@ -8,12 +8,13 @@ must be exactly what it holds; what a node has acknowledged (its disk has it) mu
 what a node's disk never had must never be seen anywhere else. An event may be lost only with the last disk that had it.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cbor2
 
-from crdts import Context, Dot, Event
+from crdts import Context, Dot, Event, Replica
 from crdts.schema import BOUNDED, type_tag
 from gossip.protocol import Address, Persist
 
@@ -95,6 +96,7 @@ class Judge(Observer):
         for dot in [dot for dot in self.made if dot[0] == me and dot not in before and dot not in kept]:
             self._vanished.add(dot)
             self._forget_budget(self.made[dot])
+        self._check_kept(node)
         self._safe[node.index] = Context() if node.gone else kept
         others = list(self._safe.values())
         for dot in self.made:
@@ -104,7 +106,9 @@ class Judge(Observer):
 
     def _heard_stranger(self, source: Address, target: Address, data: bytes) -> None:
         if source == VICTIM:
-            self._owed[target] = self._owed.get(target, 0) + len(data)
+            # What an earlier one has left is no credit, unless the node answers both when it goes on.
+            waiting = any(node.address == target and node.paused for node in self.cluster.nodes)
+            self._owed[target] = len(data) + (self._owed.get(target, 0) if waiting else 0)
 
     def _sent(self, source: Address, target: Address, data: bytes) -> None:
         if source == VICTIM:
@@ -124,11 +128,11 @@ class Judge(Observer):
         row = cbor2.loads(event.payload or b"")
         if len(row) != 4:
             return
-        lower, granted, spent, _ = row
+        _, granted, spent, _ = row
         self._budget.setdefault((event.obj, event.replica), []).append((event.seq, granted, spent))
         rows = [rows[-1] for (obj, _), rows in self._budget.items() if obj == event.obj and rows]
         left = sum(granted - spent for _, granted, spent in rows)
-        if left < lower:
+        if left < 0:
             self.fail("bounded counters are never overspent", f"{-left} more spent than granted", node)
 
     def _forget_budget(self, event: Event) -> None:
@@ -155,6 +159,21 @@ class Judge(Observer):
             known = other.name in acked and epochs.get(other.name) == other.engine.identity.epoch
             if known and other.replica.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged is there", f"{other.name} does not have {me}:{last}", node)
+
+    def _check_kept(self, node: Node) -> None:
+        """What a node has acknowledged, its disk brings back: all of those writers whose every write it had."""
+        disk = node.disk
+        if not disk.survives or not disk.records:
+            return
+        again = Replica("reader", log_limit=self.cluster.log_limit)
+        disk.read_into(again)
+        for other in self.cluster.running():
+            me = other.replica.replica_id
+            last = other.replica.store.kernel.context.last(me)
+            epochs = {each.name: each.epoch for each in other.engine.members(self.cluster.queue.now)}
+            known = node.name in other.engine.acked_by(last)[0] and epochs[node.name] == node.engine.identity.epoch
+            if other is not node and known and again.store.kernel.context.prefix(me) < last:
+                self.fail("what is acknowledged survives a crash", f"{me}:{last} is not on its disk", node)
 
     def _check_model(self, node: Node) -> None:
         kernel = node.replica.store.kernel
@@ -191,9 +210,25 @@ class Judge(Observer):
 
     def check_together(self) -> None:
         """In the end, all being equal: no acknowledged write is missing, and nothing is left over."""
-        for node in self.cluster.running():
+        first, *others = self.cluster.running()
+        for node in (first, *others):
             self._check_complete(node)
             self._check_floor(node)
+            self._check_retired(node)
+        values = read(first.replica)
+        for node in others:
+            found = read(node.replica)
+            wrong = sorted(name for name in values.keys() | found.keys() if values.get(name) != found.get(name))
+            if wrong:
+                self.fail("everybody reads the same", f"{', '.join(wrong[:3])} differ from {first.name}", node)
+
+    def _check_retired(self, node: Node) -> None:
+        """Who was retired is closed everywhere, unless some life has ended unasked: nobody can report for it."""
+        if all(each.disk.epoch == 1 for each in self.cluster.nodes):
+            waiting = [writer for writer in self.cluster.retiring if writer not in node.replica.retired]
+            wrote = [writer for writer in waiting if any(dot[0] == writer for dot in self.made)]
+            if wrote:
+                self.fail("who was retired is closed", f"{', '.join(wrote)} still open", node)
 
     def _check_complete(self, node: Node) -> None:
         context = node.replica.store.kernel.context
@@ -237,6 +272,19 @@ class Judge(Observer):
             if unsure:
                 return f"{node.name} has not been right about {', '.join(nodes[index].name for index in unsure[:5])}"
         return ""
+
+
+def read(replica: Replica) -> dict[str, str]:
+    """All that a user can read, as text that compares."""
+    return {f"{each.kind} {each.name}": _sorted(each.value()) for each in replica.objects()}
+
+
+def _sorted(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_sorted(value[key])}" for key in sorted(value, key=repr)) + "}"
+    if isinstance(value, Collection) and not isinstance(value, str | bytes):
+        return "[" + ", ".join(sorted(map(_sorted, value))) + "]"
+    return repr(value)
 
 
 def _add(context: Context, batch: Persist) -> None:

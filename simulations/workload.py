@@ -14,9 +14,8 @@ _KEYED: Final = ("set.add", "set.add", "set.remove", "map.set", "map.set", "map.
 _TASKS: Final = ("task.add", "task.add", "task.claim", "task.claim", "task.complete")
 _BUDGET: Final = ("budget.grant", "budget.spend", "budget.spend", "budget.spend", "budget.transfer")
 _LOGGED: Final = ("log.add",)
-_OTHERS: Final = tuple(
-    name for name in OPERATIONS if name.partition(".")[0] in {"register", "conflicts", "nested", "flag", "several"}
-)
+_OBJECTS: Final = ("register", "conflicts", "nested", "flag", "several", "many")
+_OTHERS: Final = tuple(name for name in OPERATIONS if name.partition(".")[0] in _OBJECTS)
 PATTERNS: Final = {
     "uniform": _KEYED,
     "zipf": _KEYED,
