@@ -167,6 +167,23 @@ def dots_leave_before_the_disk_has_them() -> AbstractContextManager[Any]:
     return patch.object(Output, "_after_disk", sends)
 
 
+def received_events_not_saved() -> AbstractContextManager[Any]:
+    """What comes from others is acknowledged, and never handed to the disk."""
+
+    def make(unsaved: Any) -> Any:
+        def adds(self: Output, events: Any) -> None:
+            unsaved(self, [event for event in events if event.replica == self.replica.replica_id])
+
+        return adds
+
+    return replaced(Output, "unsaved", make)
+
+
+def states_not_saved() -> AbstractContextManager[Any]:
+    """A state that was joined is never handed to the disk."""
+    return patch.object(Output, "unsaved_state", lambda *_: None)
+
+
 def trimmed_log_not_noticed() -> AbstractContextManager[Any]:
     """What the log has forgotten is told of as having replaced nothing."""
     stack = ExitStack()
@@ -222,6 +239,8 @@ PLANTED: Final[list[Plant]] = [
     stale_incarnation_accepted,
     forgetting_dead_members,
     dots_leave_before_the_disk_has_them,
+    received_events_not_saved,
+    states_not_saved,
     trimmed_log_not_noticed,
     prekilled_dots_left_out_of_states,
     spending_without_rights,
