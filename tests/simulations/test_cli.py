@@ -204,6 +204,46 @@ def test_a_sweep_may_keep_nothing(tmp_path: Path, hopeless: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["hopeless.toml"]
 
 
+def written(*args: object, cwd: Path) -> tuple[int, str, str]:
+    """The exit code and both outputs of a command that may fail."""
+    process = start(*args, cwd=cwd)
+    out, err = process.communicate(timeout=TIMEOUT)
+    return process.returncode, out, err
+
+
+def test_a_failure_that_cannot_be_kept_leaves_the_tally_and_is_told(tmp_path: Path, hopeless: str) -> None:
+    (tmp_path / "file").write_text("")
+    args = ("sweep", hopeless, "--seeds", 1, "--jobs", 1, "--shrink-seconds", 0, "--failures", "file/below", "--json")
+    code, out, err = written(*args, cwd=tmp_path)
+    assert code == 1
+    assert json.loads(out)["failed"] == 1
+    assert json.loads(out)["kept"] is None
+    assert err == "gossip: cannot keep the failure in file/below: Not a directory\n"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\\u0000b", "a\\nb", "../a b"])
+def test_a_failure_is_kept_whatever_the_scenario_is_called(tmp_path: Path, hopeless: str, name: str) -> None:
+    (tmp_path / hopeless).write_text(f'name = "{name}"\n{HOPELESS}')
+    args = ("sweep", hopeless, "--seeds", 1, "--jobs", 1, "--shrink-seconds", 0, "--json")
+    file = sim(*args, cwd=tmp_path, code=1)["kept"]["file"]
+    assert re.fullmatch(r"failure-[\w.-]{1,80}-0\.toml", file)
+    assert (tmp_path / file).is_file()
+
+
+def test_outcomes_that_cannot_be_written_leave_the_tally_and_are_told(tmp_path: Path, quick: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    args = ("sweep", quick, "--seeds", 2, "--jobs", 1, "--json", "--out", "/dev/full")
+    code, out, err = written(*args, cwd=tmp_path)
+    assert (code, json.loads(out)["passed"]) == (2, 2)
+    assert err == "gossip: cannot write /dev/full: No space left on device\n"
+
+
+def test_a_sweep_does_not_begin_if_its_outcomes_have_no_place(tmp_path: Path, quick: str) -> None:
+    code, out, err = written("sweep", quick, "--out", "none/x", cwd=tmp_path)
+    assert (code, out, err) == (2, "", "gossip: cannot write none/x: No such file or directory\n")
+
+
 def test_ctrl_c_leaves_what_is_done(tmp_path: Path) -> None:
     process = start("sweep", "tasks", "--seeds", 5000, "--jobs", 2, "--out", "out.jsonl", cwd=tmp_path)
     out = tmp_path / "out.jsonl"
