@@ -1,6 +1,7 @@
 """`gossip sim` in processes of its own: verdicts, exit codes, Ctrl-C, files."""
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from simulations.cli.progress import seeds_done, shrinking, virtual_time
+from simulations.scenario import Scenario
 from simulations.scenario_file import load_file, scenario_names
 
 ROOT = Path(__file__).parents[2]
@@ -326,3 +329,24 @@ def test_the_seeds_are_handed_to_a_dask_cluster(tmp_path: Path, quick: str) -> N
     here = sim("sweep", quick, "--seeds", 12, "--jobs", 1, "--json", cwd=tmp_path)
     assert found["converged"] == here["converged"]
     assert found["bytes_a_node_second"] == here["bytes_a_node_second"]
+
+
+# ---- on a terminal
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_a_name_that_looks_like_markup_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    name = "x[/foo]"
+    with virtual_time(Scenario(name=name, duration=1.0)) as on_second:
+        on_second(0.5)
+        on_second(2.0)
+    with seeds_done(name, 2) as on_seed:
+        on_seed(1, 0, "")
+    with shrinking() as tell:
+        tell(name)
+    assert name in terminal.getvalue()
