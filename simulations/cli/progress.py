@@ -35,7 +35,9 @@ def virtual_time(scenario: Scenario) -> Iterator[Callable[[float], None]]:
                 progress.update(bar, completed=now)
             else:
                 total = scenario.duration + scenario.settle
-                progress.update(bar, completed=now, total=total, description=escape(f"{scenario.name}: coming together"))
+                progress.update(
+                    bar, completed=now, total=total, description=escape(f"{scenario.name}: coming together")
+                )
 
         yield on_second
 
