@@ -1,7 +1,7 @@
 """A scenario: everything that a run depends on, besides its seed. Plain data; `scenario_file.py` reads it from TOML."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from gossip.protocol import Config
@@ -62,6 +62,11 @@ class Scenario:
     """Whether every node must list exactly the running ones as alive in the end."""
 
     def __post_init__(self) -> None:
+        for each in fields(self):  # the same run whether it says 5 or 5.0, as files do
+            if each.type is float:
+                object.__setattr__(self, each.name, float(getattr(self, each.name)))
+        if any(type(write.at) is not float for write in self.writes):
+            object.__setattr__(self, "writes", tuple(replace(each, at=float(each.at)) for each in self.writes))
         self._check_numbers()
         if self.start not in ("boot", "warm"):
             raise ScenarioError(f"start is boot or warm, not {self.start!r}")

@@ -14,10 +14,11 @@ from gossip.protocol import Config
 from simulations import Link, Topology
 from simulations.chaos import DRAWS, Chaos
 from simulations.errors import ScenarioError
-from simulations.faults import FAULTS, LAYOUTS, Crash, Fault, Partition, Weather
+from simulations.faults import FAULTS, LAYOUTS, ClockJump, Crash, Fault, Forge, Partition, Weather
 from simulations.latency import Constant, LogNormal, Sum, Table, Uniform
 from simulations.operations import OPERATIONS, Write
 from simulations.overrides import Override
+from simulations.runner import run_scenario
 from simulations.scenario import Scenario
 from simulations.scenario_file import (
     Replay,
@@ -353,6 +354,14 @@ SCENARIOS = st.builds(
 @given(SCENARIOS)
 def test_a_scenario_written_to_a_file_is_read_back_as_the_same(scenario: Scenario) -> None:
     assert parse_scenario(dump_scenario(scenario), "other.toml") == scenario
+
+
+def test_whole_seconds_are_the_same_run_once_they_are_written_to_a_file() -> None:
+    faults = (Forge(at=1, seconds=2), ClockJump(at=2, node=0, by=3))
+    scenario = Scenario(name="x", nodes=3, duration=5.0, faults=faults, writes=(Write(1, 0, "set.add", 1),))
+    read = parse_scenario(dump_scenario(scenario), "x.toml")
+    assert repr(read.faults) == repr(scenario.faults)
+    assert run_scenario(read, 1).trace == run_scenario(scenario, 1).trace
 
 
 @pytest.mark.parametrize("seed", range(5))
