@@ -2,7 +2,7 @@
 
 import random
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 from gossip.protocol import Config
 
@@ -15,6 +15,13 @@ from .topology import LAN, Topology
 from .workload import UNIFORM, Workload
 
 KEY = b"the key of a simulated cluster.."
+
+MAX_NODES: Final = 100_000
+"""Nodes at the start."""
+MAX_SKEW: Final = 1e8
+"""Seconds that a clock is wrong by at most: stamps end in the year 2112."""
+MAX_WRITES: Final = 1_000_000
+"""Writes of all workloads in one run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,10 @@ class Scenario:
     def _check_numbers(self) -> None:
         if self.nodes < 1:
             raise ScenarioError(f"nodes is at least 1, not {self.nodes}")
+        if self.nodes > MAX_NODES:
+            raise ScenarioError(f"nodes is at most {MAX_NODES:,}, not {self.nodes:,}")
+        if self.clock_skew > MAX_SKEW:
+            raise ScenarioError(f"clock_skew is in seconds, at most {MAX_SKEW:g}, not {self.clock_skew}")
         for name in ("duration", "settle"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
@@ -90,6 +101,9 @@ class Scenario:
         for name in ("view", "disk_delay", "log_limit", "clock_skew"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is not negative, and finite, not {getattr(self, name)}")
+        writes = sum(each.rate * max(0.0, (each.until or self.duration) - each.start) for each in self.workload)
+        if writes > MAX_WRITES:
+            raise ScenarioError(f"workload: rate makes {writes:,.0f} writes in all, and at most {MAX_WRITES:,} may be")
         if not 0 <= self.clock_drift < 1:
             raise ScenarioError(f"clock_drift is in seconds a second, at least 0 and below 1, not {self.clock_drift}")
 

@@ -143,6 +143,18 @@ MISTAKES = [
     ("a number as text", "\n\ntitle = 3\n", 3, "title is text"),
     ("infinity", "duration = inf\n", 1, "duration is a number, not inf"),
     ("no number", "[link]\nloss = nan\n", 2, "loss is a number, not nan"),
+    (
+        "flapping without end",
+        "[[fault]]\nkind = 'flap'\nof = [1]\nup = 1e-9\n",
+        4,
+        "up is .* at least 0.001, not 1e-09",
+    ),
+    ("churn without end", "[[fault]]\nkind = 'churn'\nevery = 1e-9\n", 3, "every is .* at least 0.001, not 1e-09"),
+    ("too many writes", "duration = 60\n[[workload]]\nrate = 1e9\n", 2, "rate makes .* at most 1,000,000"),
+    ("too many nodes", "\nnodes = 100001\n", 2, "nodes is at most 100,000, not 100,001"),
+    ("too long a tail", "[link]\nlatency = {median = 1, sigma = 11}\n", 2, "sigma is at most 10, not 11"),
+    ("a jump past 2112", "[[fault]]\nkind = 'clock-jump'\nnode = 1\nby = 1e10\n", 1, "by is .* at most 1e.08 either"),
+    ("a clock past 2112", "\nclock_skew = 1e10\n", 2, "clock_skew is .* at most 1e.08"),
     ("no nodes", 'title = "x"\nnodes = 0\n', 2, "nodes is at least 1, not 0"),
     ("an unknown start", 'nodes = 3\nstart = "hot"\nview = 2', 2, "boot or warm, not 'hot'"),
     ("an unknown profile", 'profile = "moon"\n[config]\nfanout = 3\n', 1, "lan, wan or local"),
@@ -293,7 +305,7 @@ PLAIN = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SIMPLE = st.one_of(
     st.builds(Constant, SECONDS),
     st.builds(lambda a, b: Uniform(*sorted((a, b))), SECONDS, SECONDS),
-    st.builds(LogNormal, SECONDS, SECONDS),
+    st.builds(LogNormal, SECONDS, st.floats(0, 10)),
     st.builds(lambda found: Table(tuple(sorted(found))), st.lists(SECONDS, min_size=2, max_size=5)),
 )
 LATENCIES = SIMPLE | st.builds(lambda parts: Sum(tuple(parts)), st.lists(SIMPLE, min_size=1, max_size=3))
