@@ -20,12 +20,11 @@ from ..scenario import Scenario
 from ..scenario_file import Replay, dump_scenario
 from ..shrink import shrink
 from ..sweep import Sweep
-from .interrupt import Interrupt
+from .interrupt import INTERRUPTED, Interrupt
 from .options import NoVerdict, choice, takes_scenario
 from .progress import seeds_done, shrinking
 from .show import Kept, print_sweep
 
-INTERRUPTED: Final = 130
 MAX_NAME: Final = 80
 """Characters of a scenario's name that go into the name of a file."""
 _UNFIT: Final = re.compile(r"[^\w.-]", re.ASCII)
@@ -196,6 +195,8 @@ def _keep_first(scenario: Scenario, outcomes: Sequence[Outcome], how: Shrinking,
 
         with suppress(KeyboardInterrupt):  # the smallest so far will do
             shrink(scenario, first.seed, still_fails, budget, on_smaller)
+    if interrupt.asked:
+        click.echo("gossip: shrinking was broken off; the failure is kept as small as it was by then", err=True)
     return _write(smallest[0], Replay(first.seed, oracle), how.folder)
 
 

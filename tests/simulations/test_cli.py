@@ -109,6 +109,7 @@ def test_a_run_that_fails_exits_with_one_and_says_which_rule_is_broken(tmp_path:
         (["run", "quick.toml", "--set", "nodes"], "--set takes KEY=VALUE"),
         (["run", "quick.toml", "--set", "config.fanuot=3"], "--set config.fanuot=3: unknown key 'fanuot' in config"),
         (["run", "quick.toml", "--loss", "2"], "--loss"),
+        (["run", "quick.toml", "--loss", "10%"], "'10%' is no share from 0 to 1, such as 0.1"),
         (["run", "quick.toml", "--nodes", "0"], "--nodes"),
         (["sweep", "quick.toml", "--jobs", "2", "--dask", "x"], "--jobs is for processes"),
         (["run"], "Missing argument 'SCENARIO'"),
@@ -137,7 +138,9 @@ def test_a_run_is_written_as_a_page_and_drawn(tmp_path: Path, quick: str) -> Non
 def test_ctrl_c_ends_a_run_without_a_trace(tmp_path: Path) -> None:
     process = start("run", "thousand-nodes", cwd=tmp_path)
     time.sleep(3)
-    assert interrupt(process) == (130, "", "\n")
+    code, out, err = interrupt(process)
+    assert (code, out) == (130, "")
+    assert re.fullmatch(r"stopped at \d+ of \d+ virtual seconds\n", err)
 
 
 # ---- sweep
