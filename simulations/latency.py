@@ -7,7 +7,6 @@ from typing import Final, TypeAlias
 
 from .errors import ScenarioError
 
-
 MAX_SIGMA: Final = 10.0
 """Of the logarithm of seconds: beyond, a delay overflows."""
 

@@ -75,6 +75,7 @@ class Scenario:
         if any(type(write.at) is not float for write in self.writes):
             object.__setattr__(self, "writes", tuple(replace(each, at=float(each.at)) for each in self.writes))
         self._check_numbers()
+        self._check_limits()
         if self.start not in ("boot", "warm"):
             raise ScenarioError(f"start is boot or warm, not {self.start!r}")
         if self.view and self.start != "warm":
@@ -89,10 +90,6 @@ class Scenario:
     def _check_numbers(self) -> None:
         if self.nodes < 1:
             raise ScenarioError(f"nodes is at least 1, not {self.nodes}")
-        if self.nodes > MAX_NODES:
-            raise ScenarioError(f"nodes is at most {MAX_NODES:,}, not {self.nodes:,}")
-        if self.clock_skew > MAX_SKEW:
-            raise ScenarioError(f"clock_skew is in seconds, at most {MAX_SKEW:g}, not {self.clock_skew}")
         for name in ("duration", "settle"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
@@ -101,11 +98,18 @@ class Scenario:
         for name in ("view", "disk_delay", "log_limit", "clock_skew"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is not negative, and finite, not {getattr(self, name)}")
+        if not 0 <= self.clock_drift < 1:
+            raise ScenarioError(f"clock_drift is in seconds a second, at least 0 and below 1, not {self.clock_drift}")
+
+    def _check_limits(self) -> None:
+        """Beyond, a run would never end or overflow."""
+        if self.nodes > MAX_NODES:
+            raise ScenarioError(f"nodes is at most {MAX_NODES:,}, not {self.nodes:,}")
+        if self.clock_skew > MAX_SKEW:
+            raise ScenarioError(f"clock_skew is in seconds, at most {MAX_SKEW:g}, not {self.clock_skew}")
         writes = sum(each.rate * max(0.0, (each.until or self.duration) - each.start) for each in self.workload)
         if writes > MAX_WRITES:
             raise ScenarioError(f"workload: rate makes {writes:,.0f} writes in all, and at most {MAX_WRITES:,} may be")
-        if not 0 <= self.clock_drift < 1:
-            raise ScenarioError(f"clock_drift is in seconds a second, at least 0 and below 1, not {self.clock_drift}")
 
     def node_config(self) -> Config:
         """The nodes' settings; raises `gossip.ConfigError`."""
