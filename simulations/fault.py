@@ -5,7 +5,7 @@ no longer fits (its node has left, say) does nothing, so that a schedule stays v
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from .errors import ScenarioError
@@ -27,6 +27,9 @@ class Fault:
     """How long it lasts; 0: until the end of the scenario, when all faults are lifted."""
 
     def __post_init__(self) -> None:
+        for each in fields(self):  # the same run whether it says 5 or 5.0, as files do
+            if each.type is float:
+                object.__setattr__(self, each.name, float(getattr(self, each.name)))
         for name in ("at", "seconds"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{self.kind}: {name} is in seconds, at least 0, not {getattr(self, name)}")

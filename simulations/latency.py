@@ -3,9 +3,12 @@
 import math
 import random
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .errors import ScenarioError
+
+MAX_SIGMA: Final = 10.0
+"""Of the logarithm of seconds: beyond, a delay overflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class LogNormal:
     def __post_init__(self) -> None:
         _check(self.median, "median")
         _check(self.sigma, "sigma")
+        if self.sigma > MAX_SIGMA:
+            raise ScenarioError(f"a latency's sigma is at most {MAX_SIGMA:g}, not {self.sigma}")
 
     def sample(self, rng: random.Random) -> float:
         return self.median * math.exp(self.sigma * rng.gauss(0.0, 1.0))

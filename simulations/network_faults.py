@@ -27,6 +27,10 @@ FORGED_EACH: Final = 0.05
 """Seconds between two forged datagrams."""
 
 
+SHORTEST_FLAP: Final = 0.001
+"""Seconds that a link is down or up at least."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition(Fault):
     """The network falls into groups that cannot reach each other."""
@@ -101,8 +105,10 @@ class Flap(Fault):
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
-        if self.down <= 0 or self.up <= 0:
-            raise ScenarioError(f"flap: down and up are in seconds, above 0, not {self.down} and {self.up}")
+        for name in ("down", "up"):
+            if not SHORTEST_FLAP <= getattr(self, name) < float("inf"):
+                told = f"{name} is in seconds, at least {SHORTEST_FLAP}, not {getattr(self, name)}"
+                raise ScenarioError(f"flap: {told}")
 
     def apply(self, cluster: "Cluster") -> End:
         lift: list[Callable[[], None]] = []

@@ -13,6 +13,10 @@ from .fault import End, Fault, held, is_up
 if TYPE_CHECKING:
     from .cluster import Cluster
 
+SHORTEST_CHURN: Final = 0.001
+"""Seconds between two newcomers at least."""
+LARGEST_JUMP: Final = 1e8
+"""Seconds that a clock is set forward or back at most: stamps end in the year 2112."""
 REPORT_EACH: Final = 1.0
 """Seconds between two rounds of reports of a retirement."""
 
@@ -110,6 +114,11 @@ class ClockJump(Fault):
     node: int
     by: float
     """Seconds."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if not abs(self.by) <= LARGEST_JUMP:
+            raise ScenarioError(f"clock-jump: by is in seconds, at most {LARGEST_JUMP:g} either way, not {self.by}")
 
     def apply(self, cluster: "Cluster") -> End:
         if self.node < len(cluster.nodes):
@@ -247,8 +256,8 @@ class Churn(Fault):
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
-        if self.every <= 0:
-            raise ScenarioError(f"churn: every is in seconds, above 0, not {self.every}")
+        if not SHORTEST_CHURN <= self.every < float("inf"):
+            raise ScenarioError(f"churn: every is in seconds, at least {SHORTEST_CHURN}, not {self.every}")
 
     def apply(self, cluster: "Cluster") -> End:
         ended = False

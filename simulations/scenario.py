@@ -1,8 +1,8 @@
 """A scenario: everything that a run depends on, besides its seed. Plain data; `scenario_file.py` reads it from TOML."""
 
 import random
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
 
 from gossip.protocol import Config
 
@@ -15,6 +15,13 @@ from .topology import LAN, Topology
 from .workload import UNIFORM, Workload
 
 KEY = b"the key of a simulated cluster.."
+
+MAX_NODES: Final = 100_000
+"""Nodes at the start."""
+MAX_SKEW: Final = 1e8
+"""Seconds that a clock is wrong by at most: stamps end in the year 2112."""
+MAX_WRITES: Final = 1_000_000
+"""Writes of all workloads in one run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,13 @@ class Scenario:
     """Whether every node must list exactly the running ones as alive in the end."""
 
     def __post_init__(self) -> None:
+        for each in fields(self):  # the same run whether it says 5 or 5.0, as files do
+            if each.type is float:
+                object.__setattr__(self, each.name, float(getattr(self, each.name)))
+        if any(type(write.at) is not float for write in self.writes):
+            object.__setattr__(self, "writes", tuple(replace(each, at=float(each.at)) for each in self.writes))
         self._check_numbers()
+        self._check_limits()
         if self.start not in ("boot", "warm"):
             raise ScenarioError(f"start is boot or warm, not {self.start!r}")
         if self.view and self.start != "warm":
@@ -87,6 +100,16 @@ class Scenario:
                 raise ScenarioError(f"{name} is not negative, and finite, not {getattr(self, name)}")
         if not 0 <= self.clock_drift < 1:
             raise ScenarioError(f"clock_drift is in seconds a second, at least 0 and below 1, not {self.clock_drift}")
+
+    def _check_limits(self) -> None:
+        """Beyond, a run would never end or overflow."""
+        if self.nodes > MAX_NODES:
+            raise ScenarioError(f"nodes is at most {MAX_NODES:,}, not {self.nodes:,}")
+        if self.clock_skew > MAX_SKEW:
+            raise ScenarioError(f"clock_skew is in seconds, at most {MAX_SKEW:g}, not {self.clock_skew}")
+        writes = sum(each.rate * max(0.0, (each.until or self.duration) - each.start) for each in self.workload)
+        if writes > MAX_WRITES:
+            raise ScenarioError(f"workload: rate makes {writes:,.0f} writes in all, and at most {MAX_WRITES:,} may be")
 
     def node_config(self) -> Config:
         """The nodes' settings; raises `gossip.ConfigError`."""

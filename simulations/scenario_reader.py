@@ -26,6 +26,8 @@ LISTS: Final = {"workload": "workload", "fault": "faults"}
 """Arrays of tables, and the fields of `Scenario` that they fill."""
 ROUNDING: Final = 1e-6
 """Seconds that sums of times may be off by."""
+NODE_FIELDS: Final = ("node", "by", "of", "groups")
+"""Fields of faults that name nodes; a `by` that is no whole number is seconds."""
 MAX_NUMBER: Final = 1e300
 """Numbers are smaller than that, either way, and are numbers."""
 _PROFILES: Final = ("lan", "wan", "local")
@@ -171,7 +173,7 @@ class _Reader:
         most = most_nodes(scenario)
         named: list[tuple[Path, list[int]]] = [(("writes", i), [write.node]) for i, write in enumerate(scenario.writes)]
         for number, fault in enumerate(scenario.faults):
-            found = [(key, _indexes(getattr(fault, key, None))) for key in ("node", "by", "of", "groups")]
+            found = [(key, _indexes(getattr(fault, key, None))) for key in NODE_FIELDS]
             named += [(("fault", number, key), indexes) for key, indexes in found]
         for path, indexes in named:
             if len(set(indexes)) < len(indexes):
@@ -327,6 +329,15 @@ def most_nodes(scenario: Scenario) -> int:
     if scenario.chaos is not None and "join" in scenario.chaos.kinds:
         most += scenario.chaos.count
     return most
+
+
+def only_possible_nodes(scenario: Scenario) -> bool:
+    """Whether every fault and write is at nodes that there can be, so that the scenario can be read from a file."""
+    most = most_nodes(scenario)
+    values = [write.node for write in scenario.writes]
+    for fault in scenario.faults:
+        values += [index for key in NODE_FIELDS for index in _indexes(getattr(fault, key, None))]
+    return all(0 <= index < most for index in values)
 
 
 def _blamed(make: Callable[..., object], values: dict[str, Any]) -> Path:

@@ -11,13 +11,13 @@ from typing import Any, Final, TypeVar
 
 from .faults import Fault, Partition, Weather
 from .scenario import Scenario
+from .scenario_reader import NODE_FIELDS, only_possible_nodes
 from .topology import LAN
 
 T = TypeVar("T")
 
 SHORTEST: Final = 0.1
 """Seconds below which a fault is not made shorter."""
-_NODE_FIELDS: Final = ("node", "by", "of", "groups")
 
 
 def shrink(
@@ -55,6 +55,8 @@ class _Search:
     def fails(self, candidate: Scenario) -> bool:
         """Try one; if it fails, it is the new best."""
         if self.spent or candidate in self._tried or candidate == self.best:
+            return False
+        if not only_possible_nodes(candidate):  # a newcomer was left out, and not what is done to it
             return False
         if not self.budget():
             self.spent = True
@@ -178,7 +180,7 @@ def keeping(scenario: Scenario, nodes: Sequence[int]) -> Scenario:
 def _renamed(fault: Fault, renamed: Callable[[int], int | None]) -> Fault | None:
     """The fault with its nodes' new numbers, or None if too few of them are left."""
     changes: dict[str, Any] = {}
-    for name in _NODE_FIELDS:
+    for name in NODE_FIELDS:
         value = getattr(fault, name, None)
         if isinstance(value, int):
             new: Any = renamed(value)

@@ -25,7 +25,8 @@ class Topology:
     kind: str = ONE_PLACE
     """``lan``: all near. ``two-datacentres``: the even nodes in one, the odd in the other. ``slow-edge``: of every
     ``edge_every`` nodes the last is far from everybody. ``star``: everybody is near to node 0 and, through it, twice
-    as far from the others."""
+    as far from the others. It is a shape of latencies: only loss and latency are doubled, and cutting off node 0 does
+    not cut the others from each other."""
     near: Link = NEAR
     far: Link = FAR
     edge_every: int = 4

@@ -2,7 +2,10 @@
 
 import signal
 from types import FrameType
-from typing import Self
+from typing import Final, Self
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C."""
 
 
 class Interrupt:

@@ -13,6 +13,19 @@ from ..scenario import Scenario
 from ..scenario_file import ScenarioFile, load_file, parse_value
 
 
+class Share(click.FloatRange):
+    """A number from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is no share from 0 to 1, such as 0.1", param, ctx)
+
+
 class NoVerdict(click.ClickException):
     """Nothing can be run as asked: a mistake in a scenario, something that is not installed. Not a failed run."""
 
@@ -51,7 +64,7 @@ def takes_scenario(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Any other value: config.fanout=3."),
         click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Seconds until all faults end."),
-        click.option("--loss", type=click.FloatRange(0, 1), help="Share of datagrams lost on every link."),
+        click.option("--loss", type=Share(), help="Share of datagrams lost on every link."),
         click.option("--nodes", type=click.IntRange(min=1), help="Nodes at the start."),
         click.argument("scenario"),
     ):

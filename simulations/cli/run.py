@@ -15,6 +15,7 @@ from ..recording import Recording
 from ..runner import run_scenario
 from ..scenario import Scenario
 from ..scenario_file import Replay
+from .interrupt import INTERRUPTED
 from .options import Choice, NoVerdict, choice, load, takes_scenario
 from .progress import virtual_time
 from .show import Cost, print_failure_kept, print_run
@@ -82,8 +83,19 @@ def _run(
             raise NoVerdict(f"cannot write {path}: there is no such folder, or it is not yours")
     ready = [(load_writer(), path) for load_writer, path in writers if path is not None]
     started = time.process_time()
-    with virtual_time(scenario) as on_second:
-        recording = run_scenario(scenario, seed, on_second=on_second)
+    reached = 0.0
+
+    def on_time(now: float) -> None:
+        nonlocal reached
+        reached = now
+        on_second(now)
+
+    try:
+        with virtual_time(scenario) as on_second:
+            recording = run_scenario(scenario, seed, on_second=on_time)
+    except KeyboardInterrupt:
+        click.echo(f"stopped at {reached:.0f} of {scenario.duration:.0f} virtual seconds", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
     recording = replace(recording, command=command)
     cost = Cost.since(started)
     for write, path in ready:

@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -19,12 +20,15 @@ from ..scenario import Scenario
 from ..scenario_file import Replay, dump_scenario
 from ..shrink import shrink
 from ..sweep import Sweep
-from .interrupt import Interrupt
+from .interrupt import INTERRUPTED, Interrupt
 from .options import NoVerdict, choice, takes_scenario
 from .progress import seeds_done, shrinking
 from .show import Kept, print_sweep
 
-INTERRUPTED: Final = 130
+MAX_NAME: Final = 80
+"""Characters of a scenario's name that go into the name of a file."""
+_UNFIT: Final = re.compile(r"[^\w.-]", re.ASCII)
+"""What does not go into the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,34 @@ class Shrinking:
     """For how long to make it smaller; 0 to leave it alone."""
 
 
+@dataclass(slots=True)
+class Lines:
+    """Outcomes on their way to a file. One that cannot be written to any more does not end the sweep."""
+
+    file: IO[str] | None
+    name: str
+    troubles: list[str] = field(default_factory=list)
+    """What could not be written, and why."""
+
+    def write(self, outcome: Outcome) -> None:
+        if self.file is None or self.troubles:
+            return
+        try:
+            self.file.write(json.dumps(outcome.to_json()) + "\n")
+            self.file.flush()
+        except OSError as error:
+            self.troubles.append(f"cannot write {self.name}: {error.strerror or error}")
+
+
 @click.command()
 @takes_scenario
 @click.option("--seeds", type=click.IntRange(min=1), default=100, show_default=True, help="How many seeds.")
 @click.option("--first", type=int, default=0, show_default=True, help="The first of them; the others follow.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at once.  [default: one for each CPU]")
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster with that scheduler instead.")
-@click.option("--out", type=click.File("w"), metavar="FILE.jsonl", help="Write each seed's outcome, as it comes.")
+@click.option(
+    "--out", type=click.Path(allow_dash=True), metavar="FILE.jsonl", help="Write each seed's outcome, as it comes."
+)
 @click.option(
     "--failures",
     type=click.Path(path_type=Path, file_okay=False),
@@ -61,7 +86,7 @@ def sweep(
     first: int,
     jobs: int | None,
     dask: str | None,
-    out: IO[str] | None,
+    out: str | None,
     failures: Path,
     shrink_seconds: float,
     no_shrink: bool,
@@ -76,21 +101,39 @@ def sweep(
     asked = choice(**chosen)
     scenario = asked.load()
     outcomes: list[Outcome] = []
+    lines = Lines(_opened(out), out or "")
     with Interrupt() as interrupt:
         with _pool(jobs, dask) as pool:
-            _run(Sweep(scenario, range(first, first + seeds), pool, time.monotonic), interrupt, seeds, out, outcomes)
+            _run(Sweep(scenario, range(first, first + seeds), pool, time.monotonic), interrupt, seeds, lines, outcomes)
         outcomes.sort(key=lambda outcome: outcome.seed)
         kept = None
         if not no_shrink and not interrupt.asked:
-            kept = _keep_first(scenario, outcomes, Shrinking(failures, shrink_seconds), interrupt)
+            try:
+                kept = _keep_first(scenario, outcomes, Shrinking(failures, shrink_seconds), interrupt)
+            except OSError as error:
+                lines.troubles.append(f"cannot keep the failure in {failures}: {error.strerror or error}")
     tally = Tally.of(outcomes)
     print_sweep(scenario, asked, outcomes, tally, seeds, kept, as_json=as_json)
+    for trouble in lines.troubles:
+        click.echo(f"gossip: {trouble}", err=True)
     if tally.failed:
         ctx.exit(1)
+    if lines.troubles:
+        ctx.exit(NoVerdict.exit_code)
     ctx.exit(0 if len(outcomes) == seeds else INTERRUPTED)
 
 
 # ---- running
+
+
+def _opened(out: str | None) -> IO[str] | None:
+    """The file for the outcomes, before there are any; raises `NoVerdict`."""
+    if out is None:
+        return None
+    try:
+        return click.open_file(out, "w")
+    except OSError as error:
+        raise NoVerdict(f"cannot write {out}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -111,7 +154,7 @@ def _pool(jobs: int | None, dask: str | None) -> Iterator[Pool]:
         pool.close(at_once=at_once)
 
 
-def _run(sweeping: Sweep, interrupt: Interrupt, total: int, out: IO[str] | None, outcomes: list[Outcome]) -> None:
+def _run(sweeping: Sweep, interrupt: Interrupt, total: int, lines: Lines, outcomes: list[Outcome]) -> None:
     """Collect outcomes until all are there, or somebody stops it."""
     failed = 0
     with seeds_done(sweeping.name, total) as on_seed:
@@ -123,9 +166,7 @@ def _run(sweeping: Sweep, interrupt: Interrupt, total: int, out: IO[str] | None,
         for outcome in sweeping.outcomes(stopping):
             outcomes.append(outcome)
             failed += not outcome.passed
-            if out is not None:
-                out.write(json.dumps(outcome.to_json()) + "\n")
-                out.flush()
+            lines.write(outcome)
 
 
 # ---- the first failure
@@ -154,12 +195,14 @@ def _keep_first(scenario: Scenario, outcomes: Sequence[Outcome], how: Shrinking,
 
         with suppress(KeyboardInterrupt):  # the smallest so far will do
             shrink(scenario, first.seed, still_fails, budget, on_smaller)
+    if interrupt.asked:
+        click.echo("gossip: shrinking was broken off; the failure is kept as small as it was by then", err=True)
     return _write(smallest[0], Replay(first.seed, oracle), how.folder)
 
 
 def _write(scenario: Scenario, replay: Replay, folder: Path) -> Kept:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"failure-{scenario.name.replace('/', '-')}-{replay.seed}.toml"
+    path = folder / f"failure-{_UNFIT.sub('-', scenario.name)[:MAX_NAME]}-{replay.seed}.toml"
     path.write_text(dump_scenario(scenario, replay))
     command = shlex.join(["gossip", "sim", "replay", str(path)])
     return Kept(replay.seed, replay.oracle, str(path), command, _size(scenario))

@@ -1,6 +1,7 @@
 """`gossip sim` in processes of its own: verdicts, exit codes, Ctrl-C, files."""
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from simulations.cli.progress import seeds_done, shrinking, virtual_time
+from simulations.scenario import Scenario
 from simulations.scenario_file import load_file, scenario_names
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +109,7 @@ def test_a_run_that_fails_exits_with_one_and_says_which_rule_is_broken(tmp_path:
         (["run", "quick.toml", "--set", "nodes"], "--set takes KEY=VALUE"),
         (["run", "quick.toml", "--set", "config.fanuot=3"], "--set config.fanuot=3: unknown key 'fanuot' in config"),
         (["run", "quick.toml", "--loss", "2"], "--loss"),
+        (["run", "quick.toml", "--loss", "10%"], "'10%' is no share from 0 to 1, such as 0.1"),
         (["run", "quick.toml", "--nodes", "0"], "--nodes"),
         (["sweep", "quick.toml", "--jobs", "2", "--dask", "x"], "--jobs is for processes"),
         (["run"], "Missing argument 'SCENARIO'"),
@@ -134,7 +138,9 @@ def test_a_run_is_written_as_a_page_and_drawn(tmp_path: Path, quick: str) -> Non
 def test_ctrl_c_ends_a_run_without_a_trace(tmp_path: Path) -> None:
     process = start("run", "thousand-nodes", cwd=tmp_path)
     time.sleep(3)
-    assert interrupt(process) == (130, "", "\n")
+    code, out, err = interrupt(process)
+    assert (code, out) == (130, "")
+    assert re.fullmatch(r"stopped at \d+ of \d+ virtual seconds\n", err)
 
 
 # ---- sweep
@@ -202,6 +208,46 @@ def test_a_sweep_may_keep_nothing(tmp_path: Path, hopeless: str) -> None:
     text = sim("sweep", hopeless, "--seeds", 1, "--jobs", 1, "--no-shrink", cwd=tmp_path, code=1)
     assert "replay" not in text
     assert [path.name for path in tmp_path.iterdir()] == ["hopeless.toml"]
+
+
+def written(*args: object, cwd: Path) -> tuple[int, str, str]:
+    """The exit code and both outputs of a command that may fail."""
+    process = start(*args, cwd=cwd)
+    out, err = process.communicate(timeout=TIMEOUT)
+    return process.returncode, out, err
+
+
+def test_a_failure_that_cannot_be_kept_leaves_the_tally_and_is_told(tmp_path: Path, hopeless: str) -> None:
+    (tmp_path / "file").write_text("")
+    args = ("sweep", hopeless, "--seeds", 1, "--jobs", 1, "--shrink-seconds", 0, "--failures", "file/below", "--json")
+    code, out, err = written(*args, cwd=tmp_path)
+    assert code == 1
+    assert json.loads(out)["failed"] == 1
+    assert json.loads(out)["kept"] is None
+    assert err == "gossip: cannot keep the failure in file/below: Not a directory\n"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\\u0000b", "a\\nb", "../a b"])
+def test_a_failure_is_kept_whatever_the_scenario_is_called(tmp_path: Path, hopeless: str, name: str) -> None:
+    (tmp_path / hopeless).write_text(f'name = "{name}"\n{HOPELESS}')
+    args = ("sweep", hopeless, "--seeds", 1, "--jobs", 1, "--shrink-seconds", 0, "--json")
+    file = sim(*args, cwd=tmp_path, code=1)["kept"]["file"]
+    assert re.fullmatch(r"failure-[\w.-]{1,80}-0\.toml", file)
+    assert (tmp_path / file).is_file()
+
+
+def test_outcomes_that_cannot_be_written_leave_the_tally_and_are_told(tmp_path: Path, quick: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    args = ("sweep", quick, "--seeds", 2, "--jobs", 1, "--json", "--out", "/dev/full")
+    code, out, err = written(*args, cwd=tmp_path)
+    assert (code, json.loads(out)["passed"]) == (2, 2)
+    assert err == "gossip: cannot write /dev/full: No space left on device\n"
+
+
+def test_a_sweep_does_not_begin_if_its_outcomes_have_no_place(tmp_path: Path, quick: str) -> None:
+    code, out, err = written("sweep", quick, "--out", "none/x", cwd=tmp_path)
+    assert (code, out, err) == (2, "", "gossip: cannot write none/x: No such file or directory\n")
 
 
 def test_ctrl_c_leaves_what_is_done(tmp_path: Path) -> None:
@@ -286,3 +332,24 @@ def test_the_seeds_are_handed_to_a_dask_cluster(tmp_path: Path, quick: str) -> N
     here = sim("sweep", quick, "--seeds", 12, "--jobs", 1, "--json", cwd=tmp_path)
     assert found["converged"] == here["converged"]
     assert found["bytes_a_node_second"] == here["bytes_a_node_second"]
+
+
+# ---- on a terminal
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_a_name_that_looks_like_markup_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    name = "x[/foo]"
+    with virtual_time(Scenario(name=name, duration=1.0)) as on_second:
+        on_second(0.5)
+        on_second(2.0)
+    with seeds_done(name, 2) as on_seed:
+        on_seed(1, 0, "")
+    with shrinking() as tell:
+        tell(name)
+    assert name in terminal.getvalue()

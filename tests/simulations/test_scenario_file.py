@@ -14,10 +14,11 @@ from gossip.protocol import Config
 from simulations import Link, Topology
 from simulations.chaos import DRAWS, Chaos
 from simulations.errors import ScenarioError
-from simulations.faults import FAULTS, LAYOUTS, Crash, Fault, Partition, Weather
+from simulations.faults import FAULTS, LAYOUTS, ClockJump, Crash, Fault, Forge, Partition, Weather
 from simulations.latency import Constant, LogNormal, Sum, Table, Uniform
 from simulations.operations import OPERATIONS, Write
 from simulations.overrides import Override
+from simulations.runner import run_scenario
 from simulations.scenario import Scenario
 from simulations.scenario_file import (
     Replay,
@@ -142,6 +143,18 @@ MISTAKES = [
     ("a number as text", "\n\ntitle = 3\n", 3, "title is text"),
     ("infinity", "duration = inf\n", 1, "duration is a number, not inf"),
     ("no number", "[link]\nloss = nan\n", 2, "loss is a number, not nan"),
+    (
+        "flapping without end",
+        "[[fault]]\nkind = 'flap'\nof = [1]\nup = 1e-9\n",
+        4,
+        "up is .* at least 0.001, not 1e-09",
+    ),
+    ("churn without end", "[[fault]]\nkind = 'churn'\nevery = 1e-9\n", 3, "every is .* at least 0.001, not 1e-09"),
+    ("too many writes", "duration = 60\n[[workload]]\nrate = 1e9\n", 2, "rate makes .* at most 1,000,000"),
+    ("too many nodes", "\nnodes = 100001\n", 2, "nodes is at most 100,000, not 100,001"),
+    ("too long a tail", "[link]\nlatency = {median = 1, sigma = 11}\n", 2, "sigma is at most 10, not 11"),
+    ("a jump past 2112", "[[fault]]\nkind = 'clock-jump'\nnode = 1\nby = 1e10\n", 1, "by is .* at most 1e.08 either"),
+    ("a clock past 2112", "\nclock_skew = 1e10\n", 2, "clock_skew is .* at most 1e.08"),
     ("no nodes", 'title = "x"\nnodes = 0\n', 2, "nodes is at least 1, not 0"),
     ("an unknown start", 'nodes = 3\nstart = "hot"\nview = 2', 2, "boot or warm, not 'hot'"),
     ("an unknown profile", 'profile = "moon"\n[config]\nfanout = 3\n', 1, "lan, wan or local"),
@@ -292,7 +305,7 @@ PLAIN = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SIMPLE = st.one_of(
     st.builds(Constant, SECONDS),
     st.builds(lambda a, b: Uniform(*sorted((a, b))), SECONDS, SECONDS),
-    st.builds(LogNormal, SECONDS, SECONDS),
+    st.builds(LogNormal, SECONDS, st.floats(0, 10)),
     st.builds(lambda found: Table(tuple(sorted(found))), st.lists(SECONDS, min_size=2, max_size=5)),
 )
 LATENCIES = SIMPLE | st.builds(lambda parts: Sum(tuple(parts)), st.lists(SIMPLE, min_size=1, max_size=3))
@@ -353,6 +366,14 @@ SCENARIOS = st.builds(
 @given(SCENARIOS)
 def test_a_scenario_written_to_a_file_is_read_back_as_the_same(scenario: Scenario) -> None:
     assert parse_scenario(dump_scenario(scenario), "other.toml") == scenario
+
+
+def test_whole_seconds_are_the_same_run_once_they_are_written_to_a_file() -> None:
+    faults = (Forge(at=1, seconds=2), ClockJump(at=2, node=0, by=3))
+    scenario = Scenario(name="x", nodes=3, duration=5.0, faults=faults, writes=(Write(1, 0, "set.add", 1),))
+    read = parse_scenario(dump_scenario(scenario), "x.toml")
+    assert repr(read.faults) == repr(scenario.faults)
+    assert run_scenario(read, 1).trace == run_scenario(scenario, 1).trace
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -101,6 +101,22 @@ def test_what_is_returned_fails_whatever_makes_it_fail(seed: int, data: st.DataO
     assert parse_scenario(dump_scenario(found), "x.toml") == found, "it can be kept in a file"
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 3), st.data())
+def test_what_is_done_to_newcomers_does_not_outlive_them(nodes: int, joins: int, data: st.DataObject) -> None:
+    anyone = st.integers(0, nodes + joins - 1)
+    times = st.floats(0.0, 20.0)
+    drawn = data.draw(
+        st.lists(st.builds(Crash, at=times, node=anyone) | st.builds(Isolate, at=times, node=anyone), max_size=4)
+    )
+    writes = data.draw(st.lists(st.builds(Write, times, anyone, st.just("set.add"), st.just(1)), max_size=4))
+    faults = (*[Join(at=1.0)] * joins, *drawn)
+    scenario = Scenario(name="x", nodes=nodes, faults=faults, writes=tuple(writes), workload=())
+    kept = data.draw(st.integers(0, len(drawn)))
+    found = shrink(scenario, 1, lambda candidate: len(candidate.faults) >= kept, always)
+    assert parse_scenario(dump_scenario(found), "x.toml") == found
+
+
 def test_a_planted_bug_comes_down_to_a_few_writes() -> None:
     """A removal that kills nothing: an element comes back where it was removed."""
     scenario = replace(load_scenario("chaos"), duration=20.0, membership=False)
