@@ -210,7 +210,7 @@ def test_a_gap_that_is_left_is_seen() -> None:
     forget(kernel_of(court[2]), event.dot)
     assert court.verdict() == []
     wanted = {("the dot cloud returns to none", "n2"), ("no acknowledged write is lost", "n2")}
-    assert court.told(together=True) == wanted
+    assert court.told(together=True) == wanted | {("everybody reads the same", "n2")}
 
 
 def test_a_write_that_its_disk_never_had_must_not_be_known_to_others() -> None:
@@ -416,3 +416,23 @@ def test_of_many_dots_a_few_are_named(count: int, wanted: str) -> None:
     for seq in range(1, count + 1):
         court.judge.made["w", seq] = Event("w", seq, b"ss", b"k", b"", ())
     assert {each.what for each in court.verdict(together=True)} == {f"{wanted} of {count} are missing"}
+
+
+def test_a_write_that_was_acknowledged_and_that_its_disk_does_not_bring_back_is_seen() -> None:
+    court = Court()
+    event = court.write()
+    court.cluster.run(5.0)  # long enough for digests to tell who has it
+    disk = court[2].disk
+    disk.records = [batch for batch in disk.records if event.dot not in {each.dot for each in batch.events}]
+    assert court.told() == set()
+    court[2].stop()
+    assert court.told() == {("what is acknowledged survives a crash", "n2")}
+
+
+def test_nodes_that_read_other_values_from_the_same_entries_are_seen() -> None:
+    court = Court()
+    court.write()
+    kernel = kernel_of(court[1])
+    for places in kernel.objects.values():
+        places.clear()
+    assert ("everybody reads the same", "n1") in court.told(together=True)
