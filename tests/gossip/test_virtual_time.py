@@ -260,7 +260,7 @@ async def test_a_block_that_raises_hands_its_writes_over_through_a_cut_that_heal
     network = MemoryNetwork()
 
     async def healed_later() -> None:
-        await trio.sleep(SHUTDOWN_GRACE / 2)
+        await trio.sleep(0.5)  # before the others count as failed, which would end the waiting
         network.heal()
 
     async def fail_in_the_dark(keeper: Node, witness: Node, nursery: trio.Nursery) -> None:
