@@ -25,7 +25,7 @@ BEFORE: Final = 5.0
 """Virtual seconds before the cut."""
 SETTLE: Final = 300.0
 """Virtual seconds that a cluster has to come together."""
-RUNS: Final = 1000
+RUNS: Final = 300
 """Nodes simulated in all for one cell at least, in as many runs as it takes, up to `MAX_RUNS`."""
 MAX_RUNS: Final = 20
 BEGIN: Final = "<!-- table: gossip sim table --into simulations/README.md -->"

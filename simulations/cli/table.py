@@ -25,7 +25,7 @@ from .progress import seeds_done
 def table(sizes: str, losses: str, jobs: int | None, into: Path | None) -> None:
     """Measure how clusters of all sizes come together after a partition.
 
-    Takes ten minutes with the default sizes. Prints a Markdown table.
+    Takes some ten minutes with the default sizes. Prints a Markdown table.
     """
     try:
         asked = cells([int(size) for size in sizes.split(",")], [float(loss) for loss in losses.split(",")])
