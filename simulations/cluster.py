@@ -159,6 +159,12 @@ class Cluster:
         others = [node for i, node in enumerate(self.nodes) if i != index]
         return [node.address for node in [n for n in others if n.up] or others][:2]
 
+    def renew_seeds(self) -> None:
+        """Let nodes that know nobody look where others are now, as if the name of a seed was looked up again."""
+        for node in self.running():
+            if not node.engine.members(self.queue.now):
+                node.join(self._seeds(node.index))
+
     def restart(self, index: int, *, wipe: bool = False) -> Node:
         """Boot a stopped node anew: the same node at the same address, one life later, with what its disk has kept.
 

@@ -107,6 +107,7 @@ class Run:
         for node in list(self.cluster.nodes):
             if not node.up and not node.gone:
                 self.cluster.restart(node.index)
+        self.cluster.renew_seeds()
 
     def _write(self, write: Write) -> None:
         node = self._writer(write.node)
