@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from crdts import HybridClock
 from gossip.protocol import Address, Config, seal_for
 from gossip.protocol.identity import NODE_ID_BYTES
 
@@ -114,10 +113,6 @@ class Cluster:
         while len(self._node_ids) <= who:
             self._node_ids.append(random.Random(f"{self.seed} node {len(self._node_ids)}").randbytes(NODE_ID_BYTES))
         return self._node_ids[who]
-
-    def hybrid_clock(self, clock: Callable[[], float]) -> HybridClock:
-        """The stamps of a node with that wall clock."""
-        return HybridClock(clock)
 
     def tell(self, what: str, node: Node, *args: Any) -> None:
         """Tell the observers."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from errno import ENOSPC
 from typing import TYPE_CHECKING, Any, Final
 
-from crdts import Delta, Event, Replica
+from crdts import Delta, Event, HybridClock, Replica
 from gossip.protocol import (
     Address,
     Close,
@@ -55,7 +55,7 @@ class Node:
         disk.epoch += 1
         rng = random.Random(f"{cluster.seed} node {index} epoch {disk.epoch}")
         identity = Identity(cluster.node_id(who), f"n{who}", disk.epoch)
-        self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=cluster.hybrid_clock(clock))
+        self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=HybridClock(clock))
         disk.read_into(self.replica)
         self.engine = Engine(identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now)
         self.replica.on_write(self._wrote)

@@ -148,17 +148,23 @@ class Judge(Observer):
             self._check_acknowledgements(node)
 
     def _check_acknowledgements(self, node: Node) -> None:
-        """Who is said to have all that a node wrote has it, unless it has been restarted since without a word."""
-        me = node.replica.replica_id
-        last = node.replica.store.kernel.context.last(me)
-        acked, _ = node.engine.acked_by(last)
-        if not last or not acked:
-            return
-        epochs = {each.name: each.epoch for each in node.engine.members(self.cluster.queue.now)}
+        """Who is said to have all that a node wrote has it."""
+        me, last, epochs = self._acknowledged(node)
         for other in self.cluster.running():
-            known = other.name in acked and epochs.get(other.name) == other.engine.identity.epoch
+            known = epochs.get(other.name) == other.engine.identity.epoch
             if known and other.replica.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged is there", f"{other.name} does not have {me}:{last}", node)
+
+    def _acknowledged(self, node: Node) -> tuple[str, int, dict[str, int]]:
+        """A writer, its last seq, and which members, each in which of its lives, it takes to have everything up to it.
+
+        A member that has been restarted since, without a word to it so far, is named by its former life.
+        """
+        me = node.replica.replica_id
+        last = node.replica.store.kernel.context.last(me)
+        acked = node.engine.acked_by(last)[0] if last else []
+        members = node.engine.members(self.cluster.queue.now) if acked else []
+        return me, last, {each.name: each.epoch for each in members if each.name in acked}
 
     def _check_kept(self, node: Node) -> None:
         """What a node has acknowledged, its disk brings back: all of those writers whose every write it had."""
@@ -168,10 +174,8 @@ class Judge(Observer):
         again = Replica("reader", log_limit=self.cluster.log_limit)
         disk.read_into(again)
         for other in self.cluster.running():
-            me = other.replica.replica_id
-            last = other.replica.store.kernel.context.last(me)
-            epochs = {each.name: each.epoch for each in other.engine.members(self.cluster.queue.now)}
-            known = node.name in other.engine.acked_by(last)[0] and epochs[node.name] == node.engine.identity.epoch
+            me, last, epochs = self._acknowledged(other)
+            known = epochs.get(node.name) == node.engine.identity.epoch
             if other is not node and known and again.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged survives a crash", f"{me}:{last} is not on its disk", node)
 

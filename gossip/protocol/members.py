@@ -283,8 +283,7 @@ class Members:
     def _introduce(self, newcomer: Peer) -> None:
         """Name the others to a newcomer, and the newcomer to some of the others."""
         others = sample_targets(self.alive(), self._told_at_once(), self._out.rng, but=newcomer.node_id)
-        if others:
-            self._out.send(newcomer.address, [Known(tuple((p.node_id, p.address) for p in others))])
+        self._name(others, newcomer)
         for peer in others:
             self._out.send(peer.address, [Known(((newcomer.node_id, newcomer.address),))])
 
@@ -303,8 +302,11 @@ class Members:
     def _on_roll(self, peer: Peer, roll: Roll) -> None:
         if roll.mark != self._roll():
             others = sample_targets(self.alive(), self._told_at_once(), self._out.rng, but=peer.node_id)
-            if others:
-                self._out.send(peer.address, [Known(tuple((p.node_id, p.address) for p in others))])
+            self._name(others, peer)
+
+    def _name(self, some: Sequence[Peer], to: Peer) -> None:
+        if some:
+            self._out.send(to.address, [Known(tuple((peer.node_id, peer.address) for peer in some))])
 
     def _told_at_once(self) -> int:
         """Members named in one datagram at most."""
