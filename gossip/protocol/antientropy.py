@@ -12,12 +12,13 @@ from crdts import Context, LogTrimmed, encode_context
 
 from . import notices
 from .members import Members
+from .messages import Busy, ContextPage, Digest, Message, Offer, Push, Same
 from .output import Output
 from .peers import STRANGE_ROUNDS, Peer
 from .push import payload_budget
 from .sampling import sample_targets
 from .streams import Streams
-from .wire import HASH_BYTES, Busy, ContextPage, Digest, Message, Offer, Push, Same
+from .wire import HASH_BYTES
 
 STRANGE_ROUNDS_MAX: Final = 1024
 """The rounds double with every exchange that did not help, up to this."""

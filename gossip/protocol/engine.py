@@ -17,13 +17,14 @@ from .effects import Effect
 from .errors import RemoteError
 from .identity import Address, Identity
 from .members import Members
+from .messages import Message, Push
 from .output import Output
 from .peers import Member, Peer
 from .push import Pusher
 from .seal import Seal
 from .statistics import Statistics
 from .streams import Streams
-from .wire import Message, Push, decode_datagram
+from .wire import decode_datagram
 
 
 class Engine:

@@ -12,24 +12,12 @@ from typing import Final
 
 from . import notices
 from .identity import Address, Identity
+from .messages import Challenge, Hello, Known, Leave, Message, Proof, Roll, Welcome
 from .output import Output
 from .peers import ALIVE, FAILED, LEFT, Member, Peer, Peers
 from .sampling import sample_targets
 from .seal import OVERHEAD_BYTES
-from .wire import (
-    COOKIE_BYTES,
-    ENVELOPE_BYTES,
-    HELLO_BYTES,
-    KNOWN_BYTES,
-    Challenge,
-    Hello,
-    Known,
-    Leave,
-    Message,
-    Proof,
-    Roll,
-    Welcome,
-)
+from .wire import COOKIE_BYTES, ENVELOPE_BYTES, HELLO_BYTES, KNOWN_BYTES
 
 CANDIDATE_TRIES: Final = 6
 SILENT_TRIES: Final = 5

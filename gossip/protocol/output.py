@@ -13,9 +13,10 @@ from .config import Config
 from .effects import Effect, Notify, Persist, Send, Write
 from .errors import RemoteError
 from .identity import Address, Identity
+from .messages import Message
 from .seal import Seal
 from .statistics import Statistics
-from .wire import Message, encode_datagram
+from .wire import encode_datagram
 
 RARELY: Final = 60.0
 """Seconds between two notices of something that a peer can cause at will."""

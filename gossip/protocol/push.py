@@ -12,11 +12,12 @@ from crdts.codec import event_bytes
 from crdts.packing import pack
 
 from .members import Members
+from .messages import Push
 from .output import Output
 from .peers import Peer
 from .sampling import sample_targets
 from .seal import OVERHEAD_BYTES
-from .wire import ENVELOPE_BYTES, Push
+from .wire import ENVELOPE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

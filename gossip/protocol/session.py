@@ -19,8 +19,9 @@ from crdts.packing import pack
 from .config import Config
 from .errors import MalformedMessage, Oversized
 from .identity import Identity
+from .messages import Chunk, Done, Frame, Introduce, StateEnd, StatePart, WholeContext
 from .seal import GREETING_BYTES, FrameSeal, Seal
-from .wire import Chunk, Done, Frame, Introduce, StateEnd, StatePart, WholeContext, decode_frame, encode_frame
+from .wire import decode_frame, encode_frame
 
 LENGTH_BYTES: Final = 4
 FIRST_FRAME_BYTES: Final = 1024

@@ -7,12 +7,12 @@ from .effects import Close, OpenStream
 from .errors import MalformedMessage, RemoteError
 from .identity import Address
 from .members import Members
+from .messages import Chunk, Frame, Introduce, StateEnd
 from .output import Output
 from .peers import Peer
 from .push import Pusher
 from .seal import SALT_BYTES
 from .session import Session
-from .wire import Chunk, Frame, Introduce, StateEnd
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The messages inside datagrams and stream frames, and their encoding.
+"""Messages as bytes: their encoding in datagrams and stream frames, and the checks of what arrives.
 
 A datagram holds one CBOR array ``[sender's node id, its epoch, message, message, ...]``, a stream frame one message; a
 message is ``[type, field, ...]``. Messages of an unknown type and fields behind the known ones are ignored, so that
@@ -7,17 +7,39 @@ later versions can add some; everything else that does not fit is refused before
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import cbor2
 
-from crdts import Context, DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts import DecodeError, Delta, decode, decode_context, encode, encode_context
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
 from .identity import NODE_ID_BYTES, Address, name_is_valid
+from .messages import (
+    Busy,
+    Challenge,
+    Chunk,
+    ContextPage,
+    Digest,
+    Done,
+    Frame,
+    Hello,
+    Introduce,
+    Known,
+    Leave,
+    Message,
+    Offer,
+    Proof,
+    Push,
+    Roll,
+    Same,
+    StateEnd,
+    StatePart,
+    Welcome,
+    WholeContext,
+)
 
 COOKIE_BYTES: Final = 8
 HASH_BYTES: Final = 8
@@ -33,164 +55,6 @@ MAX_HOPS: Final = 255
 MAX_COUNT: Final = 1 << 62
 HELLO_BYTES: Final = 256
 """A hello is padded to this length, so that the answer to it is never longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """I am here under this name; prove your address to me by echoing the cookie in a `Welcome`."""
-
-    name: str
-    epoch: int
-    cookie: bytes
-    padding: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """The answer to a `Hello`: who I am, your cookie, and mine for you to echo in a `Proof`."""
-
-    name: str
-    epoch: int
-    echo: bytes
-    cookie: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """I do not know that you are at this address: echo the cookie in a `Proof`."""
-
-    cookie: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The cookie you sent to this address."""
-
-    echo: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Members I know of: (node id, address). Hints only: each is asked for proof before anything is sent to it."""
-
-    members: tuple[tuple[bytes, Address], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Roll:
-    """Whom I believe to be alive, myself included, as one number: if you believe otherwise, name some of yours."""
-
-    mark: int
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """Events, new to the sender when it sent them."""
-
-    delta: Delta
-    hops: int
-    """How often it may still be passed on."""
-    reach: int
-    """The writer sent it to everyone it knows, itself included this many; 0 if not to everyone."""
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether it answers a context: those are never passed on, and pushes may always be passed on once more."""
-        return self.hops == 0 and self.reach == 0
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """What I have, in short. Always answered, by `Same` or by a `ContextPage`."""
-
-    context_hash: bytes
-    fingerprint: int
-
-
-@dataclass(frozen=True, slots=True)
-class Same:
-    """I have processed exactly the events behind this hash."""
-
-    context_hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ContextPage:
-    """Which events I have processed of the replicas whose ids are at least ``first`` and below ``stop``."""
-
-    first: str
-    stop: str
-    """Empty for no end."""
-    context: Context
-    answer: bool
-    """Whether I want to hear yours if you lack any of these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """You lack more than fits into a few datagrams: open a stream to me when it suits you."""
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """I am taking up another member's offer; I know of yours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """I am going, on purpose."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Introduce:
-    """First frame of a stream: who is speaking."""
-
-    node_id: bytes
-    name: str
-    epoch: int
-    whole: bool
-    """Exchange whole states: the same events left us with different contents."""
-
-
-@dataclass(frozen=True, slots=True)
-class WholeContext:
-    """Everything I have processed; send me what I lack."""
-
-    context: Context
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A delta to apply as it comes."""
-
-    delta: Delta
-
-
-@dataclass(frozen=True, slots=True)
-class StatePart:
-    """Some live entries of a state, to be kept aside until it is whole."""
-
-    delta: Delta
-
-
-@dataclass(frozen=True, slots=True)
-class StateEnd:
-    """The rest of a state: its context and pre-killed dots. Now join all of it."""
-
-    delta: Delta
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """You now have everything I had when I received your context."""
-
-
-Message: TypeAlias = (
-    Hello | Welcome | Challenge | Proof | Known | Roll | Push | Digest | Same | ContextPage | Leave | Offer | Busy
-)
-Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done
 
 
 def encode_datagram(sender: bytes, epoch: int, messages: list[Message]) -> bytes:

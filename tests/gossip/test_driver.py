@@ -19,9 +19,10 @@ from crdts import Context
 from gossip import Address, Node, driver, new_key, open_node
 from gossip.driver import LINGER_TIMEOUT, LINGERING_STREAMS
 from gossip.protocol import Identity, seal_for
+from gossip.protocol.messages import Introduce, WholeContext
 from gossip.protocol.seal import GREETING_BYTES
 from gossip.protocol.session import LENGTH_BYTES
-from gossip.protocol.wire import Introduce, WholeContext, encode_frame
+from gossip.protocol.wire import encode_frame
 from gossip.transport import Sockets
 
 from .live import FAST, Journal, acquainted, cluster, equal, patience, until

@@ -18,10 +18,11 @@ from gossip.protocol import Address, Engine
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
 from gossip.protocol.members import Members
+from gossip.protocol.messages import Frame, Leave, StateEnd, StatePart, WholeContext
 from gossip.protocol.output import Output
 from gossip.protocol.peers import FAILED, Peer, Peers
 from gossip.protocol.session import Session
-from gossip.protocol.wire import Frame, Leave, StateEnd, StatePart, WholeContext, decode_datagram, encode_datagram
+from gossip.protocol.wire import decode_datagram, encode_datagram
 from simulations import node as node_module
 from simulations.disk import Disk
 

@@ -9,7 +9,7 @@ from crdts import Context, Replica, encode
 from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Address
-from gossip.protocol.wire import (
+from gossip.protocol.messages import (
     Busy,
     Challenge,
     Chunk,
@@ -31,9 +31,8 @@ from gossip.protocol.wire import (
     StatePart,
     Welcome,
     WholeContext,
-    encode_datagram,
-    encode_frame,
 )
+from gossip.protocol.wire import encode_datagram, encode_frame
 
 _MARK = b"mark...."
 _ODD: Final[tuple[Any, ...]] = (

@@ -7,20 +7,10 @@ from typing import TypeVar
 from crdts import Event, Replica
 from crdts.kernel import Kernel
 from gossip.protocol import Address, Config, Effect, Engine, Identity, Notify, Persist, Send, Write, seal_for
+from gossip.protocol.messages import Challenge, Frame, Hello, Message, Proof, Welcome
 from gossip.protocol.seal import GREETING_BYTES, SALT_BYTES, FrameSeal
 from gossip.protocol.session import LENGTH_BYTES
-from gossip.protocol.wire import (
-    Challenge,
-    Frame,
-    Hello,
-    Message,
-    Proof,
-    Welcome,
-    decode_datagram,
-    decode_frame,
-    encode_datagram,
-    encode_frame,
-)
+from gossip.protocol.wire import decode_datagram, decode_frame, encode_datagram, encode_frame
 
 M = TypeVar("M")
 

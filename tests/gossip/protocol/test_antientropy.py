@@ -13,8 +13,9 @@ from crdts import Context, InvalidValue, Replica, WriterRetired, encode_context
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Config, OpenStream, Send
 from gossip.protocol.antientropy import OFFERS, context_pages
+from gossip.protocol.messages import ContextPage, Digest, Offer, Push, Same
 from gossip.protocol.peers import STRANGE_ROUNDS
-from gossip.protocol.wire import ContextPage, Digest, Offer, Push, Same, decode_datagram
+from gossip.protocol.wire import decode_datagram
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, notices, of_type, only

@@ -9,7 +9,7 @@ import pytest
 import gossip.protocol
 from crdts import Replica
 from gossip.protocol import Address, Config, Effect, Persist, Send
-from gossip.protocol.wire import Digest, Leave, Offer, Push
+from gossip.protocol.messages import Digest, Leave, Offer, Push
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, of_type

@@ -8,16 +8,8 @@ from crdts import Context, Delta, Replica
 from crdts.delta import state_delta
 from gossip.protocol import Address, Close, Send
 from gossip.protocol.errors import RemoteError
-from gossip.protocol.wire import (
-    Chunk,
-    Introduce,
-    Push,
-    StateEnd,
-    StatePart,
-    WholeContext,
-    decode_datagram,
-    decode_frame,
-)
+from gossip.protocol.messages import Chunk, Introduce, Push, StateEnd, StatePart, WholeContext
+from gossip.protocol.wire import decode_datagram, decode_frame
 
 from . import mutations
 from .support import HandStream, Puppet, Rig, connect, of_type, pump, say

@@ -8,7 +8,7 @@ import pytest
 from crdts import Replica
 from gossip.protocol import Address, Close, Config, Effect, Identity, Send
 from gossip.protocol.members import CANDIDATE_TRIES
-from gossip.protocol.wire import (
+from gossip.protocol.messages import (
     Challenge,
     ContextPage,
     Digest,

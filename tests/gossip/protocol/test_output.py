@@ -8,9 +8,7 @@ import pytest
 
 from crdts import Context, Delta, Event, Replica, encode_context
 from gossip.protocol import Close, Config, Effect, Notify, OpenStream, Persist, Send, Write
-from gossip.protocol.output import RARELY
-from gossip.protocol.wire import (
-    HASH_BYTES,
+from gossip.protocol.messages import (
     Busy,
     Challenge,
     Chunk,
@@ -32,6 +30,8 @@ from gossip.protocol.wire import (
     Welcome,
     WholeContext,
 )
+from gossip.protocol.output import RARELY
+from gossip.protocol.wire import HASH_BYTES
 
 from .support import HandStream, Puppet, Rig, notices, of_type
 

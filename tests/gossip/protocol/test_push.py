@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from crdts import Replica
 from crdts.delta import events_delta
 from gossip.protocol import Address, Config, Effect, Send
-from gossip.protocol.wire import ContextPage, Digest, Hello, Message, Push, decode_datagram
+from gossip.protocol.messages import ContextPage, Digest, Hello, Message, Push
+from gossip.protocol.wire import decode_datagram
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, of_type

@@ -9,8 +9,8 @@ from crdts import Context, Event, Replica
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Config, Identity, seal_for
 from gossip.protocol.errors import MalformedMessage, Oversized, RemoteError, Unauthentic
+from gossip.protocol.messages import Chunk, Done, Frame, Introduce, StateEnd, StatePart, WholeContext
 from gossip.protocol.session import FIRST_FRAME_BYTES, LENGTH_BYTES, Session
-from gossip.protocol.wire import Chunk, Done, Frame, Introduce, StateEnd, StatePart, WholeContext
 
 from .support import KEY, HandStream, Puppet
 

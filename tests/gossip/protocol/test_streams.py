@@ -5,7 +5,7 @@ import pytest
 from crdts import Delta, Replica
 from crdts.limits import MAX_SEQ, MAX_VALUE_BYTES
 from gossip.protocol import Close, Config, Effect, OpenStream
-from gossip.protocol.wire import Chunk, Digest, Done, Introduce, Offer, WholeContext
+from gossip.protocol.messages import Chunk, Digest, Done, Introduce, Offer, WholeContext
 from simulations import Cluster, Link
 
 from .support import HandStream, Puppet, Rig, connect, notices, of_type, pump, say

@@ -12,13 +12,7 @@ from crdts import Context, Delta, Replica, encode, encode_context
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Address
 from gossip.protocol.errors import MalformedMessage
-from gossip.protocol.wire import (
-    ENVELOPE_BYTES,
-    HELLO_BYTES,
-    KNOWN_BYTES,
-    MAX_COUNT,
-    MAX_HOPS,
-    MAX_MESSAGES,
+from gossip.protocol.messages import (
     Busy,
     Challenge,
     Chunk,
@@ -40,6 +34,14 @@ from gossip.protocol.wire import (
     StatePart,
     Welcome,
     WholeContext,
+)
+from gossip.protocol.wire import (
+    ENVELOPE_BYTES,
+    HELLO_BYTES,
+    KNOWN_BYTES,
+    MAX_COUNT,
+    MAX_HOPS,
+    MAX_MESSAGES,
     decode_datagram,
     decode_frame,
     encode_datagram,

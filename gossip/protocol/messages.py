@@ -1,0 +1,169 @@
+"""The messages that members exchange: in datagrams (`Message`) and in the frames of streams (`Frame`).
+
+How they look as bytes, and what is refused, is in `wire`.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from crdts import Context, Delta
+
+from .identity import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """I am here under this name; prove your address to me by echoing the cookie in a `Welcome`."""
+
+    name: str
+    epoch: int
+    cookie: bytes
+    padding: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The answer to a `Hello`: who I am, your cookie, and mine for you to echo in a `Proof`."""
+
+    name: str
+    epoch: int
+    echo: bytes
+    cookie: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """I do not know that you are at this address: echo the cookie in a `Proof`."""
+
+    cookie: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The cookie you sent to this address."""
+
+    echo: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Members I know of: (node id, address). Hints only: each is asked for proof before anything is sent to it."""
+
+    members: tuple[tuple[bytes, Address], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Whom I believe to be alive, myself included, as one number: if you believe otherwise, name some of yours."""
+
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Events, new to the sender when it sent them."""
+
+    delta: Delta
+    hops: int
+    """How often it may still be passed on."""
+    reach: int
+    """The writer sent it to everyone it knows, itself included this many; 0 if not to everyone."""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it answers a context: those are never passed on, and pushes may always be passed on once more."""
+        return self.hops == 0 and self.reach == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What I have, in short. Always answered, by `Same` or by a `ContextPage`."""
+
+    context_hash: bytes
+    fingerprint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """I have processed exactly the events behind this hash."""
+
+    context_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPage:
+    """Which events I have processed of the replicas whose ids are at least ``first`` and below ``stop``."""
+
+    first: str
+    stop: str
+    """Empty for no end."""
+    context: Context
+    answer: bool
+    """Whether I want to hear yours if you lack any of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """You lack more than fits into a few datagrams: open a stream to me when it suits you."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """I am taking up another member's offer; I know of yours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """I am going, on purpose."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """First frame of a stream: who is speaking."""
+
+    node_id: bytes
+    name: str
+    epoch: int
+    whole: bool
+    """Exchange whole states: the same events left us with different contents."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeContext:
+    """Everything I have processed; send me what I lack."""
+
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A delta to apply as it comes."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class StatePart:
+    """Some live entries of a state, to be kept aside until it is whole."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class StateEnd:
+    """The rest of a state: its context and pre-killed dots. Now join all of it."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """You now have everything I had when I received your context."""
+
+
+Message: TypeAlias = (
+    Hello | Welcome | Challenge | Proof | Known | Roll | Push | Digest | Same | ContextPage | Leave | Offer | Busy
+)
+Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done
