@@ -70,7 +70,7 @@ class Cluster:
         self.seed = seed
         self.config = config or Config.lan()
         if view:
-            self.config = replace(self.config, max_members=view)
+            self.config = replace(self.config, full_membership_max=view, view_size=view)
         self.seal = seal_for(key)
         self.log_limit = log_limit
         self.observers = list(observers)
@@ -104,7 +104,8 @@ class Cluster:
         who = [(node.engine.identity, node.address) for node in self.nodes]
         chosen = _random_views(len(who), view, random.Random(f"{self.seed} views")) if view else []
         for node in self.nodes:
-            node.engine.acquaint(self.queue.now, [who[i] for i in chosen[node.index]] if view else who)
+            known = [who[i] for i in chosen[node.index]] if view else who
+            node.engine.acquaint(self.queue.now, known, partial=bool(view))
 
     # ---- for its nodes
 

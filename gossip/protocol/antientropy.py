@@ -36,13 +36,12 @@ URGENT_INTERVAL: Final = 0.01
 
 
 class AntiEntropy:
-    """Sends digests in turn, answers them, and sees that whatever is missing travels."""
+    """Sends digests and answers them, and sees that whatever is missing travels."""
 
-    def __init__(self, output: Output, members: Members, streams: Streams, now: float) -> None:
+    def __init__(self, output: Output, members: Members, streams: Streams) -> None:
         self._out = output
         self._members = members
         self._streams = streams
-        self._next_digest = now + output.rng.uniform(0.0, output.config.digest_interval)
         self._urgent: float | None = None
         self._last_urgent = float("-inf")
         self._awaited = 0
@@ -54,16 +53,12 @@ class AntiEntropy:
 
     def deadline(self) -> float:
         urgent = self._urgent if self._urgent is not None else float("inf")
-        return min(self._next_digest, urgent, self._next_ask)
+        return min(urgent, self._next_ask)
 
     def tick(self, now: float) -> None:
-        if now >= self._next_digest:
-            self._next_digest = now + self._out.config.digest_interval * self._out.rng.uniform(0.9, 1.1)
-            for peer in self._members.next_to_ask(now):
-                self._send_digest(peer)
         if self._urgent is not None and now >= self._urgent:
             self._urgent, self._last_urgent = None, now
-            for peer in sample_targets(self._members.alive(), self._out.config.fanout, self._out.rng):
+            for peer in sample_targets(self._members.targets(), self._out.config.fanout, self._out.rng):
                 self._send_digest(peer)
         if now >= self._next_ask:
             self._ask_the_late(now)
@@ -85,7 +80,7 @@ class AntiEntropy:
                 self._send_digest(peer)
 
     def compare_with(self, peer: Peer) -> None:
-        """Send a digest out of turn."""
+        """Send a digest. Every probe does, and whoever was just met gets one out of turn."""
         self._send_digest(peer)
 
     def _send_digest(self, peer: Peer) -> None:
@@ -94,8 +89,7 @@ class AntiEntropy:
         self._sent[mark] = self._own_seq()
         if len(self._sent) > HASHES_KEPT:
             del self._sent[next(iter(self._sent))]
-        messages: list[Message] = [Digest(mark, self._out.kernel.fingerprint), *self._members.call_roll()]
-        self._out.send_data(peer.address, messages)
+        self._out.send_data(peer.address, [Digest(mark, self._out.kernel.fingerprint)])
 
     def _hash(self) -> bytes:
         """Of what we have processed; reckoned once until there is more, as it may be of thousands of writers."""

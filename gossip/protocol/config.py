@@ -32,9 +32,6 @@ class Config:
     """Bytes of events pushed in one batch. A burst beyond it is fetched by peers over a stream instead."""
     datagram_bytes: int = 1200
     """Largest datagram sent, in bytes of UDP payload. 1200 passes every network; more saves headers on a LAN."""
-    digest_interval: float = 1.0
-    """Seconds between two digests sent, each to one member. Shorter repairs lost pushes sooner, at about 200 bytes a
-    digest and its answer."""
     catchup_datagrams: int = 32
     """Datagrams sent to bring a peer up to date; if it lacks more, a stream is opened."""
     max_context_pages: int = 16
@@ -49,13 +46,33 @@ class Config:
     """Streams open at once, either way. More bootstraps more newcomers at once, and shares the bandwidth finer."""
     stream_timeout: float = 10.0
     """Seconds without progress after which a stream is given up; the next digest starts another."""
-    max_members: int = 1024
-    """Members listed at most. In a full list, whoever left, or else failed, longest ago makes way for a newcomer."""
+    full_membership_max: int = 1024
+    """Members up to which everybody lists everybody. In a larger cluster a node knows only those in its view, and says
+    so."""
+    view_size: int = 32
+    """Members that gossip is drawn from, in a cluster that is larger. More spreads the load more evenly; in a cluster
+    too large to list they are all that a node watches."""
+    shuffle_interval: float = 5.0
+    """Seconds between two shuffles of the view, where not everybody is in it. Shorter forgets the dead sooner."""
+    shuffle_length: int = 6
+    """Entries exchanged in a shuffle, each of about 20 bytes."""
     max_candidates: int = 256
     """Addresses heard of and not yet proven that are remembered at most."""
-    probe_misses: int = 5
-    """Digests in a row that a member may leave unanswered before it counts as failed. More tolerates more loss and
-    notices a dead member later. Failed members are tried again for ever, while the list has room."""
+    probe_interval: float = 0.5
+    """Seconds between two probes, each of one member in turn, with a digest of our data. Shorter notices the dead and
+    repairs lost pushes sooner; a probe and its answer are about 170 bytes."""
+    probe_timeout: float = 0.2
+    """Seconds until a member that does not answer is pinged through others. Longer than almost every round trip, and
+    than a program usually keeps its node from running."""
+    indirect_probes: int = 3
+    """Members asked to ping one that does not answer. More tolerates more loss."""
+    suspicion: float = 1.3
+    """Seconds that a member is suspect at least before it counts as failed, for every factor of ten in the size of the
+    cluster. More tolerates more loss and longer stalls, and notices the dead later."""
+    update_interval: float = 0.1
+    """Seconds between two batches of membership updates, while there are any."""
+    update_fanout: int = 3
+    """Members that such a batch goes to."""
     seed_retry: float = 0.25
     """Seconds until a silent seed is tried again; doubles up to `seed_retry_max`."""
     seed_retry_max: float = 10.0
@@ -89,9 +106,26 @@ class Config:
     @classmethod
     def wan(cls) -> "Config":
         """Several sites: batches a little longer, digests rarer, more patience."""
-        return cls(push_interval=0.02, digest_interval=2.0, stream_timeout=30.0, ack_interval=0.25, seed_retry=1.0)
+        return cls(
+            push_interval=0.02,
+            probe_interval=2.0,
+            probe_timeout=1.0,
+            suspicion=4.0,
+            update_interval=0.5,
+            stream_timeout=30.0,
+            ack_interval=0.25,
+            seed_retry=1.0,
+        )
 
     @classmethod
     def local(cls) -> "Config":
         """Processes on one machine: quick to notice, as traffic costs next to nothing."""
-        return cls(digest_interval=0.2, seed_retry=0.1, seed_retry_max=2.0, ack_interval=0.02)
+        return cls(
+            probe_interval=0.2,
+            probe_timeout=0.1,
+            suspicion=0.5,
+            update_interval=0.05,
+            seed_retry=0.1,
+            seed_retry_max=2.0,
+            ack_interval=0.02,
+        )

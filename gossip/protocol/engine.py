@@ -6,20 +6,22 @@ which wants to be called at `deadline`.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from crdts import Event, Replica
 
 from . import notices
 from .antientropy import AntiEntropy
 from .config import Config
+from .detector import Detector
 from .effects import Effect
 from .errors import RemoteError
 from .identity import Address, Identity
 from .members import Members
-from .messages import Message, Push
+from .messages import Message, Push, Updates
 from .output import Output
 from .peers import Member, Peer
+from .profile import Profile, check_tags
 from .push import Pusher
 from .seal import Seal
 from .statistics import Statistics
@@ -31,14 +33,22 @@ class Engine:
     """Composes membership, push, anti-entropy and streams over one replica. None of them knows the others' insides."""
 
     def __init__(
-        self, identity: Identity, config: Config, rng: random.Random, replica: Replica, seal: Seal, now: float
+        self,
+        identity: Identity,
+        config: Config,
+        rng: random.Random,
+        replica: Replica,
+        seal: Seal,
+        now: float,
+        profile: Profile | None = None,
     ) -> None:
         """``rng`` must be unpredictable in production: cookies and nonces come from it."""
         self._out = Output(identity, config, rng, replica, seal)
-        self._members = Members(self._out)
+        self._members = Members(self._out, profile or Profile())
         self._pusher = Pusher(self._out, self._members)
         self._streams = Streams(self._out, self._members, self._pusher)
-        self._antientropy = AntiEntropy(self._out, self._members, self._streams, now)
+        self._antientropy = AntiEntropy(self._out, self._members, self._streams)
+        self._detector = Detector(self._out, self._members, self._antientropy, now)
 
     # ---- what happened
 
@@ -48,13 +58,14 @@ class Engine:
         self._members.set_seeds(now, addresses)
         return self._out.drain()
 
-    def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]]) -> None:
+    def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]], *, partial: bool = False) -> None:
         """Take these for members met before: alive, and proven to be at their addresses.
 
         For a simulation that starts from a cluster that has formed already. Nobody is told, greeted or compared with
-        out of turn. Passed over are ourselves, members known already, and all beyond `Config.max_members`.
+        out of turn. Passed over are ourselves, members known already, and all beyond `Config.full_membership_max`.
+        ``partial``: the cluster is too large to list, and these are the first view of it.
         """
-        self._members.acquaint(now, members)
+        self._members.acquaint(now, members, partial=partial)
 
     def wrote(self, now: float, events: tuple[Event, ...]) -> None:
         """The replica made local mutations. What follows comes out of `tick`; the `deadline` has moved."""
@@ -138,6 +149,12 @@ class Engine:
         self._compare_where_needed(now)
         return self._out.drain()
 
+    def set_tags(self, tags: Mapping[str, str]) -> list[Effect]:
+        """Tell all members of new tags, in place of the old ones; raises `ConfigError`."""
+        self._settle()
+        self._members.set_tags(check_tags(tags))
+        return self._out.drain()
+
     def leave(self) -> list[Effect]:
         """Tell every member that we go on purpose."""
         self._settle()
@@ -149,7 +166,11 @@ class Engine:
     def deadline(self) -> float:
         """When `tick` wants to be called next, on the clock of ``now``."""
         return min(
-            self._pusher.deadline(), self._antientropy.deadline(), self._members.deadline(), self._streams.deadline()
+            self._pusher.deadline(),
+            self._antientropy.deadline(),
+            self._members.deadline(),
+            self._detector.deadline(),
+            self._streams.deadline(),
         )
 
     def tick(self, now: float) -> list[Effect]:
@@ -157,6 +178,7 @@ class Engine:
         self._settle()
         self._pusher.tick(now)
         self._members.tick(now)
+        self._detector.tick(now)
         self._antientropy.tick(now)
         self._streams.tick(now)
         self._compare_where_needed(now)
@@ -177,6 +199,19 @@ class Engine:
         """Every other member ever met, in the order they were met."""
         return self._members.snapshot(now)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the cluster is too large to list: `members` are then only those of the view."""
+        return self._members.is_partial
+
+    def view(self) -> Sequence[bytes]:
+        """The ids of the members that gossip goes to at present."""
+        return self._members.view.ids
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return dict(self._members.profile.tags)
+
     def acked_by(self, seq: int) -> tuple[list[str], list[str]]:
         """The names of the live members that are known to have our writes up to ``seq``, and of those that are not."""
         alive = self._members.alive()
@@ -195,11 +230,13 @@ class Engine:
         """Take the messages of one datagram; ``peer`` is the sender, if it has proven to be at ``source``."""
         unproven_question = False
         for message in messages:
+            if peer is not None and isinstance(message, Updates):
+                self._detector.note_accusations(peer, message)
             if self._members.handle(now, sender, source, message):
                 continue
             if isinstance(message, Push):
                 self._on_push(now, sender, peer, message)
-            elif peer is not None:
+            elif peer is not None and not self._detector.handle(now, peer, message):
                 self._antientropy.handle(now, peer, message)
             unproven_question = peer is None
         if unproven_question:

@@ -71,3 +71,21 @@ class Oversized(RemoteError):
     """Larger than the configuration allows."""
 
     reason = "oversized"
+
+
+class AbsurdIncarnation(RemoteError):
+    """Word of a member's incarnation further ahead than it can have come."""
+
+    reason = "absurd_incarnation"
+
+
+class TooManyNames(RemoteError):
+    """More addresses to look at than are remembered."""
+
+    reason = "too_many_names"
+
+
+class UnprovenAddress(RemoteError):
+    """An address that somebody named, and at which nobody answers."""
+
+    reason = "unproven_address"

@@ -1,59 +1,78 @@
-"""Who else is there: members, their proven addresses, and the addresses still to be tried.
+"""Who else is there: the list of members, what is told of them, and what is believed.
 
-A simple failure detector for the time being: every digest is answered, so a member that leaves several in a row
-unanswered has failed; any word from it brings it back. Failed members and silent seeds are tried for ever, so that
-every partition heals by itself; nobody is forgotten unless the list is full.
+A member is listed once it has proven its address, and then for good. What it says of itself counts most; what others
+say of it counts if it is about a newer incarnation, or worse news of the same one (SWIM: Das, Gupta, Motivala, DSN
+2002). Whoever is wrongly said to be gone contradicts by a newer incarnation: (epoch, counter), of which the epoch grows
+with every start, so that a restarted member always beats its own obituary.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from . import notices
+from .errors import AbsurdIncarnation, TooManyNames
+from .greeting import Greeter, Proven
 from .identity import Address, Identity
-from .messages import Challenge, Hello, Known, Leave, Message, Proof, Roll, Welcome
-from .output import Output
-from .peers import ALIVE, FAILED, LEFT, Member, Peer, Peers
+from .messages import ACCUSED, ListMembers, Message, Roll, Shuffle, Update, Updates
+from .output import MESSAGES_OVERHEAD_BYTES, Output
+from .peers import ALIVE, FAILED, LEFT, SUSPECT, Member, Peer, Peers, mark_of
+from .profile import Profile
 from .sampling import sample_targets
-from .seal import OVERHEAD_BYTES
-from .wire import COOKIE_BYTES, ENVELOPE_BYTES, HELLO_BYTES, KNOWN_BYTES
+from .updates import ROWS, UpdateQueue, fit
+from .views import View
 
-CANDIDATE_TRIES: Final = 6
-SILENT_TRIES: Final = 5
-"""Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
-MEMBERS_TOLD: Final = 24
-"""Members named in one datagram."""
+COUNTER_JUMP: Final = 1000
+"""Further ahead than this, hearsay of an incarnation is absurd: a member goes on by one at a time."""
+GONE_KEPT: Final = 1024
+"""Members that failed or left which are listed at most."""
+OLD_CONTACTS: Final = 32
+"""Of these, the ones that a node with a partial view keeps, to try them again."""
+LISTINGS: Final = 4
+"""Members whose whole list we are being told at a time, at most."""
+WARNING_INTERVAL: Final = 1.0
+"""Seconds between two warnings to a member that it is said to be gone."""
 
-
-@dataclass(slots=True)
-class _Attempt:
-    due: float
-    delay: float
-    tries: int = 0
+_RANK: Final = {ALIVE: 0, SUSPECT: 1, FAILED: 2, LEFT: 3}
 
 
 class Members:
-    """The members and how they are met."""
+    """The members, and what is said of them."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, profile: Profile) -> None:
         self._out = output
+        self._profile = profile
         self._peers = Peers()
-        self._secret = output.rng.randbytes(32)
-        self._seeds: dict[Address, _Attempt] = {}
-        self._candidates: dict[Address, _Attempt] = {}
-        self._greeted: dict[tuple[bytes, Address], tuple[str, int]] = {}
-        self._due = float("inf")
-        self._round: list[bytes] = []
-        self._allowance = 0
+        self._greeter = Greeter(output, self._peers)
+        self._queue = UpdateQueue()
+        self._next_telling = 0.0
+        self._listings: dict[bytes, bytes] = {}
+        self._warned: dict[bytes, float] = {}
+        self._counter = 0
+        self._has_left = False
+        self.view = View(output.config.view_size, output.rng)
+        self.is_partial = False
+        """Whether the cluster is too large to list: then only those in the view are known."""
+        self.refutations = 0
+        """Times that we had to contradict what was said of us."""
         self.to_compare: list[Peer] = []
         """Members met, met again or back since this was last emptied: their data may differ from ours."""
+        self.to_probe: list[Peer] = []
+        """Members thought to be gone that were heard of since this was last emptied."""
 
     # ---- reading
 
     def alive(self) -> Sequence[Peer]:
-        """Members believed to be there, in the order they were met. To be read at once: it is no copy."""
-        return self._peers.in_state(ALIVE)
+        """Members that count, as they are alive or only suspect. To be read at once: it is no copy."""
+        return self._peers.present()
+
+    def targets(self) -> Sequence[Peer]:
+        """Members of the view that count: those whom gossip is drawn from."""
+        found = [self._peers.find(node_id) for node_id in self.view.ids]
+        return [peer for peer in found if peer is not None and peer.is_present]
+
+    def in_state(self, state: str) -> Sequence[Peer]:
+        return self._peers.in_state(state)
 
     def find(self, node_id: bytes) -> Peer | None:
         return self._peers.find(node_id)
@@ -61,324 +80,441 @@ class Members:
     def proven(self, node_id: bytes, address: Address) -> Peer | None:
         """The member of that id, if it has proven to be at that address."""
         peer = self._peers.find(node_id)
-        return peer if peer is not None and peer.address == address else None
+        return peer if peer is not None and address in (peer.address, peer.origin) else None
 
     def snapshot(self, now: float) -> list[Member]:
         return [
-            Member(p.node_id.hex(), p.name, p.address, p.state, max(0.0, now - p.since), p.epoch)
+            Member(
+                id=p.node_id.hex(),
+                name=p.name,
+                address=p.advertised or p.address,
+                state=p.state,
+                seconds=max(0.0, now - p.since),
+                epoch=p.epoch,
+                version=p.version,
+                rtt=p.rtt,
+                tags=dict(p.tags),
+            )
             for p in self._peers.all()
         ]
+
+    @property
+    def profile(self) -> Profile:
+        return self._profile
 
     # ---- meeting
 
     def set_seeds(self, now: float, addresses: list[Address]) -> None:
         """Where to look for the cluster. Called again whenever names are resolved again."""
-        self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
-        self._due = self._earliest()
+        self._greeter.set_seeds(now, addresses)
 
-    def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]]) -> None:
+    def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]], *, partial: bool) -> None:
         """List these as alive, at proven addresses, without telling or asking anybody.
 
         Passed over are ourselves, who is listed already, and all that the list has no room for.
         """
+        self.is_partial = partial
         for identity, address in members:
             if self._is_full():
-                return
+                break
             node_id = identity.node_id
             if node_id != self._out.identity.node_id and self._peers.find(node_id) is None:
                 self._peers.add(Peer(node_id, identity.name, identity.epoch, address, now))
+                self.view.admit(node_id)
 
     def deadline(self) -> float:
-        """When `tick` has somebody to greet; too early where a candidate has come by itself meanwhile."""
-        return self._due
-
-    def _earliest(self) -> float:
-        return min((a.due for a in (*self._seeds.values(), *self._candidates.values())), default=float("inf"))
+        telling = self._next_telling if self._queue and self._peers.present() else float("inf")
+        return min(self._greeter.deadline(), telling)
 
     def tick(self, now: float) -> None:
-        """Greet the seeds and candidates that are due."""
-        if now < self._due:
-            return
-        config = self._out.config
-        for address, attempt in self._seeds.items():
-            if attempt.due <= now:
-                if self._peers.is_alive_at(address):
-                    attempt.due, attempt.delay, attempt.tries = now + config.seed_retry_max, config.seed_retry, 0
-                else:
-                    self._greet(now, address, attempt)
-        for address, attempt in list(self._candidates.items()):
-            if attempt.due <= now:
-                if self._peers.is_alive_at(address) or attempt.tries >= CANDIDATE_TRIES:
-                    del self._candidates[address]
-                else:
-                    self._greet(now, address, attempt)
-        self._due = self._earliest()
-
-    def _greet(self, now: float, address: Address, attempt: _Attempt) -> None:
-        attempt.tries += 1
-        attempt.due = now + attempt.delay * self._out.rng.uniform(0.8, 1.2)
-        attempt.delay = min(attempt.delay * 2, self._out.config.seed_retry_max)
-        if attempt.tries == SILENT_TRIES and address in self._seeds:
-            self._out.notify(
-                notices.SEED_SILENT, seed=str(address), check="address, firewall, and that the key is the same"
-            )
-        self._send_hello(address)
-
-    def _send_hello(self, address: Address) -> None:
-        me = self._out.identity
-        # The cookie is for an address, not yet for a node: who answers is what we want to know.
-        hello = Hello(me.name, me.epoch, self._cookie(address))
-        size = len(self._out.sealed([hello]))
-        padding = bytes(max(0, HELLO_BYTES - size))
-        self._out.send(address, [Hello(hello.name, hello.epoch, hello.cookie, padding)])
-
-    def _cookie(self, address: Address) -> bytes:
-        """Stateless: only somebody who received it at ``address`` can know it."""
-        text = f"{address[0]} {address[1]}".encode()
-        return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
+        """Greet who is due, and tell what is new."""
+        self._greeter.tick(now)
+        if now >= self._next_telling and self._queue:
+            self._next_telling = now + self._out.config.update_interval
+            for peer in sample_targets(self.targets(), self._out.config.update_fanout, self._out.rng):
+                self._out.send(peer.address, self.news())
 
     def datagram_arrived(self, size: int) -> None:
         """Until the next one, answers to an address that may be forged take ``size`` bytes in all at most."""
-        self._allowance = size
+        self._greeter.datagram_arrived(size)
+
+    def challenge(self, source: Address) -> None:
+        """Ask an address for proof."""
+        self._greeter.challenge(source)
+
+    def recognise_self(self, source: Address) -> None:
+        """Our own words came back from ``source``."""
+        self._greeter.recognise_self(source)
 
     def handle(self, now: float, sender: bytes, source: Address, message: Message) -> bool:
         """Take a message about membership; return False if it is about something else."""
         match message:
-            case Hello():
-                self._on_hello(now, sender, source, message)
-            case Welcome():
-                if message.echo == self._cookie(source):
-                    self._admit(now, sender, source, message.name, message.epoch)
-                    self._out.send(source, [Proof(message.cookie)])
-                else:  # it answers from another address than it was greeted at: see whether it is really there
-                    self.challenge(source)
-            case Challenge():
-                self._on_challenge(sender, source, message)
-            case Proof():
-                if message.echo == self._cookie(source):
-                    self._on_proof(now, sender, source)
-            case Known() | Roll() | Leave():
+            case Updates() | Roll() | ListMembers() | Shuffle():
                 peer = self.proven(sender, source)
                 if peer is not None:
-                    self._on_word(now, peer, message)
+                    self._on_word(now, peer, source, message)
+                return peer is not None
             case _:
-                return False
-        return True
+                taken, proven = self._greeter.handle(now, sender, source, message)
+                if proven is not None:
+                    self._admit(now, proven)
+                return taken
 
-    def _on_word(self, now: float, peer: Peer, message: Known | Roll | Leave) -> None:
+    def _on_word(
+        self, now: float, peer: Peer, source: Address, message: Updates | Roll | ListMembers | Shuffle
+    ) -> None:
         """What is taken only from a member at its proven address."""
         match message:
-            case Known():
-                self._on_known(now, message)
+            case Updates():
+                self._on_updates(now, peer, source, message)
             case Roll():
                 self._on_roll(peer, message)
-            case Leave():
-                self._on_leave(now, peer, message.epoch)
+            case ListMembers():
+                self._on_list(peer, message)
+            case Shuffle():
+                self._on_shuffle(now, peer, source, message)
 
-    def challenge(self, source: Address) -> None:
-        """Ask an address for proof, if that takes no more bytes than it sent."""
-        self._reply(source, [Challenge(self._cookie(source))])
-
-    def _reply(self, source: Address, messages: list[Message]) -> None:
-        """Answer an address that may be forged: never with more than it sent, or it could be used against others."""
-        size = len(self._out.sealed(messages))
-        if size <= self._allowance:
-            self._allowance -= size
-            self._out.send(source, messages)
-
-    def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
-        """Prove where we are, if we may have written to that address, so that it has a reason to ask.
-
-        Else whoever forges a source could let us prove to others that we are there.
-        """
-        known = source in self._seeds or source in self._candidates or (sender, source) in self._greeted
-        if known or self.proven(sender, source) is not None:
-            self._reply(source, [Proof(challenge.cookie)])
-
-    def recognise_self(self, source: Address) -> None:
-        """Our own words came back from ``source``: greeting it is of little use.
-
-        Of some, though: whoever forges the source of our own datagrams must not talk us out of a seed.
-        """
-        self._candidates.pop(source, None)
-        if source in self._seeds:
-            self._seeds[source].delay = self._out.config.seed_retry_max
-
-    def _on_hello(self, now: float, sender: bytes, source: Address, hello: Hello) -> None:
-        me = self._out.identity
-        self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))])
-        peer = self.proven(sender, source)
-        if peer is not None:
-            self._admit(now, sender, source, hello.name, hello.epoch)
-            return
-        self._greeted[sender, source] = (hello.name, hello.epoch)
-        if len(self._greeted) > self._out.config.max_candidates:
-            del self._greeted[next(iter(self._greeted))]
-
-    def _on_proof(self, now: float, sender: bytes, source: Address) -> None:
-        greeted = self._greeted.pop((sender, source), None)
-        if greeted is not None:
-            self._admit(now, sender, source, *greeted)
-        elif self.proven(sender, source) is None:
-            self._send_hello(source)  # it is there, and we do not know its name yet
-
-    def _admit(self, now: float, node_id: bytes, address: Address, name: str, epoch: int) -> None:
-        """A node has proven that it is at ``address``."""
-        self._candidates.pop(address, None)
-        peer = self._peers.find(node_id)
+    def _admit(self, now: float, proven: Proven) -> None:
+        """A node has proven that it is at an address."""
+        peer = self._peers.find(proven.node_id)
         if peer is None:
-            if self._is_full() and not self._forget_one():
-                self._out.notify_rarely(now, notices.MEMBERS_FULL, member=name, limit=self._out.config.max_members)
-                return
-            peer = Peer(node_id, name, epoch, address, now)
-            self._peers.add(peer)
-            self._out.notify(notices.MEMBER_JOINED, **_fields(peer))
-            self._introduce(peer)
-            self.to_compare.append(peer)
+            self._add(now, proven)
             return
-        if epoch < peer.epoch or (epoch == peer.epoch and peer.state == LEFT):
+        if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
             return  # word of an earlier life, overtaken on its way
-        moved, restarted = peer.address != address, epoch > peer.epoch
-        if moved:
-            self._peers.move(peer, address)
-            self._out.notify(notices.MEMBER_MOVED, **_fields(peer))
-        peer.name = name
+        moved, restarted = self._settle(peer, proven.address), proven.epoch > peer.epoch
+        peer.name = proven.name
         if restarted:
-            self._begin_life(peer, epoch)
-        self._revive(now, peer)
+            self._begin_life(peer, proven.epoch)
+        self.confirm(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._introduce(peer)
 
+    def _add(self, now: float, proven: Proven) -> None:
+        if self._is_full() and not self.is_partial:
+            self.is_partial = True
+            self._out.notify(notices.MEMBERS_PARTIAL, limit=self._out.config.full_membership_max)
+        peer = Peer(proven.node_id, proven.name, proven.epoch, proven.address, now, rtt=proven.rtt)
+        self._peers.add(peer)
+        self.view.admit(peer.node_id)
+        if not self.is_partial:
+            self._out.notify(notices.MEMBER_JOINED, **_fields(peer))
+        self._introduce(peer)
+        self.to_compare.append(peer)
+
+    def _settle(self, peer: Peer, address: Address) -> bool:
+        """A member is at that address; whether it has moved there.
+
+        One that advertises an address is reached there, wherever its datagrams come from.
+        """
+        if address in (peer.address, peer.origin):
+            return False
+        if peer.advertised == peer.address:
+            peer.origin = address
+            return False
+        peer.origin = peer.address if peer.advertised == address else None
+        self._peers.move(peer, address)
+        self._out.notify(notices.MEMBER_MOVED, **_fields(peer))
+        return True
+
     def _begin_life(self, peer: Peer, epoch: int) -> None:
         """A member has been started again: what its former life had acknowledged may be lost."""
-        peer.epoch, peer.acked, peer.strange_rounds = epoch, 0, 0
+        self._peers.advance(peer, epoch, 0)
+        peer.acked, peer.strange_rounds = 0, 0
         self._out.notify(notices.MEMBER_RESTARTED, **_fields(peer))
         self.to_compare.append(peer)
 
-    def _forget_one(self) -> bool:
-        """Make room in a full list: of who left, or else of who failed, the one that is gone longest.
-
-        Short-lived nodes without a data directory are new members each time; without this they would fill the list
-        for good. One that comes back after all is met anew.
-        """
-        for state in (LEFT, FAILED):
-            gone = self._peers.in_state(state)
-            if gone:
-                self._peers.remove(min(gone, key=lambda peer: peer.since))
-                return True
-        return False
-
     def _introduce(self, newcomer: Peer) -> None:
-        """Name the others to a newcomer, and the newcomer to some of the others."""
-        others = sample_targets(self.alive(), self._told_at_once(), self._out.rng, but=newcomer.node_id)
-        self._name(others, newcomer)
-        for peer in others:
-            self._out.send(peer.address, [Known(((newcomer.node_id, newcomer.address),))])
-
-    def call_roll(self) -> list[Message]:
-        """What rides on a digest so that lists grow equal, whatever introductions are lost. Nothing if ours is full:
-        then it is one view of a larger cluster, and meant to differ from others.
-        """
-        return [] if self._is_full() else [Roll(self._roll())]
-
-    def _roll(self) -> int:
-        return self._peers.alive_mark ^ int.from_bytes(self._out.identity.node_id)
+        """Name some others to a newcomer, and the newcomer to all."""
+        others = sample_targets(self.alive(), ROWS, self._out.rng, but=newcomer.node_id)
+        self._tell(newcomer, [self._own_row(), *map(_row, others)])
+        self._spread(newcomer)
 
     def _is_full(self) -> bool:
-        return len(self._peers) >= self._out.config.max_members
+        return len(self._peers.present()) >= self._out.config.full_membership_max
+
+    # ---- telling
+
+    def news(self) -> list[Updates]:
+        """What rides on whatever is sent anyway."""
+        return self._queue.take(self._room())
+
+    def _room(self) -> int:
+        """Bytes of a datagram that is meant for updates."""
+        return self._out.config.datagram_bytes - MESSAGES_OVERHEAD_BYTES - 100
+
+    def _tell(self, peer: Peer, rows: list[Update]) -> None:
+        self._out.send(peer.address, [Updates(tuple(fit(rows, self._room())))])
+
+    def _spread(self, peer: Peer) -> None:
+        """Tell everybody what we now believe of a member."""
+        self._put(_row(peer))
+
+    def _put(self, row: Update) -> None:
+        if not self._is_partial_gossip(row):
+            self._queue.put(row, len(self._peers.present()))
+
+    def _is_partial_gossip(self, row: Update) -> bool:
+        """With partial views nobody lists everybody, so it is of no use to tell everybody who is alive."""
+        return self.is_partial and row.state == ALIVE and row.counter == 0
+
+    def _own_row(self, state: str = ALIVE) -> Update:
+        me, about = self._out.identity, self._profile
+        return Update(me.node_id, state, me.epoch, self._counter, about.advertise, about.version, about.tags)
+
+    def set_tags(self, tags: tuple[tuple[str, str], ...]) -> None:
+        """Tell everybody of new tags."""
+        self._profile = Profile(self._profile.version, tags, self._profile.advertise)
+        self._counter += 1
+        self._put(self._own_row())
+
+    def say_goodbye(self) -> None:
+        """Tell every member that we leave on purpose."""
+        self._has_left = True
+        for peer in self.alive():
+            self._tell(peer, [self._own_row(LEFT)])
+
+    def call_roll(self) -> list[Message]:
+        """What rides on a digest so that lists grow equal, whatever is lost on its way. Nothing if the view is partial:
+        then lists are meant to differ.
+        """
+        return [] if self.is_partial else [Roll(self._roll(), len(self._peers.present()) + 1)]
+
+    def _roll(self) -> int:
+        me = self._out.identity
+        return self._peers.roll ^ mark_of(me.node_id, me.epoch, self._counter)
 
     def _on_roll(self, peer: Peer, roll: Roll) -> None:
-        if roll.mark != self._roll():
-            others = sample_targets(self.alive(), self._told_at_once(), self._out.rng, but=peer.node_id)
-            self._name(others, peer)
+        """Lists differ: most likely by what has changed last."""
+        if self.is_partial or roll.mark == self._roll():
+            return
+        latest = [each for each in islice(self._peers.latest(), ROWS // 2) if each is not peer]
+        others = [each for each in sample_targets(self.alive(), ROWS, self._out.rng) if each not in latest]
+        self._tell(peer, [self._own_row(), *map(_row, latest), *(_row(each) for each in others if each is not peer)])
+        if roll.count > len(self._peers.present()) + 1 + ROWS and len(self._listings) < LISTINGS:
+            self._ask_for_list(peer, b"")
 
-    def _name(self, some: Sequence[Peer], to: Peer) -> None:
-        if some:
-            self._out.send(to.address, [Known(tuple((peer.node_id, peer.address) for peer in some))])
+    def _ask_for_list(self, peer: Peer, after: bytes) -> None:
+        self._listings[peer.node_id] = after
+        self._out.send(peer.address, [ListMembers(after)])
 
-    def _told_at_once(self) -> int:
-        """Members named in one datagram at most."""
-        return min(MEMBERS_TOLD, (self._out.config.datagram_bytes - OVERHEAD_BYTES - ENVELOPE_BYTES) // KNOWN_BYTES)
+    def _on_list(self, peer: Peer, request: ListMembers) -> None:
+        ids = sorted(each.node_id for each in self.alive() if each.node_id > request.after)[:ROWS]
+        self._tell(peer, [_row(each) for each in map(self._peers.find, ids) if each is not None])
 
-    def _on_known(self, now: float, known: Known) -> None:
-        if self._is_full() and len(self.alive()) == len(self._peers):
-            return  # there is no room for anybody new
-        for node_id, address in known.members:
-            peer = self._peers.find(node_id)
-            if node_id == self._out.identity.node_id or (peer is not None and peer.state == ALIVE):
-                continue
-            if address not in self._candidates and len(self._candidates) < self._out.config.max_candidates:
-                self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
-                self._due = min(self._due, now)
+    # ---- being told
 
-    def _on_leave(self, now: float, peer: Peer, epoch: int) -> None:
-        if epoch >= peer.epoch and peer.state != LEFT:
-            peer.epoch = epoch
-            self._peers.turn(peer, LEFT, now)
-            self._out.notify(notices.MEMBER_LEFT, **_fields(peer))
+    def _on_updates(self, now: float, peer: Peer, source: Address, updates: Updates) -> None:
+        for row in updates.rows:
+            if row.node_id == self._out.identity.node_id:
+                self._on_word_of_us(now, peer, source, row)
+            elif row.node_id == peer.node_id:
+                self._on_word_of_itself(now, peer, row)
+            else:
+                self._on_hearsay(now, peer, source, row)
+        self._go_on_with_list(peer, updates)
+
+    def _go_on_with_list(self, peer: Peer, updates: Updates) -> None:
+        after = self._listings.pop(peer.node_id, None)
+        ids = [row.node_id for row in updates.rows]
+        if after is not None and ids and ids == sorted(ids) and ids[0] > after:
+            self._ask_for_list(peer, ids[-1])
+
+    def _on_word_of_us(self, now: float, peer: Peer, source: Address, row: Update) -> None:
+        """Contradict whoever says that we are gone."""
+        me = self._out.identity
+        if row.epoch < me.epoch or row.counter < self._counter or self._has_left:
+            return
+        if row.epoch > me.epoch or row.counter > self._counter + COUNTER_JUMP:
+            self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)
+        elif row.state != ALIVE or row.counter > self._counter:
+            self._counter = row.counter + 1
+            self.refutations += 1
+            self._put(self._own_row())
+            self._tell(peer, [self._own_row()])
+
+    def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:
+        if row.epoch != peer.epoch or row.counter < peer.counter or peer.state == LEFT:
+            return
+        news = row.counter > peer.counter or (row.version, row.tags) != (peer.version, peer.tags)
+        if row.counter > peer.counter:
+            self._peers.advance(peer, row.epoch, row.counter)
+        peer.version, peer.tags, peer.advertised = row.version, row.tags, row.address
+        if row.address is not None and row.address != peer.address:
+            self._greeter.add_candidate(now, row.address)
+        if row.state == LEFT:
+            self._turn(now, peer, LEFT)
+        elif news and peer.state != ALIVE:  # it contradicts, so it has heard us
+            self._turn(now, peer, ALIVE)
+        if news or row.state == LEFT:
+            self._spread(peer)
+
+    def _on_hearsay(self, now: float, teller: Peer, source: Address, row: Update) -> None:
+        state = SUSPECT if row.state == ACCUSED else row.state
+        peer = self._peers.find(row.node_id)
+        if peer is None or row.epoch > peer.epoch:
+            if state in (ALIVE, SUSPECT) and row.address is not None and not self.is_partial:
+                self._look_at(now, row.address, source)
+            return
+        if row.epoch < peer.epoch or peer.state == LEFT:
+            return
+        if row.counter > peer.counter + COUNTER_JUMP:
+            self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
+        elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
+            self._believe(now, teller, peer, state, row)
+        elif state == ALIVE and peer.state != ALIVE and row.address not in (None, peer.address):
+            self._look_at(now, row.address, source)  # it may have moved
+
+    def _look_at(self, now: float, address: Address, source: Address) -> None:
+        if not self._peers.is_present_at(address) and not self._greeter.add_candidate(now, address):
+            self._out.reject(now, TooManyNames("more names than can be looked at"), source)
+
+    def _believe(self, now: float, teller: Peer, peer: Peer, state: str, row: Update) -> None:
+        if state in (SUSPECT, FAILED):
+            if teller.state == FAILED:
+                return  # it may be the one that is cut off, and find everybody gone
+            if now - peer.answered < self._out.config.probe_interval:
+                self._warn(now, peer, row)
+                return
+        if row.counter > peer.counter:
+            self._peers.advance(peer, row.epoch, row.counter)
+            if state == ALIVE:
+                peer.version, peer.tags = row.version, row.tags
+        self._turn(now, peer, state)
+        self._spread(peer)
+
+    def _warn(self, now: float, peer: Peer, row: Update) -> None:
+        """We know better, but only the member itself can make the others believe it."""
+        if now - self._warned.get(peer.node_id, float("-inf")) >= WARNING_INTERVAL:
+            self._warned[peer.node_id] = now
+            self._tell(peer, [row])
 
     # ---- watching
 
     def heard(self, now: float, peer: Peer, epoch: int) -> None:
-        """Any authentic word of a member from its proven address, in its present life or the next."""
-        self._peers.heard(peer)
-        restarted = epoch > peer.epoch
-        if restarted:
-            self._begin_life(peer, epoch)
-        if restarted or peer.state == FAILED:
-            self._revive(now, peer)
-        if restarted:
-            self._introduce(peer)
+        """Any authentic word of a member from its proven address, in its present life or the next.
 
-    def _revive(self, now: float, peer: Peer) -> None:
-        self._peers.heard(peer)
-        if peer.state != ALIVE:
-            self._peers.turn(peer, ALIVE, now)
-            self._out.notify(notices.MEMBER_RETURNED, **_fields(peer))
-            self.to_compare.append(peer)
-
-    def next_to_ask(self, now: float) -> list[Peer]:
-        """Whose turn it is to get a digest: the next of a shuffled round, and now and then a failed one.
-
-        Besides them those that have been silent for more than one digest: many that die at once must not keep us
-        from the living.
+        It does not bring back one that has failed: it may hear nobody. Its answer to a probe does.
         """
-        next_one = self._next_of_round()
-        asked = [] if next_one is None else [next_one]
-        failed = self._peers.in_state(FAILED)
-        if failed and self._out.rng.random() < len(failed) / (len(self.alive()) + 1):
-            asked.append(self._out.rng.choice(failed))
-        asked += [peer for peer in self._peers.silent(self._out.config.fanout) if peer not in asked]
-        for peer in asked:
-            self._count_question(now, peer)
-        return asked
+        if epoch > peer.epoch:
+            self._begin_life(peer, epoch)
+            self.confirm(now, peer)
+            self._introduce(peer)
+        elif peer.state == FAILED and peer not in self.to_probe:
+            self.to_probe.append(peer)
 
-    def _next_of_round(self) -> Peer | None:
-        """A living member: all of them in random order, and when all had their turn, from the start."""
-        while True:
-            if not self._round:
-                self._round = [peer.node_id for peer in self.alive()]
-                if not self._round:
-                    return None
-            at = self._out.rng.randrange(len(self._round))
-            self._round[at], self._round[-1] = self._round[-1], self._round[at]
-            peer = self._peers.find(self._round.pop())
-            if peer is not None and peer.state == ALIVE:
-                return peer
+    def confirm(self, now: float, peer: Peer) -> None:
+        """A member has answered: it is there, and we reach each other."""
+        peer.answered = now
+        if peer.state != ALIVE:
+            self._turn(now, peer, ALIVE)
 
-    def _count_question(self, now: float, peer: Peer) -> None:
-        self._peers.asked(peer)
-        if peer.state == ALIVE and peer.unanswered > self._out.config.probe_misses:
-            self._peers.turn(peer, FAILED, now)
-            self._out.notify(notices.MEMBER_FAILED, **_fields(peer))
+    def suspect(self, now: float, peer: Peer) -> None:
+        """It does not answer us."""
+        if peer.state == ALIVE:
+            self._turn(now, peer, SUSPECT)
+        self._put(_row(peer, ACCUSED))
 
-    def say_goodbye(self) -> None:
-        """Tell every member that we leave on purpose."""
-        for peer in self.alive():
-            self._out.send(peer.address, [Leave(self._out.identity.epoch)])
+    def fail(self, now: float, peer: Peer) -> None:
+        """It has answered nobody for as long as is fair."""
+        self._turn(now, peer, FAILED)
+        self._spread(peer)
+
+    def acquit(self, now: float, peer: Peer) -> None:
+        """Nothing came of a suspicion of others."""
+        self._turn(now, peer, ALIVE)
+
+    def state_of(self, peer: Peer) -> Updates:
+        """What we believe of a member, for itself to hear: only it can contradict so that everybody believes it."""
+        return Updates((_row(peer),))
+
+    def _turn(self, now: float, peer: Peer, state: str) -> None:
+        before = peer.state
+        if before == state:
+            return
+        self._peers.turn(peer, state, now)
+        if state in (FAILED, LEFT):
+            self._on_gone(peer, state)
+        elif before in (FAILED, LEFT):
+            self._out.notify(notices.MEMBER_RETURNED, **_fields(peer))
+            self.view.admit(peer.node_id)
+            self.to_compare.append(peer)
+        elif state == SUSPECT:
+            self._out.notify(notices.MEMBER_SUSPECTED, **_fields(peer))
+
+    def _on_gone(self, peer: Peer, state: str) -> None:
+        self._out.notify(notices.MEMBER_FAILED if state == FAILED else notices.MEMBER_LEFT, **_fields(peer))
+        self._warned.pop(peer.node_id, None)
+        self.view.discard(peer.node_id)
+        self._fill_view()
+        gone = [*self._peers.in_state(LEFT), *self._peers.in_state(FAILED)]
+        if len(gone) > (OLD_CONTACTS if self.is_partial else GONE_KEPT):
+            self._forget(min(gone, key=lambda each: each.since))
+
+    def _forget(self, peer: Peer) -> None:
+        self._peers.remove(peer)
+        self.view.discard(peer.node_id)
+        self._listings.pop(peer.node_id, None)
+        self._queue.drop(peer.node_id)
+
+    # ---- the view
+
+    def _fill_view(self) -> None:
+        """Members that are known take the places that are free."""
+        if not self.view.is_full and len(self.view) < len(self.alive()):
+            for peer in sample_targets(self.alive(), self._out.config.view_size, self._out.rng):
+                self.view.admit(peer.node_id)
+
+    def begin_shuffle(self) -> tuple[Peer, list[Message]] | None:
+        """A partner and what to say to it; None while everybody is in the view, or nobody."""
+        if len(self.alive()) <= self.view_size and not self.is_partial:
+            return None
+        self._prune()
+        self._fill_view()
+        round_ = self.view.begin(self._out.config.shuffle_length)
+        partner = self._peers.find(round_[0]) if round_ else None
+        if round_ is None or partner is None:
+            return None
+        mine = (self._out.identity.node_id, self._profile.advertise, 0)
+        return partner, [Shuffle((mine, *self._entries(round_[1])), answer=True)]
+
+    @property
+    def view_size(self) -> int:
+        return self._out.config.view_size
+
+    def _entries(self, some: list[tuple[bytes, int]]) -> list[tuple[bytes, Address | None, int]]:
+        found = [(self._peers.find(node_id), age) for node_id, age in some]
+        return [(peer.node_id, peer.advertised or peer.address, age) for peer, age in found if peer is not None]
+
+    def _on_shuffle(self, now: float, peer: Peer, source: Address, shuffle: Shuffle) -> None:
+        given = None
+        if shuffle.answer:
+            sample = self.view.sample(self._out.config.shuffle_length)
+            given = [node_id for node_id, _ in sample]
+            self._out.send(peer.address, [Shuffle(tuple(self._entries(sample)), answer=False)])
+        known = []
+        for node_id, address, age in shuffle.entries[: self._out.config.shuffle_length]:
+            member = self._peers.find(node_id)
+            if member is not None and member.is_present:
+                known.append((node_id, age))
+            elif member is None and address is not None and node_id != self._out.identity.node_id:
+                self.view.want(node_id, age)
+                self._look_at(now, address, source)
+        self.view.take(known, given)
+
+    def _prune(self) -> None:
+        """With a partial view, only who is in it is kept."""
+        if self.is_partial:
+            for peer in [each for each in self.alive() if each.node_id not in self.view]:
+                self._forget(peer)
 
 
-def _fields(peer: Peer) -> dict[str, object]:
+def _row(peer: Peer, state: str = "") -> Update:
+    place = peer.advertised or peer.address
+    return Update(peer.node_id, state or peer.state, peer.epoch, peer.counter, place, peer.version, peer.tags)
+
+
+def _fields(peer: Peer) -> Mapping[str, object]:
     return {
         "member": peer.name,
         "member_id": peer.node_id.hex(),

@@ -4,11 +4,15 @@ How they look as bytes, and what is refused, is in `wire`.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from crdts import Context, Delta
 
 from .identity import Address
+
+ACCUSED: Final = "accused"
+"""Suspect, by the evidence of the very member that says so."""
+STATES: Final = ("alive", "suspect", "failed", "left", ACCUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +50,82 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """Members I know of: (node id, address). Hints only: each is asked for proof before anything is sent to it."""
+class Update:
+    """What somebody believes of a member."""
 
-    members: tuple[tuple[bytes, Address], ...]
+    node_id: bytes
+    state: str
+    """One of `STATES`."""
+    epoch: int
+    counter: int
+    address: Address | None = None
+    """Where it may be found: a hint only, to be asked for proof before anything is sent to it. None in a member's word
+    of itself: where you see me."""
+    version: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """Some updates: new ones, or whatever may be news to who is told."""
+
+    rows: tuple[Update, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """Whom I believe to be alive, myself included, as one number: if you believe otherwise, name some of yours."""
+    """Whom I believe to be present, myself included, and in which incarnation, as one number, and how many they are.
+
+    If you believe otherwise, tell me of some of yours.
+    """
 
     mark: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListMembers:
+    """Tell me of members in the order of their ids, from behind this one; empty for the first."""
+
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Answered at once by an `Ack`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PingRequest:
+    """Ping that member for me; tell me of its answer by an `Ack`, or of its silence by a `Nack`."""
+
+    number: int
+    node_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The member you pinged, or had pinged, under that number is there."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """I am there, but the member that you had me ping under that number does not answer me either."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """Some of my view, myself first: (node id, address, age in rounds). Hints, like every address."""
+
+    entries: tuple[tuple[bytes, Address | None, int], ...]
+    answer: bool
+    """Whether I want some of yours in exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +182,6 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """I am going, on purpose."""
-
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
 class Introduce:
     """First frame of a stream: who is speaking."""
 
@@ -164,6 +226,23 @@ class Done:
 
 
 Message: TypeAlias = (
-    Hello | Welcome | Challenge | Proof | Known | Roll | Push | Digest | Same | ContextPage | Leave | Offer | Busy
+    Hello
+    | Welcome
+    | Challenge
+    | Proof
+    | Updates
+    | Roll
+    | ListMembers
+    | Ping
+    | PingRequest
+    | Ack
+    | Nack
+    | Shuffle
+    | Push
+    | Digest
+    | Same
+    | ContextPage
+    | Offer
+    | Busy
 )
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done

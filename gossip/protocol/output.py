@@ -14,10 +14,12 @@ from .effects import Effect, Notify, Persist, Send, Write
 from .errors import RemoteError
 from .identity import Address, Identity
 from .messages import Message
-from .seal import Seal
+from .seal import OVERHEAD_BYTES, Seal
 from .statistics import Statistics
-from .wire import encode_datagram
+from .wire import MAX_MESSAGES, assemble, encode_message
 
+MESSAGES_OVERHEAD_BYTES: Final = OVERHEAD_BYTES + 20
+"""What a datagram takes besides its messages at most: the seal, the sender and its epoch."""
 RARELY: Final = 60.0
 """Seconds between two notices of something that a peer can cause at will."""
 
@@ -41,6 +43,7 @@ class Output:
         self.rejected: Counter[str] = Counter()
         self._told: dict[tuple[str, str], float] = {}
         self._effects: list[Effect] = []
+        self._outgoing: dict[Address, list[bytes]] = {}
         self._held: deque[tuple[int, Effect]] = deque()
         self._unsaved: list[Event] = []
         self._unsaved_runs: list[DotRange] = []
@@ -50,18 +53,42 @@ class Output:
 
     def drain(self) -> list[Effect]:
         """What has been put here since the last call, in order."""
+        if self._outgoing:
+            self._send_outgoing()
         effects, self._effects = self._effects, []
         return effects
 
     # ---- to the network
 
-    def send(self, address: Address, messages: list[Message]) -> None:
-        """Send what tells nothing of the replica, at once."""
-        self._release(Send(address, self.sealed(messages)))
+    def send(self, address: Address, messages: Iterable[Message]) -> None:
+        """Send what tells nothing of the replica, with whatever else goes there by the next `drain`."""
+        self._outgoing.setdefault(address, []).extend(map(encode_message, messages))
 
-    def send_data(self, address: Address, messages: list[Message]) -> None:
+    def send_data(self, address: Address, messages: Iterable[Message]) -> None:
         """Send what tells of the replica, as soon as the disk has it."""
-        self.send_sealed([address], self.sealed(messages))
+        if self._durable < self.save():
+            self.send_sealed([address], self.sealed(messages))
+        else:
+            self.send(address, messages)
+
+    def _send_outgoing(self) -> None:
+        """Whatever goes to one address shares datagrams: most of the cost is in their number."""
+        outgoing, self._outgoing = self._outgoing, {}
+        for address, encoded in outgoing.items():
+            start, size = 0, MESSAGES_OVERHEAD_BYTES
+            for end, message in enumerate(encoded):
+                size += len(message)
+                if end > start and (size > self.config.datagram_bytes or end - start == MAX_MESSAGES):
+                    self._send_encoded(address, encoded[start:end])
+                    start, size = end, MESSAGES_OVERHEAD_BYTES + len(message)
+            self._send_encoded(address, encoded[start:])
+
+    def _send_encoded(self, address: Address, encoded: list[bytes]) -> None:
+        self._release(Send(address, self._seal(assemble(self.identity.node_id, self.identity.epoch, encoded))))
+
+    def size(self, messages: Iterable[Message]) -> int:
+        """Bytes of a datagram with only these."""
+        return len(self.sealed(messages))
 
     def send_sealed(self, addresses: Iterable[Address], datagram: bytes) -> None:
         """Like `send_data`, for one datagram that several members get."""
@@ -79,9 +106,12 @@ class Output:
         """Any effect that tells nothing of the replica, behind what is waiting for the disk on the same stream."""
         self._after_disk(effect)
 
-    def sealed(self, messages: list[Message]) -> bytes:
+    def sealed(self, messages: Iterable[Message]) -> bytes:
         """``messages`` as the bytes of one datagram."""
-        return self.seal.seal(encode_datagram(self.identity.node_id, self.identity.epoch, messages), self.rng)
+        return self._seal(assemble(self.identity.node_id, self.identity.epoch, [*map(encode_message, messages)]))
+
+    def _seal(self, datagram: bytes) -> bytes:
+        return self.seal.seal(datagram, self.rng)
 
     # ---- to the replica
 

@@ -1,17 +1,18 @@
-"""The table of members: what is kept of each, and who of them is alive, failed, gone or silent.
+"""The table of members: what is kept of each, and who of them is alive, suspect, failed or gone.
 
 With a thousand members nothing may walk the table for each datagram. What is asked often is kept, and made anew only
-after a state has changed, which is rare. So states, addresses and silence change through `Peers` alone.
+after a state has changed, which is rare. So states, incarnations and addresses change through `Peers` alone.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 from .identity import Address
 
 ALIVE: Final = "alive"
+SUSPECT: Final = "suspect"
 FAILED: Final = "failed"
 LEFT: Final = "left"
 
@@ -27,11 +28,16 @@ class Member:
     name: str
     address: Address
     state: str
-    """``"alive"``, ``"failed"`` or ``"left"``."""
+    """``"alive"``, ``"suspect"`` (it does not answer, and may yet), ``"failed"`` or ``"left"``."""
     seconds: float
     """How long it has been in that state."""
     epoch: int
     """Which of its lives this is."""
+    version: str
+    """Of the software it runs; empty if it does not say."""
+    rtt: float | None
+    """Seconds from a probe to its answer, smoothed; None before the first."""
+    tags: Mapping[str, str]
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +50,17 @@ class Peer:
     address: Address
     since: float
     state: str = ALIVE
-    unanswered: int = 0
-    """Digests sent since we last heard of it."""
+    counter: int = 0
+    """With the epoch, its incarnation: raised by itself alone, when it has to contradict what is said of it."""
+    version: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    advertised: Address | None = None
+    """Where it says that others reach it."""
+    origin: Address | None = None
+    """Where its own datagrams come from, proven, if that is not where it is reached."""
+    rtt: float | None = None
+    answered: float = float("-inf")
+    """When it last answered a probe of ours."""
     acked: int = 0
     """It has all of our writes up to this seq."""
     streams_failed: int = 0
@@ -58,94 +73,121 @@ class Peer:
     """Digests in a row that named our events and another content."""
     strange_limit: int = STRANGE_ROUNDS
     """How many of them are too many."""
+    mark: int = field(init=False, default=0)
+    """Its id and incarnation in 64 bits: what it contributes to the roll."""
+
+    def __post_init__(self) -> None:
+        self.mark = mark_of(self.node_id, self.epoch, self.counter)
+
+    @property
+    def is_present(self) -> bool:
+        """Whether it counts: who is suspect may well be there."""
+        return self.state in (ALIVE, SUSPECT)
+
+
+def mark_of(node_id: bytes, epoch: int, counter: int) -> int:
+    """A member's part of the roll."""
+    text = node_id + epoch.to_bytes(8) + counter.to_bytes(8)
+    return int.from_bytes(blake2b(text, digest_size=8).digest())
 
 
 class Peers:
-    """Members by id, in the order they were met."""
+    """Members by id, those of whom something changed last at the end."""
 
     def __init__(self) -> None:
         self._peers: dict[bytes, Peer] = {}
         self._in_state: dict[str, list[Peer]] = {}
-        self._alive_at: set[Address] | None = None
-        self._alive_mark: int | None = None
-        self._silent: dict[bytes, Peer] = {}
+        self._present: list[Peer] | None = None
+        self._present_at: dict[Address, int] = {}
+        self._roll = 0
 
     # ---- reading
 
-    def __len__(self) -> int:
-        return len(self._peers)
-
     def all(self) -> Collection[Peer]:
         return self._peers.values()
+
+    def latest(self) -> Iterator[Peer]:
+        """Those of whom something changed last, first."""
+        return reversed(self._peers.values())
 
     def find(self, node_id: bytes) -> Peer | None:
         return self._peers.get(node_id)
 
     def in_state(self, state: str) -> Sequence[Peer]:
-        """Those in that state, in the order they were met. To be read at once: it is no copy."""
+        """Those in that state. To be read at once: it is no copy."""
         found = self._in_state.get(state)
         if found is None:
             found = self._in_state[state] = [peer for peer in self._peers.values() if peer.state == state]
         return found
 
+    def present(self) -> Sequence[Peer]:
+        """Those who are alive or suspect. To be read at once: it is no copy."""
+        if self._present is None:
+            self._present = [peer for peer in self._peers.values() if peer.is_present]
+        return self._present
+
     @property
-    def alive_mark(self) -> int:
-        """The ids of all who are alive, in any order, as one number of 64 bits."""
-        if self._alive_mark is None:
-            self._alive_mark = 0
-            for peer in self.in_state(ALIVE):
-                self._alive_mark ^= int.from_bytes(peer.node_id)
-        return self._alive_mark
+    def roll(self) -> int:
+        """The marks of all who are present, in any order, as one number of 64 bits."""
+        return self._roll
 
-    def is_alive_at(self, address: Address) -> bool:
-        """Whether somebody who is alive has that address."""
-        if self._alive_at is None:
-            self._alive_at = {peer.address for peer in self.in_state(ALIVE)}
-        return address in self._alive_at
-
-    def silent(self, limit: int) -> list[Peer]:
-        """At most ``limit`` of those who are alive and have left more than one digest unanswered, the longest first."""
-        return list(islice(self._silent.values(), limit))
+    def is_present_at(self, address: Address) -> bool:
+        """Whether somebody who is present has that address."""
+        return address in self._present_at
 
     # ---- changing
 
     def add(self, peer: Peer) -> None:
-        """List one more, who is alive. Keeps what is kept: when a cluster forms, this is what happens all the time."""
+        """List one more. Keeps what is kept: when a cluster forms, this is what happens all the time."""
         self._peers[peer.node_id] = peer
-        if ALIVE in self._in_state:
-            self._in_state[ALIVE].append(peer)
-        if self._alive_at is not None:
-            self._alive_at.add(peer.address)
-        if self._alive_mark is not None:
-            self._alive_mark ^= int.from_bytes(peer.node_id)
+        self._enter(peer)
+        if peer.state in self._in_state:
+            self._in_state[peer.state].append(peer)
+        if self._present is not None and peer.is_present:
+            self._present.append(peer)
 
     def remove(self, peer: Peer) -> None:
+        self._exit(peer)
         del self._peers[peer.node_id]
-        self._changed(peer)
+        self._forget_lists()
 
     def move(self, peer: Peer, address: Address) -> None:
+        self._exit(peer)
         peer.address = address
-        self._changed(peer)
+        self._enter(peer)
+        self._touch(peer)
 
     def turn(self, peer: Peer, state: str, now: float) -> None:
         """Let a member be in another state from now on."""
+        self._exit(peer)
         peer.state, peer.since = state, now
-        self._changed(peer)
+        self._enter(peer)
+        self._touch(peer)
+        self._forget_lists()
 
-    def _changed(self, peer: Peer) -> None:
+    def advance(self, peer: Peer, epoch: int, counter: int) -> None:
+        """Let a member be in another incarnation from now on."""
+        self._exit(peer)
+        peer.epoch, peer.counter = epoch, counter
+        peer.mark = mark_of(peer.node_id, epoch, counter)
+        self._enter(peer)
+        self._touch(peer)
+
+    def _touch(self, peer: Peer) -> None:
+        self._peers[peer.node_id] = self._peers.pop(peer.node_id)
+
+    def _forget_lists(self) -> None:
         self._in_state = {}
-        self._alive_at = self._alive_mark = None
-        if peer.state != ALIVE or peer.node_id not in self._peers:
-            self._silent.pop(peer.node_id, None)
+        self._present = None
 
-    def asked(self, peer: Peer) -> None:
-        """A digest was sent to it, which it should answer."""
-        peer.unanswered += 1
-        if peer.unanswered > 1 and peer.state == ALIVE:
-            self._silent[peer.node_id] = peer
+    def _enter(self, peer: Peer) -> None:
+        if peer.is_present:
+            self._roll ^= peer.mark
+            self._present_at[peer.address] = self._present_at.get(peer.address, 0) + 1
 
-    def heard(self, peer: Peer) -> None:
-        """Any word of it."""
-        if peer.unanswered:
-            peer.unanswered = 0
-            self._silent.pop(peer.node_id, None)
+    def _exit(self, peer: Peer) -> None:
+        if peer.is_present:
+            self._roll ^= peer.mark
+            self._present_at[peer.address] -= 1
+            if not self._present_at[peer.address]:
+                del self._present_at[peer.address]

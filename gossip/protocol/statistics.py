@@ -28,6 +28,8 @@ class Statistics:
     stream_bytes_sent: int = 0
     stream_bytes_received: int = 0
     states_joined: int = 0
+    lags: int = 0
+    """Times the node was not let run in time, so that it could not answer or hear others."""
     held_dropped: int = 0
     """Datagrams dropped because too many waited for the disk."""
     stamps_refused: int = 0

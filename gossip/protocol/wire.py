@@ -6,7 +6,7 @@ later versions can add some; everything else that does not fit is refused before
 """
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from crdts.values import strict_loads
 from .errors import MalformedMessage
 from .identity import NODE_ID_BYTES, Address, name_is_valid
 from .messages import (
+    STATES,
+    Ack,
     Busy,
     Challenge,
     Chunk,
@@ -27,16 +29,21 @@ from .messages import (
     Frame,
     Hello,
     Introduce,
-    Known,
-    Leave,
+    ListMembers,
     Message,
+    Nack,
     Offer,
+    Ping,
+    PingRequest,
     Proof,
     Push,
     Roll,
     Same,
+    Shuffle,
     StateEnd,
     StatePart,
+    Update,
+    Updates,
     Welcome,
     WholeContext,
 )
@@ -45,21 +52,42 @@ COOKIE_BYTES: Final = 8
 HASH_BYTES: Final = 8
 ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
-KNOWN_BYTES: Final = 32
-"""Upper bound of one member in a `Known`."""
 SHORT_BYTES: Final = 512
 """Events that take up to this much are decoded once if they come again soon."""
 MAX_MESSAGES: Final = 64
 MAX_ROWS: Final = 64
 MAX_HOPS: Final = 255
 MAX_COUNT: Final = 1 << 62
+MAX_COUNTER: Final = 1 << 32
+"""Of an incarnation; above it is absurd."""
+MAX_NUMBER: Final = 1 << 32
+MAX_AGE: Final = 1 << 16
+MAX_VERSION_BYTES: Final = 24
+MAX_TAGS: Final = 16
+MAX_TAG_BYTES: Final = 256
+"""Of all tags of a member together, keys and values."""
 HELLO_BYTES: Final = 256
 """A hello is padded to this length, so that the answer to it is never longer."""
 
 
-def encode_datagram(sender: bytes, epoch: int, messages: list[Message]) -> bytes:
-    """The epoch says which of the sender's lives this is word of: it may arrive when that is over."""
-    return cbor2.dumps([sender, epoch, *[_row(message) for message in messages]])
+def encode_message(message: Message) -> bytes:
+    """One message, to be put into a datagram by `assemble`."""
+    return cbor2.dumps(_row(message))
+
+
+def assemble(sender: bytes, epoch: int, encoded: Sequence[bytes]) -> bytes:
+    """A datagram of encoded messages, `MAX_MESSAGES` at most.
+
+    The epoch says which of the sender's lives this is word of: it may arrive when that is over.
+    """
+    count = len(encoded) + 2
+    head = bytes([0x80 + count]) if count < 24 else bytes([0x98, count])
+    return b"".join([head, cbor2.dumps(sender), cbor2.dumps(epoch), *encoded])
+
+
+def encode_datagram(sender: bytes, epoch: int, messages: Sequence[Message]) -> bytes:
+    """A datagram of those messages."""
+    return assemble(sender, epoch, [encode_message(message) for message in messages])
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -100,20 +128,31 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [3, message.cookie]
         case Proof():
             return [4, message.echo]
-        case Known():
-            return [5, [[node, ipaddress.ip_address(host).packed, port] for node, (host, port) in message.members]]
+        case Updates():
+            return [5, [_update_row(update) for update in message.rows]]
+        case Ping():
+            return [14, message.number]
+        case PingRequest():
+            return [15, message.number, message.node_id]
+        case Ack():
+            return [16, message.number]
+        case Nack():
+            return [17, message.number]
+        case ListMembers():
+            return [18, message.after]
+        case Shuffle():
+            entries = [[node_id, *_address_row(address), age] for node_id, address, age in message.entries]
+            return [19, entries, message.answer]
         case Push():
             return [6, encode(message.delta), message.hops, message.reach]
         case Roll():
-            return [13, message.mark]
+            return [13, message.mark, message.count]
         case Digest():
             return [7, message.context_hash, message.fingerprint]
         case Same():
             return [8, message.context_hash]
         case ContextPage():
             return [9, message.first, message.stop, encode_context(message.context), message.answer]
-        case Leave():
-            return [10, message.epoch]
         case Offer():
             return [11]
         case Busy():
@@ -130,6 +169,16 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [5, encode(message.delta)]
         case Done():
             return [6]
+
+
+def _update_row(update: Update) -> list[Any]:
+    tags = [text for pair in update.tags for text in pair]
+    place = _address_row(update.address)
+    return [update.node_id, STATES.index(update.state), update.epoch, update.counter, *place, update.version, tags]
+
+
+def _address_row(address: Address | None) -> tuple[bytes, int]:
+    return (ipaddress.ip_address(address.host).packed, address.port) if address else (b"", 0)
 
 
 def _message(row: Any, table: dict[int, tuple[int, Callable[..., Any]]]) -> Any:
@@ -182,17 +231,66 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _known(rows: Any) -> Known:
+def _place(packed: Any, port: Any) -> Address | None:
+    if type(packed) is not bytes or len(packed) not in (0, 4, 16):
+        raise MalformedMessage("the 4 or 16 bytes of an IP address expected")
+    number = _number(port, 65_535, 1 if packed else 0)
+    return Address(str(ipaddress.ip_address(packed)), number) if packed else None
+
+
+def _rows(rows: Any, fields: int) -> list[list[Any]]:
     if type(rows) is not list or len(rows) > MAX_ROWS:
-        raise MalformedMessage("a short list of members expected")
-    members = []
-    for row in rows:
-        if type(row) is not list or len(row) < 3 or type(row[1]) is not bytes or len(row[1]) not in (4, 16):
-            raise MalformedMessage("a member is an id, an IP address and a port")
-        members.append(
-            (_exactly(row[0], NODE_ID_BYTES), Address(str(ipaddress.ip_address(row[1])), _number(row[2], 65_535, 1)))
-        )
-    return Known(tuple(members))
+        raise MalformedMessage(f"a list of at most {MAX_ROWS} rows expected")
+    if any(type(row) is not list or len(row) < fields for row in rows):
+        raise MalformedMessage(f"rows of at least {fields} fields expected")
+    return rows
+
+
+def _updates(rows: Any) -> Updates:
+    return Updates(tuple(_update(*row[:8]) for row in _rows(rows, 8)))
+
+
+def _update(
+    node_id: Any, state: Any, epoch: Any, counter: Any, host: Any, port: Any, version: Any, tags: Any
+) -> Update:
+    return Update(
+        _exactly(node_id, NODE_ID_BYTES),
+        STATES[_number(state, len(STATES) - 1)],
+        _number(epoch, MAX_COUNT, 1),
+        _number(counter, MAX_COUNTER),
+        _place(host, port),
+        _printable(version, MAX_VERSION_BYTES),
+        _tags(tags),
+    )
+
+
+def _tags(texts: Any) -> tuple[tuple[str, str], ...]:
+    if type(texts) is not list or len(texts) % 2 or len(texts) > 2 * MAX_TAGS:
+        raise MalformedMessage(f"at most {MAX_TAGS} pairs of key and value expected")
+    texts = [_printable(text, MAX_TAG_BYTES) for text in texts]
+    if sum(len(text.encode()) for text in texts) > MAX_TAG_BYTES:
+        raise MalformedMessage(f"tags of at most {MAX_TAG_BYTES} bytes expected")
+    keys = texts[::2]
+    if not all(keys) or sorted(set(keys)) != keys:
+        raise MalformedMessage("tags in the order of their keys expected, each once")
+    return tuple(zip(keys, texts[1::2], strict=True))
+
+
+def _printable(value: Any, max_bytes: int) -> str:
+    if not isinstance(value, str) or len(value.encode()) > max_bytes or not (value.isprintable()):
+        raise MalformedMessage(f"at most {max_bytes} bytes of printable text expected")
+    return value
+
+
+def _shuffle(rows: Any, answer: Any) -> Shuffle:
+    entries = [
+        (_exactly(row[0], NODE_ID_BYTES), _place(row[1], row[2]), _number(row[3], MAX_AGE)) for row in _rows(rows, 4)
+    ]
+    return Shuffle(tuple(entries), _flag(answer))
+
+
+def _after(value: Any) -> ListMembers:
+    return ListMembers(_exactly(value, NODE_ID_BYTES) if value != b"" else b"")
 
 
 def _events(data: Any) -> Delta:
@@ -250,13 +348,18 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     2: (4, _welcome),
     3: (1, lambda cookie: Challenge(_exactly(cookie, COOKIE_BYTES))),
     4: (1, lambda echo: Proof(_exactly(echo, COOKIE_BYTES))),
-    5: (1, _known),
+    5: (1, _updates),
     6: (3, lambda delta, hops, reach: Push(_events(delta), _number(hops, MAX_HOPS), _number(reach, MAX_COUNT))),
-    13: (1, lambda mark: Roll(_number(mark, (1 << 64) - 1))),
+    13: (2, lambda mark, count: Roll(_number(mark, (1 << 64) - 1), _number(count, MAX_COUNT))),
+    14: (1, lambda number: Ping(_number(number, MAX_NUMBER))),
+    15: (2, lambda number, node_id: PingRequest(_number(number, MAX_NUMBER), _exactly(node_id, NODE_ID_BYTES))),
+    16: (1, lambda number: Ack(_number(number, MAX_NUMBER))),
+    17: (1, lambda number: Nack(_number(number, MAX_NUMBER))),
+    18: (1, _after),
+    19: (2, _shuffle),
     7: (2, lambda digest, mark: Digest(_exactly(digest, HASH_BYTES), _number(mark, (1 << 64) - 1))),
     8: (1, lambda digest: Same(_exactly(digest, HASH_BYTES))),
     9: (4, _page),
-    10: (1, lambda epoch: Leave(_number(epoch, MAX_COUNT, 1))),
     11: (0, Offer),
     12: (0, Busy),
 }

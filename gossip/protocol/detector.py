@@ -1,0 +1,315 @@
+"""The failure detector: SWIM probes with Lifeguard's refinements.
+
+Each round one member, in a shuffled order that takes everybody once, is pinged. If it does not answer in time, a few
+others are asked to ping it; if nobody reaches it, it is suspect, and pinged again and again while patience lasts. Only
+who has evidence of its own fails a member; the others believe it (Das, Gupta, Motivala: SWIM, DSN 2002; Dadgar,
+Phillips, Currey: Lifeguard, 2018). Failed members are tried now and then for ever, so that every partition heals.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from .antientropy import AntiEntropy
+from .health import Health
+from .members import Members
+from .messages import ACCUSED, Ack, Message, Nack, Ping, PingRequest, Updates
+from .output import Output
+from .peers import FAILED, SUSPECT, Peer
+from .sampling import sample_targets
+from .suspicion import Suspicion
+
+MAX_PINGS: Final = 1024
+"""Pings whose answers are waited for at most."""
+MAX_SUSPICIONS: Final = 64
+"""Suspicions of our own at a time, at most: many that die at once are found one after the other."""
+MAX_REQUESTS: Final = 256
+"""Members pinged for others at a time, at most."""
+REQUEST_SHARE: Final = 0.8
+"""Of the probe timeout: how long a helper waits before it says that it reaches nobody; its word must come in time."""
+LAG_SHARE: Final = 0.25
+"""Of the probe timeout: being called later than this is poor health."""
+RTT_WEIGHT: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Ping:
+    """A ping under way."""
+
+    target: bytes
+    sent: float
+    requester: tuple[bytes, int] | None = None
+    """Who asked for it, and under which number of theirs."""
+
+
+@dataclass(slots=True)
+class _Probe:
+    """The round's question to one member: two pings, then the help of others."""
+
+    target: Peer
+    due: float
+    number: int
+    pings: int = 1
+    asked: int = 0
+    """Members whose help was asked for."""
+    nacks: list[bytes] = field(default_factory=list)
+    """Those of them that answered that they do not reach it either."""
+
+
+class Detector:
+    """Finds out who is gone."""
+
+    def __init__(self, output: Output, members: Members, antientropy: AntiEntropy, now: float) -> None:
+        self._out = output
+        self._members = members
+        self._antientropy = antientropy
+        self._health = Health()
+        self._number = 0
+        self._pings: dict[int, _Ping] = {}
+        self._probes: dict[bytes, _Probe] = {}
+        self._requests: dict[int, float] = {}
+        self._suspicions: dict[bytes, Suspicion] = {}
+        self._round: list[bytes] = []
+        self._next_probe = now + output.rng.uniform(0.0, output.config.probe_interval)
+        self._next_shuffle = now + output.rng.uniform(0.0, output.config.shuffle_interval)
+        self._refutations = 0
+        self._due = self._next_probe
+
+    # ---- time
+
+    def deadline(self) -> float:
+        return self._due
+
+    def _reckon(self) -> None:
+        suspicions = [min(s.due, s.next_ping) if s.ours else s.due for s in self._suspicions.values()]
+        probes = [probe.due for probe in self._probes.values()]
+        self._due = min([self._next_probe, *suspicions, *probes, *self._requests.values()])
+
+    def tick(self, now: float) -> None:
+        if now < self._due:
+            return
+        self._note_lag(now, now - self._due)
+        self._note_refutations()
+        for number, due in list(self._requests.items()):
+            if now >= due:
+                self._give_up_request(number)
+        for probe in list(self._probes.values()):
+            if now >= probe.due:
+                self._go_on(now, probe)
+        self._watch_suspects(now)
+        if now >= self._next_probe:
+            self._next_probe = now + self._out.config.probe_interval * self._out.rng.uniform(0.9, 1.1)
+            self._begin_round(now)
+        self._reckon()
+
+    def _note_lag(self, now: float, lag: float) -> None:
+        """We could not run in time: answers may wait unread, so nobody is to be blamed for them yet."""
+        if lag > self._out.config.probe_timeout * LAG_SHARE:
+            self._health.worsen()
+            for probe in self._probes.values():
+                probe.due = max(probe.due + lag, now + self._out.config.probe_timeout * LAG_SHARE)
+            for suspicion in self._suspicions.values():
+                suspicion.postpone(lag)
+            self._out.counts["lags"] += 1
+
+    def _note_refutations(self) -> None:
+        if self._members.refutations > self._refutations:
+            self._refutations = self._members.refutations
+            self._health.worsen()
+
+    # ---- rounds
+
+    def _begin_round(self, now: float) -> None:
+        shuffle = None
+        if now >= self._next_shuffle:
+            self._next_shuffle = now + self._out.config.shuffle_interval * self._out.rng.uniform(0.9, 1.1)
+            shuffle = self._members.begin_shuffle()
+        target, riders = shuffle or (self._next_of_round(), [])
+        if target is not None:
+            self._probe(now, target, riders)
+        failed, alive = self._members.in_state(FAILED), self._members.alive()
+        if failed and self._out.rng.random() < len(failed) / (len(alive) + 1):
+            self._ping(now, self._out.rng.choice(failed))
+        for peer in self._members.to_probe:
+            self._ping(now, peer)
+        self._members.to_probe.clear()
+
+    def _next_of_round(self) -> Peer | None:
+        """A member that counts: all of them in random order, and when all had their turn, from the start."""
+        while True:
+            if not self._round:
+                pool = self._members.targets() if self._members.is_partial else self._members.alive()
+                self._round = [peer.node_id for peer in pool]
+                if not self._round:
+                    return None
+            at = self._out.rng.randrange(len(self._round))
+            self._round[at], self._round[-1] = self._round[-1], self._round[at]
+            peer = self._members.find(self._round.pop())
+            if peer is not None and peer.is_present:
+                return peer
+
+    def _probe(self, now: float, target: Peer, riders: list[Message]) -> None:
+        number = self._ping(now, target, riders)
+        suspicion = self._suspicions.get(target.node_id)
+        if target.node_id not in self._probes and (suspicion is None or not suspicion.ours):
+            self._probes[target.node_id] = _Probe(target, now + self._timeout(target) / 2, number)
+
+    def _timeout(self, target: Peer) -> float:
+        return max(self._out.config.probe_timeout, 3 * (target.rtt or 0.0)) * self._health.factor
+
+    def _ping(self, now: float, target: Peer, riders: list[Message] | None = None) -> int:
+        """Ping a member, with our digest, and with what it should know of our view of it."""
+        number = self._number_ping(_Ping(target.node_id, now))
+        messages: list[Message] = [Ping(number), *(riders or []), *self._members.call_roll(), *self._members.news()]
+        if not target.is_present or target.state == SUSPECT:
+            messages.append(self._members.state_of(target))
+        self._out.send(target.address, messages)
+        self._antientropy.compare_with(target)
+        return number
+
+    def _number_ping(self, ping: _Ping) -> int:
+        self._number = (self._number + 1) & 0xFFFF
+        self._pings.pop(self._number, None)
+        self._pings[self._number] = ping
+        if len(self._pings) > MAX_PINGS:
+            del self._pings[next(iter(self._pings))]
+        return self._number
+
+    def _ping_again(self, now: float, target: Peer) -> None:
+        """Nothing but the question, and what the member should contradict if it can."""
+        messages: list[Message] = [Ping(self._number_ping(_Ping(target.node_id, now)))]
+        if target.state == SUSPECT:
+            messages.append(self._members.state_of(target))
+        self._out.send(target.address, messages)
+
+    def _go_on(self, now: float, probe: _Probe) -> None:
+        """A probe has not been answered in time."""
+        if not probe.target.is_present:
+            del self._probes[probe.target.node_id]
+        elif probe.pings == 1:
+            probe.pings = 2
+            probe.due = now + self._timeout(probe.target) / 2
+            self._ping_again(now, probe.target)
+        elif probe.pings == 2:
+            probe.pings = 3
+            probe.due = now + self._timeout(probe.target)
+            self._ping_again(now, probe.target)
+            self._ask_for_help(probe)
+        else:
+            del self._probes[probe.target.node_id]
+            self._health.worsen(max(0, probe.asked - len(probe.nacks)) if probe.asked else 1)
+            self._suspect(now, probe)
+
+    def _ask_for_help(self, probe: _Probe) -> None:
+        out, target = self._out, probe.target.node_id
+        helpers = sample_targets(self._members.alive(), out.config.indirect_probes, out.rng, but=target)
+        probe.asked = len(helpers)
+        for helper in helpers:
+            out.send(helper.address, [PingRequest(probe.number, target)])
+
+    # ---- answers
+
+    def handle(self, now: float, peer: Peer, message: Message) -> bool:
+        """Take a message of a member at its proven address; return False if it is about something else."""
+        match message:
+            case Ping():
+                self._out.send(peer.address, [Ack(message.number), *self._members.news()])
+            case PingRequest():
+                self._on_request(now, peer, message)
+            case Ack():
+                self._on_ack(now, peer, message)
+            case Nack():
+                self._on_nack(peer, message)
+            case _:
+                return False
+        return True
+
+    def _on_ack(self, now: float, peer: Peer, ack: Ack) -> None:
+        ping = self._pings.get(ack.number)
+        if ping is None:
+            return
+        if ping.target != peer.node_id:  # only whom we asked for help knows the number
+            target = self._members.find(ping.target)
+            if target is not None and ping.requester is None:
+                self._is_there(now, target)
+            return
+        del self._pings[ack.number]
+        self._requests.pop(ack.number, None)
+        if ping.requester is not None:
+            self._report(ping.requester, Ack)
+        rtt = now - ping.sent
+        peer.rtt = rtt if peer.rtt is None else peer.rtt + RTT_WEIGHT * (rtt - peer.rtt)
+        self._is_there(now, peer)
+
+    def _is_there(self, now: float, peer: Peer) -> None:
+        if self._probes.pop(peer.node_id, None) is not None:
+            self._health.improve()
+        self._suspicions.pop(peer.node_id, None)
+        self._members.confirm(now, peer)
+
+    def _on_nack(self, peer: Peer, nack: Nack) -> None:
+        ping = self._pings.get(nack.number)
+        if ping is None:
+            return
+        if probe := self._probes.get(ping.target):
+            probe.nacks.append(peer.node_id)
+        elif suspicion := self._suspicions.get(ping.target):
+            suspicion.confirm(peer.node_id)
+
+    def _report(self, requester: tuple[bytes, int], kind: type[Ack] | type[Nack]) -> None:
+        """Tell whoever asked for our help what came of it."""
+        node_id, number = requester
+        peer = self._members.find(node_id)
+        if peer is not None:
+            self._out.send(peer.address, [kind(number)])
+
+    def _on_request(self, now: float, peer: Peer, request: PingRequest) -> None:
+        target = self._members.find(request.node_id)
+        if target is None or len(self._requests) >= MAX_REQUESTS:
+            self._out.send(peer.address, [Nack(request.number)])
+            return
+        number = self._number_ping(_Ping(target.node_id, now, (peer.node_id, request.number)))
+        self._requests[number] = now + self._out.config.probe_timeout * REQUEST_SHARE
+        self._due = min(self._due, self._requests[number])
+        self._out.send(target.address, [Ping(number)])
+
+    def _give_up_request(self, number: int) -> None:
+        del self._requests[number]
+        ping = self._pings.get(number)
+        if ping is not None and ping.requester is not None:
+            self._report(ping.requester, Nack)
+
+    # ---- suspicions
+
+    def note_accusations(self, sender: Peer, updates: Updates) -> None:
+        """Others miss members too."""
+        for row in updates.rows:
+            if row.state == ACCUSED and row.node_id in self._suspicions:
+                self._suspicions[row.node_id].confirm(sender.node_id)
+
+    def _suspect(self, now: float, probe: _Probe) -> None:
+        if sum(suspicion.ours for suspicion in self._suspicions.values()) >= MAX_SUSPICIONS:
+            return
+        suspicion = Suspicion(now, self._out.config, len(self._members.alive()), ours=True)
+        for helper in probe.nacks:
+            suspicion.confirm(helper)
+        self._suspicions[probe.target.node_id] = suspicion
+        self._members.suspect(now, probe.target)
+
+    def _watch_suspects(self, now: float) -> None:
+        for peer in self._members.in_state(SUSPECT):
+            if peer.node_id not in self._suspicions:  # what others suspect
+                count = len(self._members.alive())
+                self._suspicions[peer.node_id] = Suspicion(now, self._out.config, count, ours=False)
+        for node_id, suspicion in list(self._suspicions.items()):
+            suspect = self._members.find(node_id)
+            if suspect is None or suspect.state != SUSPECT:
+                del self._suspicions[node_id]
+            elif now >= suspicion.due:
+                del self._suspicions[node_id]
+                if suspicion.ours:
+                    self._members.fail(now, suspect)
+                else:
+                    self._members.acquit(now, suspect)
+            elif suspicion.ours and now >= suspicion.next_ping:
+                suspicion.next_ping = now + self._out.config.probe_timeout / 2
+                self._ping_again(now, suspect)

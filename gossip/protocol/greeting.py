@@ -1,0 +1,211 @@
+"""How addresses are proven: cookies, and the seeds and candidates that are greeted until they answer.
+
+A cookie goes to an address, and only who receives there can send it back. Nothing but greetings is ever sent to an
+address that has not proven itself so, and never more bytes than came from it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from . import notices
+from .errors import UnprovenAddress
+from .identity import Address
+from .messages import Challenge, Hello, Message, Proof, Welcome
+from .output import Output
+from .peers import Peers
+from .wire import COOKIE_BYTES, HELLO_BYTES
+
+CANDIDATE_TRIES: Final = 6
+SILENT_TRIES: Final = 5
+"""Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A node has proven that it is at an address."""
+
+    node_id: bytes
+    address: Address
+    name: str
+    epoch: int
+    rtt: float | None
+    """Seconds it took to answer, if it was asked."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    due: float
+    delay: float
+    tries: int = 0
+    sent: float = 0.0
+
+
+class Greeter:
+    """Greets, answers greetings, and says who has proven where it is."""
+
+    def __init__(self, output: Output, peers: Peers) -> None:
+        self._out = output
+        self._peers = peers
+        self._secret = output.rng.randbytes(32)
+        self._seeds: dict[Address, _Attempt] = {}
+        self._candidates: dict[Address, _Attempt] = {}
+        self._greeted: dict[tuple[bytes, Address], tuple[str, int]] = {}
+        self._due = float("inf")
+        self._allowance = 0
+
+    # ---- whom to greet
+
+    def set_seeds(self, now: float, addresses: Iterable[Address]) -> None:
+        """Where to look for the cluster. Called again whenever names are resolved again."""
+        self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
+        self._due = self._earliest()
+
+    def add_candidate(self, now: float, address: Address) -> bool:
+        """Greet an address that was only heard of, a few times; False if there are too many of them already."""
+        if address in self._candidates:
+            return True
+        if len(self._candidates) >= self._out.config.max_candidates:
+            return False
+        self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
+        self._due = min(self._due, now)
+        return True
+
+    def is_candidate(self, address: Address) -> bool:
+        return address in self._candidates
+
+    def deadline(self) -> float:
+        """When `tick` has somebody to greet; too early where a candidate has come by itself meanwhile."""
+        return self._due
+
+    def _earliest(self) -> float:
+        return min((a.due for a in (*self._seeds.values(), *self._candidates.values())), default=float("inf"))
+
+    def tick(self, now: float) -> None:
+        """Greet the seeds and candidates that are due."""
+        if now < self._due:
+            return
+        config = self._out.config
+        for address, attempt in self._seeds.items():
+            if attempt.due <= now:
+                if self._peers.is_present_at(address):
+                    attempt.due, attempt.delay, attempt.tries = now + config.seed_retry_max, config.seed_retry, 0
+                else:
+                    self._greet(now, address, attempt)
+        for address, attempt in list(self._candidates.items()):
+            if attempt.due <= now:
+                if attempt.tries >= CANDIDATE_TRIES:
+                    del self._candidates[address]
+                    self._out.reject(now, UnprovenAddress(f"nobody answers at {address}"), address)
+                else:
+                    self._greet(now, address, attempt)
+        self._due = self._earliest()
+
+    def _greet(self, now: float, address: Address, attempt: _Attempt) -> None:
+        attempt.tries += 1
+        attempt.sent = now
+        attempt.due = now + attempt.delay * self._out.rng.uniform(0.8, 1.2)
+        attempt.delay = min(attempt.delay * 2, self._out.config.seed_retry_max)
+        if attempt.tries == SILENT_TRIES and address in self._seeds:
+            self._out.notify(
+                notices.SEED_SILENT, seed=str(address), check="address, firewall, and that the key is the same"
+            )
+        self.greet(address)
+
+    def greet(self, address: Address) -> None:
+        """Say hello, padded so that no answer to it can be longer."""
+        me = self._out.identity
+        # The cookie is for an address, not yet for a node: who answers is what we want to know.
+        hello = Hello(me.name, me.epoch, self._cookie(address))
+        padding = bytes(max(0, HELLO_BYTES - self._out.size([hello])))
+        self._out.send(address, [Hello(hello.name, hello.epoch, hello.cookie, padding)])
+
+    def _cookie(self, address: Address) -> bytes:
+        """Stateless: only somebody who received it at ``address`` can know it."""
+        text = f"{address[0]} {address[1]}".encode()
+        return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
+
+    # ---- answering
+
+    def datagram_arrived(self, size: int) -> None:
+        """Until the next one, answers to an address that may be forged take ``size`` bytes in all at most."""
+        self._allowance = size
+
+    def handle(self, now: float, sender: bytes, source: Address, message: Message) -> tuple[bool, Proven | None]:
+        """Take a message about addresses: whether it is one, and who has proven an address by it."""
+        match message:
+            case Hello():
+                return True, self._on_hello(sender, source, message)
+            case Welcome():
+                return True, self._on_welcome(now, sender, source, message)
+            case Challenge():
+                self._on_challenge(sender, source, message)
+                return True, None
+            case Proof():
+                return True, self._on_proof(sender, source, message)
+            case _:
+                return False, None
+
+    def challenge(self, source: Address) -> None:
+        """Ask an address for proof, if that takes no more bytes than it sent."""
+        self._reply(source, [Challenge(self._cookie(source))])
+
+    def _reply(self, source: Address, messages: list[Message]) -> None:
+        """Answer an address that may be forged: never with more than it sent, or it could be used against others."""
+        size = self._out.size(messages)
+        if size <= self._allowance:
+            self._allowance -= size
+            self._out.send(source, messages)
+
+    def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
+        me = self._out.identity
+        self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))])
+        if self._is_proven(sender, source):
+            return Proven(sender, source, hello.name, hello.epoch, None)
+        self._greeted[sender, source] = (hello.name, hello.epoch)
+        if len(self._greeted) > self._out.config.max_candidates:
+            del self._greeted[next(iter(self._greeted))]
+        return None
+
+    def _on_welcome(self, now: float, sender: bytes, source: Address, welcome: Welcome) -> Proven | None:
+        if welcome.echo != self._cookie(source):
+            self.challenge(source)  # it answers from another address than it was greeted at: is it really there?
+            return None
+        self._out.send(source, [Proof(welcome.cookie)])
+        attempt = self._candidates.pop(source, None) or self._seeds.get(source)
+        rtt = now - attempt.sent if attempt is not None and attempt.tries == 1 else None
+        return Proven(sender, source, welcome.name, welcome.epoch, rtt)
+
+    def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
+        """Prove where we are, if we may have written to that address, so that it has a reason to ask.
+
+        Else whoever forges a source could let us prove to others that we are there.
+        """
+        known = source in self._seeds or source in self._candidates or (sender, source) in self._greeted
+        if known or self._is_proven(sender, source):
+            self._reply(source, [Proof(challenge.cookie)])
+
+    def _on_proof(self, sender: bytes, source: Address, proof: Proof) -> Proven | None:
+        if proof.echo != self._cookie(source):
+            return None
+        self._candidates.pop(source, None)
+        greeted = self._greeted.pop((sender, source), None)
+        if greeted is not None:
+            return Proven(sender, source, *greeted, None)
+        if not self._is_proven(sender, source):
+            self.greet(source)  # it is there, and we do not know its name yet
+        return None
+
+    def _is_proven(self, sender: bytes, source: Address) -> bool:
+        peer = self._peers.find(sender)
+        return peer is not None and source in (peer.address, peer.origin)
+
+    def recognise_self(self, source: Address) -> None:
+        """Our own words came back from ``source``: greeting it is of little use.
+
+        Of some, though: whoever forges the source of our own datagrams must not talk us out of a seed.
+        """
+        self._candidates.pop(source, None)
+        if source in self._seeds:
+            self._seeds[source].delay = self._out.config.seed_retry_max
