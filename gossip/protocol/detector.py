@@ -122,7 +122,7 @@ class Detector:
         shuffle = None
         if now >= self._next_shuffle:
             self._next_shuffle = now + self._out.config.shuffle_interval * self._out.rng.uniform(0.9, 1.1)
-            shuffle = self._members.begin_shuffle()
+            shuffle = self._members.begin_shuffle(now)
         target, riders = shuffle or (self._next_of_round(), [])
         if target is not None:
             self._probe(now, target, riders)
@@ -160,7 +160,7 @@ class Detector:
         """Ping a member, with our digest, and with what it should know of our view of it."""
         number = self._number_ping(_Ping(target.node_id, now))
         messages: list[Message] = [Ping(number), *(riders or []), *self._members.call_roll(), *self._members.news()]
-        if not target.is_present or target.state == SUSPECT:
+        if target.state in (SUSPECT, FAILED):
             messages.append(self._members.state_of(target))
         self._out.send(target.address, messages)
         self._antientropy.compare_with(target)

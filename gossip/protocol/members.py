@@ -16,7 +16,7 @@ from .greeting import Greeter, Proven
 from .identity import Address, Identity
 from .messages import ACCUSED, ListMembers, Message, Roll, Shuffle, Update, Updates
 from .output import MESSAGES_OVERHEAD_BYTES, Output
-from .peers import ALIVE, FAILED, LEFT, SUSPECT, Member, Peer, Peers, mark_of
+from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Member, Peer, Peers, mark_of
 from .profile import Profile
 from .sampling import sample_targets
 from .updates import ROWS, UpdateQueue, fit
@@ -33,7 +33,12 @@ LISTINGS: Final = 4
 WARNING_INTERVAL: Final = 1.0
 """Seconds between two warnings to a member that it is said to be gone."""
 
-_RANK: Final = {ALIVE: 0, SUSPECT: 1, FAILED: 2, LEFT: 3}
+UNPROVEN_ROUNDS: Final = 3
+"""Shuffles after which an entry of the view is dropped if nobody has answered at its address."""
+KNOWN_VIEWS: Final = 8
+"""How many times the size of the view a node with a partial one remembers of those who were in it."""
+
+_RANK: Final = {KNOWN: 0, ALIVE: 0, SUSPECT: 1, FAILED: 2, LEFT: 3}
 
 
 class Members:
@@ -96,6 +101,7 @@ class Members:
                 tags=dict(p.tags),
             )
             for p in self._peers.all()
+            if p.state != KNOWN
         ]
 
     @property
@@ -120,7 +126,7 @@ class Members:
             node_id = identity.node_id
             if node_id != self._out.identity.node_id and self._peers.find(node_id) is None:
                 self._peers.add(Peer(node_id, identity.name, identity.epoch, address, now))
-                self.view.admit(node_id)
+                self.view.admit(node_id, len(self._peers.present()))
 
     def deadline(self) -> float:
         telling = self._next_telling if self._queue and self._peers.present() else float("inf")
@@ -196,11 +202,13 @@ class Members:
             self._out.notify(notices.MEMBERS_PARTIAL, limit=self._out.config.full_membership_max)
         peer = Peer(proven.node_id, proven.name, proven.epoch, proven.address, now, rtt=proven.rtt)
         self._peers.add(peer)
-        self.view.admit(peer.node_id)
-        if not self.is_partial:
+        if self.is_partial and peer.node_id not in self.view and self.view.is_full():
+            self._peers.turn(peer, KNOWN, now)
+        else:
+            self._let_in(peer)
             self._out.notify(notices.MEMBER_JOINED, **_fields(peer))
+            self.to_compare.append(peer)
         self._introduce(peer)
-        self.to_compare.append(peer)
 
     def _settle(self, peer: Peer, address: Address) -> bool:
         """A member is at that address; whether it has moved there.
@@ -226,7 +234,7 @@ class Members:
 
     def _introduce(self, newcomer: Peer) -> None:
         """Name some others to a newcomer, and the newcomer to all."""
-        others = sample_targets(self.alive(), ROWS, self._out.rng, but=newcomer.node_id)
+        others = [] if self.is_partial else sample_targets(self.alive(), ROWS, self._out.rng, but=newcomer.node_id)
         self._tell(newcomer, [self._own_row(), *map(_row, others)])
         self._spread(newcomer)
 
@@ -251,12 +259,9 @@ class Members:
         self._put(_row(peer))
 
     def _put(self, row: Update) -> None:
-        if not self._is_partial_gossip(row):
+        # With partial views nobody lists everybody, so it is of no use to tell everybody who is alive.
+        if not self.is_partial or row.state not in (ALIVE, KNOWN):
             self._queue.put(row, len(self._peers.present()))
-
-    def _is_partial_gossip(self, row: Update) -> bool:
-        """With partial views nobody lists everybody, so it is of no use to tell everybody who is alive."""
-        return self.is_partial and row.state == ALIVE and row.counter == 0
 
     def _own_row(self, state: str = ALIVE) -> Update:
         me, about = self._out.identity, self._profile
@@ -344,7 +349,7 @@ class Members:
             self._greeter.add_candidate(now, row.address)
         if row.state == LEFT:
             self._turn(now, peer, LEFT)
-        elif news and peer.state != ALIVE:  # it contradicts, so it has heard us
+        elif news and peer.state not in (ALIVE, KNOWN):  # it contradicts, so it has heard us
             self._turn(now, peer, ALIVE)
         if news or row.state == LEFT:
             self._spread(peer)
@@ -362,14 +367,19 @@ class Members:
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
         elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
             self._believe(now, teller, peer, state, row)
-        elif state == ALIVE and peer.state != ALIVE and row.address not in (None, peer.address):
+        elif state == ALIVE and peer.state in (SUSPECT, FAILED) and row.address not in (None, peer.address):
             self._look_at(now, row.address, source)  # it may have moved
 
-    def _look_at(self, now: float, address: Address, source: Address) -> None:
-        if not self._peers.is_present_at(address) and not self._greeter.add_candidate(now, address):
-            self._out.reject(now, TooManyNames("more names than can be looked at"), source)
+    def _look_at(self, now: float, address: Address, source: Address) -> bool:
+        """See whether a member is where it was said to be; False if there is no room to remember that."""
+        if self._peers.is_present_at(address) or self._greeter.add_candidate(now, address):
+            return True
+        self._out.reject(now, TooManyNames("more names than can be looked at"), source)
+        return False
 
     def _believe(self, now: float, teller: Peer, peer: Peer, state: str, row: Update) -> None:
+        if peer.state == KNOWN and state in (ALIVE, SUSPECT):
+            return
         if state in (SUSPECT, FAILED):
             if teller.state == FAILED:
                 return  # it may be the one that is cut off, and find everybody gone
@@ -406,7 +416,7 @@ class Members:
     def confirm(self, now: float, peer: Peer) -> None:
         """A member has answered: it is there, and we reach each other."""
         peer.answered = now
-        if peer.state != ALIVE:
+        if peer.state not in (ALIVE, KNOWN):
             self._turn(now, peer, ALIVE)
 
     def suspect(self, now: float, peer: Peer) -> None:
@@ -437,7 +447,7 @@ class Members:
             self._on_gone(peer, state)
         elif before in (FAILED, LEFT):
             self._out.notify(notices.MEMBER_RETURNED, **_fields(peer))
-            self.view.admit(peer.node_id)
+            self._let_in(peer)
             self.to_compare.append(peer)
         elif state == SUSPECT:
             self._out.notify(notices.MEMBER_SUSPECTED, **_fields(peer))
@@ -459,54 +469,63 @@ class Members:
 
     # ---- the view
 
-    def _fill_view(self) -> None:
-        """Members that are known take the places that are free."""
-        if not self.view.is_full and len(self.view) < len(self.alive()):
-            for peer in sample_targets(self.alive(), self._out.config.view_size, self._out.rng):
-                self.view.admit(peer.node_id)
+    def _let_in(self, peer: Peer) -> None:
+        """A member that counts may come into the view."""
+        self.view.admit(peer.node_id, len(self._peers.present()))
 
-    def begin_shuffle(self) -> tuple[Peer, list[Message]] | None:
+    def _fill_view(self) -> None:
+        """Members that are listed take the places that are free."""
+        if not self.view.is_full() and len(self.view) < len(self.alive()):
+            for peer in sample_targets(self.alive(), self._out.config.view_size, self._out.rng):
+                if self.view.is_full():
+                    break
+                self._let_in(peer)
+
+    def begin_shuffle(self, now: float) -> tuple[Peer, list[Message]] | None:
         """A partner and what to say to it; None while everybody is in the view, or nobody."""
-        if len(self.alive()) <= self.view_size and not self.is_partial:
+        if not self.is_partial and len(self.alive()) <= self._out.config.view_size:
             return None
-        self._prune()
-        self._fill_view()
-        round_ = self.view.begin(self._out.config.shuffle_length)
-        partner = self._peers.find(round_[0]) if round_ else None
-        if round_ is None or partner is None:
+        self.view.discard_where(lambda node_id, age: age > UNPROVEN_ROUNDS and self._peers.find(node_id) is None)
+        partner = self._peers.find(self.view.begin() or b"")
+        if partner is None:
             return None
         mine = (self._out.identity.node_id, self._profile.advertise, 0)
-        return partner, [Shuffle((mine, *self._entries(round_[1])), answer=True)]
+        offered = self._entries(self._out.config.shuffle_length - 1)
+        self._keep_to_view(now)
+        return partner, [Shuffle((mine, *offered), answer=True)]
 
-    @property
-    def view_size(self) -> int:
-        return self._out.config.view_size
-
-    def _entries(self, some: list[tuple[bytes, int]]) -> list[tuple[bytes, Address | None, int]]:
-        found = [(self._peers.find(node_id), age) for node_id, age in some]
+    def _entries(self, length: int) -> list[tuple[bytes, Address | None, int]]:
+        offered = self.view.offer(length, lambda node_id: self._peers.find(node_id) is not None)
+        found = [(self._peers.find(node_id), age) for node_id, age in offered]
         return [(peer.node_id, peer.advertised or peer.address, age) for peer, age in found if peer is not None]
 
     def _on_shuffle(self, now: float, peer: Peer, source: Address, shuffle: Shuffle) -> None:
-        given = None
+        length = self._out.config.shuffle_length
         if shuffle.answer:
-            sample = self.view.sample(self._out.config.shuffle_length)
-            given = [node_id for node_id, _ in sample]
-            self._out.send(peer.address, [Shuffle(tuple(self._entries(sample)), answer=False)])
-        known = []
-        for node_id, address, age in shuffle.entries[: self._out.config.shuffle_length]:
+            self._out.send(peer.address, [Shuffle(tuple(self._entries(length)), answer=False)])
+        taken = []
+        for node_id, address, age in shuffle.entries[:length]:
             member = self._peers.find(node_id)
-            if member is not None and member.is_present:
-                known.append((node_id, age))
-            elif member is None and address is not None and node_id != self._out.identity.node_id:
-                self.view.want(node_id, age)
-                self._look_at(now, address, source)
-        self.view.take(known, given)
+            if member is None and address is not None and node_id != self._out.identity.node_id:
+                if self._look_at(now, address, source) and self.is_partial:
+                    taken.append((node_id, age))
+            elif member is not None and member.state in (ALIVE, SUSPECT, KNOWN):
+                taken.append((node_id, age))
+        self.view.take(taken)
+        self._keep_to_view(now)
 
-    def _prune(self) -> None:
-        """With a partial view, only who is in it is kept."""
-        if self.is_partial:
-            for peer in [each for each in self.alive() if each.node_id not in self.view]:
-                self._forget(peer)
+    def _keep_to_view(self, now: float) -> None:
+        """With a partial view, only who is in it is listed. Whoever was is known for a while: it may have us in its."""
+        if not self.is_partial:
+            return
+        for peer in [each for each in self._peers.all() if each.is_present != (each.node_id in self.view)]:
+            if peer.is_present:
+                self._peers.turn(peer, KNOWN, now)
+            elif peer.state == KNOWN:
+                self._peers.turn(peer, ALIVE, now)
+        known = self._peers.in_state(KNOWN)
+        for peer in known[: max(0, len(known) - KNOWN_VIEWS * self._out.config.view_size)]:
+            self._forget(peer)
 
 
 def _row(peer: Peer, state: str = "") -> Update:

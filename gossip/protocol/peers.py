@@ -15,6 +15,8 @@ ALIVE: Final = "alive"
 SUSPECT: Final = "suspect"
 FAILED: Final = "failed"
 LEFT: Final = "left"
+KNOWN: Final = "known"
+"""Not listed: it was in a partial view, and may have us in its own."""
 
 STRANGE_ROUNDS: Final = 3
 """Rounds of equal events and unequal content until the states are exchanged."""

@@ -6,11 +6,7 @@ on its size, and the dead drop out, as the oldest entry is tried first (Voulgari
 """
 
 import random
-from collections.abc import Iterable, Sequence
-from typing import Final
-
-MAX_WANTED: Final = 64
-"""Entries at most that wait until the member has proven its address."""
+from collections.abc import Callable, Iterable, Sequence
 
 
 class View:
@@ -20,7 +16,6 @@ class View:
         self._size = size
         self._rng = rng
         self._ages: dict[bytes, int] = {}
-        self._wanted: dict[bytes, int] = {}
         self._given: list[bytes] = []
 
     def __contains__(self, node_id: bytes) -> bool:
@@ -34,67 +29,59 @@ class View:
         """Whom the view holds, in no particular order."""
         return tuple(self._ages)
 
-    @property
     def is_full(self) -> bool:
         return len(self._ages) >= self._size
 
     # ---- members come and go
 
-    def admit(self, node_id: bytes) -> None:
-        """A member has proven its address: it comes in if there is room, or if a shuffle has brought its entry."""
-        age = self._wanted.pop(node_id, None)
-        if node_id in self._ages or (self.is_full and age is None):
+    def admit(self, node_id: bytes, of: int) -> None:
+        """One of ``of`` members that are listed has come: let it in if there is room, or by its share of chance.
+
+        So a view is a uniform sample from the start, and not of those who came first.
+        """
+        if node_id in self._ages:
             return
-        if self.is_full:
-            del self._ages[self._oldest()]
-        self._ages[node_id] = age or 0
+        if self.is_full():
+            if self._rng.random() * of >= self._size:
+                return
+            del self._ages[self._rng.choice(list(self._ages))]
+        self._ages[node_id] = 0
 
     def discard(self, node_id: bytes) -> None:
         """A member is gone."""
         self._ages.pop(node_id, None)
 
+    def discard_where(self, is_dead: Callable[[bytes, int], bool]) -> None:
+        """Drop the entries, given with their ages, of which that is true."""
+        for node_id in [node_id for node_id, age in self._ages.items() if is_dead(node_id, age)]:
+            del self._ages[node_id]
+
     # ---- shuffles
 
-    def begin(self, length: int) -> tuple[bytes, list[tuple[bytes, int]]] | None:
-        """Start a round: whom to shuffle with, the oldest, and what to offer besides ourselves. None if it is empty.
+    def begin(self) -> bytes | None:
+        """Start a round: whom to shuffle with, the oldest. None if there is nobody.
 
         The partner leaves the view: it will have our entry instead, and comes back by others if it is alive.
         """
-        if not self._ages:
-            return None
         for node_id in self._ages:
             self._ages[node_id] += 1
-        partner = self._oldest()
-        del self._ages[partner]
-        offered = self.sample(length - 1)
-        self._given = [node_id for node_id, _ in offered]
-        return partner, offered
+        partner = max(self._ages, key=lambda node_id: self._ages[node_id], default=None)
+        if partner is not None:
+            del self._ages[partner]
+        return partner
 
-    def sample(self, length: int) -> list[tuple[bytes, int]]:
-        """Some entries at random, with their ages."""
-        chosen = self._rng.sample(list(self._ages), min(length, len(self._ages)))
-        return [(node_id, self._ages[node_id]) for node_id in chosen]
+    def offer(self, length: int, is_known: Callable[[bytes], bool]) -> list[tuple[bytes, int]]:
+        """Some entries at random to give away, with their ages: only of members that are known."""
+        known = [node_id for node_id in self._ages if is_known(node_id)]
+        self._given = self._rng.sample(known, min(length, len(known)))
+        return [(node_id, self._ages[node_id]) for node_id in self._given]
 
-    def _oldest(self) -> bytes:
-        return max(self._ages, key=lambda node_id: self._ages[node_id])
-
-    def take(self, received: Iterable[tuple[bytes, int]], given: Iterable[bytes] | None = None) -> None:
-        """Entries of members that are known: into free places, or in place of what was ``given`` away for them.
-
-        By default that is what `begin` offered.
-        """
-        places = list(self._given if given is None else given)
+    def take(self, received: Iterable[tuple[bytes, int]]) -> None:
+        """Entries of the partner: into free places, and then in place of those offered to it."""
         for node_id, age in received:
             if node_id in self._ages:
                 continue
-            while self.is_full and places:
-                self._ages.pop(places.pop(), None)
-            if not self.is_full:
+            while self.is_full() and self._given:
+                self._ages.pop(self._given.pop(), None)
+            if not self.is_full():
                 self._ages[node_id] = age
-        self._given = []
-
-    def want(self, node_id: bytes, age: int) -> None:
-        """An entry of a member that is not known: let it in when it has proven its address."""
-        self._wanted[node_id] = age
-        if len(self._wanted) > MAX_WANTED:
-            del self._wanted[next(iter(self._wanted))]
