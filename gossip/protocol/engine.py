@@ -206,7 +206,7 @@ class Engine:
 
     def view(self) -> Sequence[bytes]:
         """The ids of the members that gossip goes to at present."""
-        return self._members.view.ids
+        return self._members.view
 
     @property
     def tags(self) -> Mapping[str, str]:

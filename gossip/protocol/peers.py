@@ -63,6 +63,8 @@ class Peer:
     rtt: float | None = None
     answered: float = float("-inf")
     """When it last answered a probe of ours."""
+    warned: float = float("-inf")
+    """When we last told it what is said of it."""
     acked: int = 0
     """It has all of our writes up to this seq."""
     streams_failed: int = 0

@@ -1,0 +1,236 @@
+"""What members tell each other of members, and what of it is believed.
+
+What a member says of itself counts most. What others say of it counts if it is about a newer incarnation, or worse news
+of the same one (SWIM: Das, Gupta, Motivala, DSN 2002). Whoever is wrongly said to be gone contradicts by a newer
+incarnation: (epoch, counter), of which the epoch grows with every start, so that a restarted member always beats its
+own obituary.
+"""
+
+from itertools import islice
+from typing import Final
+
+from .errors import AbsurdIncarnation, TooManyNames
+from .greeting import Greeter
+from .identity import Address
+from .messages import ACCUSED, ListMembers, Roll, Update, Updates
+from .output import MESSAGES_OVERHEAD_BYTES, Output
+from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, mark_of
+from .profile import Profile
+from .roster import Roster
+from .sampling import sample_targets
+from .updates import ROWS, UpdateQueue, fit
+
+COUNTER_JUMP: Final = 1000
+"""Further ahead than this, hearsay of an incarnation is absurd: a member goes on by one at a time."""
+LISTINGS: Final = 4
+"""Members whose whole list we are being told at a time, at most."""
+WARNING_INTERVAL: Final = 1.0
+"""Seconds between two warnings to a member that it is said to be gone."""
+RIDERS_BYTES: Final = 100
+"""Of a datagram with updates: room for what they ride on."""
+
+_RANK: Final = {KNOWN: 0, ALIVE: 0, SUSPECT: 1, FAILED: 2, LEFT: 3}
+
+
+class Hearsay:
+    """Tells what is new a few times, compares lists, and believes what it should."""
+
+    def __init__(self, output: Output, roster: Roster, greeter: Greeter, profile: Profile) -> None:
+        self._out = output
+        self._roster = roster
+        self._greeter = greeter
+        self.profile = profile
+        self._queue = UpdateQueue()
+        self._next_telling = 0.0
+        self._listings: dict[bytes, bytes] = {}
+        self._counter = 0
+        self._has_left = False
+        self.refutations = 0
+        """Times that we had to contradict what was said of us."""
+
+    # ---- telling
+
+    def deadline(self) -> float:
+        return self._next_telling if self._queue and self._roster.alive() else float("inf")
+
+    def tick(self, now: float) -> None:
+        """Tell a few members what is new."""
+        if now >= self._next_telling and self._queue:
+            self._next_telling = now + self._out.config.update_interval
+            for peer in sample_targets(self._roster.targets(), self._out.config.update_fanout, self._out.rng):
+                self._out.send(peer.address, self.news())
+
+    def news(self) -> list[Updates]:
+        """What rides on whatever is sent anyway."""
+        return self._queue.take(self._room())
+
+    def _room(self) -> int:
+        return self._out.config.datagram_bytes - MESSAGES_OVERHEAD_BYTES - RIDERS_BYTES
+
+    def tell(self, peer: Peer, rows: list[Update]) -> None:
+        """Tell one member, as much of it as a datagram holds."""
+        self._out.send(peer.address, [Updates(tuple(fit(rows, self._room())))])
+
+    def spread(self, peer: Peer, state: str = "") -> None:
+        """Tell everybody what we now believe of a member."""
+        self._put(row_of(peer, state))
+
+    def _put(self, row: Update) -> None:
+        # With partial views nobody lists everybody, so it is of no use to tell everybody who is alive.
+        if not self._roster.is_partial or row.state not in (ALIVE, KNOWN):
+            self._queue.put(row, len(self._roster.alive()))
+
+    def introduce(self, newcomer: Peer) -> None:
+        """Name some others to a newcomer, and the newcomer to all."""
+        known = [] if self._roster.is_partial else self._roster.alive()
+        others = sample_targets(known, ROWS, self._out.rng, but=newcomer.node_id)
+        self.tell(newcomer, [self._own_row(), *map(row_of, others)])
+        self.spread(newcomer)
+
+    def _own_row(self, state: str = ALIVE) -> Update:
+        me, about = self._out.identity, self.profile
+        return Update(me.node_id, state, me.epoch, self._counter, about.advertise, about.version, about.tags)
+
+    def set_tags(self, tags: tuple[tuple[str, str], ...]) -> None:
+        """Tell everybody of new tags."""
+        self.profile = Profile(self.profile.version, tags, self.profile.advertise)
+        self._counter += 1
+        self._put(self._own_row())
+
+    def say_goodbye(self) -> None:
+        """Tell every member that we leave on purpose."""
+        self._has_left = True
+        for peer in self._roster.alive():
+            self.tell(peer, [self._own_row(LEFT)])
+
+    # ---- comparing lists
+
+    def call_roll(self) -> list[Roll]:
+        """What rides on a probe so that lists grow equal, whatever is lost on its way. Nothing if the view is partial:
+        then lists are meant to differ.
+        """
+        return [] if self._roster.is_partial else [Roll(self._mark(), len(self._roster.alive()) + 1)]
+
+    def _mark(self) -> int:
+        me = self._out.identity
+        return self._roster.peers.roll ^ mark_of(me.node_id, me.epoch, self._counter)
+
+    def on_roll(self, peer: Peer, roll: Roll) -> None:
+        """Lists differ: most likely by what has changed last."""
+        if self._roster.is_partial or roll.mark == self._mark():
+            return
+        latest = list(islice(self._roster.peers.latest(), ROWS // 2))
+        others = sample_targets(self._roster.alive(), ROWS, self._out.rng)
+        chosen = dict.fromkeys(each for each in (*latest, *others) if each is not peer)
+        self.tell(peer, [self._own_row(), *map(row_of, chosen)])
+        if roll.count > len(self._roster.alive()) + 1 + ROWS and len(self._listings) < LISTINGS:
+            self._ask_for_list(peer, b"")
+
+    def _ask_for_list(self, peer: Peer, after: bytes) -> None:
+        self._listings[peer.node_id] = after
+        self._out.send(peer.address, [ListMembers(after)])
+
+    def on_list(self, peer: Peer, request: ListMembers) -> None:
+        """Tell a member of some that follow on the one it names."""
+        following = [each for each in self._roster.alive() if each.node_id > request.after]
+        self.tell(peer, [row_of(each) for each in sorted(following, key=lambda each: each.node_id)])
+
+    def _go_on_with_list(self, peer: Peer, updates: Updates) -> None:
+        after = self._listings.pop(peer.node_id, None)
+        ids = [row.node_id for row in updates.rows]
+        if after is not None and ids and ids == sorted(ids) and ids[0] > after:
+            self._ask_for_list(peer, ids[-1])
+
+    # ---- being told
+
+    def on_updates(self, now: float, teller: Peer, source: Address, updates: Updates) -> None:
+        """A member's word at its proven address."""
+        for row in updates.rows:
+            if row.node_id == self._out.identity.node_id:
+                self._on_word_of_us(now, teller, source, row)
+            elif row.node_id == teller.node_id:
+                self._on_word_of_itself(now, teller, row)
+            else:
+                self._on_word_of_another(now, teller, source, row)
+        self._go_on_with_list(teller, updates)
+
+    def _on_word_of_us(self, now: float, teller: Peer, source: Address, row: Update) -> None:
+        """Contradict whoever says that we are gone."""
+        me = self._out.identity
+        if row.epoch < me.epoch or row.counter < self._counter or self._has_left:
+            return
+        if row.epoch > me.epoch or row.counter > self._counter + COUNTER_JUMP:
+            self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)
+        elif row.state != ALIVE or row.counter > self._counter:
+            self._counter = row.counter + 1
+            self.refutations += 1
+            self._put(self._own_row())
+            self.tell(teller, [self._own_row()])
+
+    def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:
+        if row.epoch != peer.epoch or row.counter < peer.counter or peer.state == LEFT:
+            return
+        news = row.counter > peer.counter or (row.version, row.tags) != (peer.version, peer.tags)
+        if row.counter > peer.counter:
+            self._roster.peers.advance(peer, row.epoch, row.counter)
+        peer.version, peer.tags, peer.advertised = row.version, row.tags, row.address
+        if row.address is not None and row.address != peer.address:
+            self._greeter.add_candidate(now, row.address)
+        if row.state == LEFT:
+            self._roster.turn(now, peer, LEFT)
+        elif news and peer.state in (SUSPECT, FAILED):  # it contradicts, so it has heard us
+            self._roster.turn(now, peer, ALIVE)
+        if news or row.state == LEFT:
+            self.spread(peer)
+
+    def _on_word_of_another(self, now: float, teller: Peer, source: Address, row: Update) -> None:
+        state = SUSPECT if row.state == ACCUSED else row.state
+        peer = self._roster.peers.find(row.node_id)
+        if peer is None or row.epoch > peer.epoch:
+            if state in (ALIVE, SUSPECT) and row.address is not None and not self._roster.is_partial:
+                self.look_at(now, row.address, source)
+            return
+        if row.epoch < peer.epoch or peer.state == LEFT:
+            return
+        if row.counter > peer.counter + COUNTER_JUMP:
+            self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
+        elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
+            self._weigh(now, teller, peer, state, row)
+        elif state == ALIVE and peer.state in (SUSPECT, FAILED) and row.address not in (None, peer.address):
+            self.look_at(now, row.address, source)  # it may have moved
+
+    def look_at(self, now: float, address: Address, source: Address) -> bool:
+        """See whether a member is where it was said to be; False if there is no room to remember that."""
+        if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address):
+            return True
+        self._out.reject(now, TooManyNames("more names than can be looked at"), source)
+        return False
+
+    def _weigh(self, now: float, teller: Peer, peer: Peer, state: str, row: Update) -> None:
+        """News of another: worse than what we know, or of a newer incarnation."""
+        if peer.state == KNOWN and state in (ALIVE, SUSPECT):
+            return
+        if state in (SUSPECT, FAILED):
+            if teller.state == FAILED:
+                return  # it may be the one that is cut off, and find everybody gone
+            if now - peer.answered < self._out.config.probe_interval:
+                self._warn(now, peer, row)
+                return
+        if row.counter > peer.counter:
+            self._roster.peers.advance(peer, row.epoch, row.counter)
+            if state == ALIVE:
+                peer.version, peer.tags = row.version, row.tags
+        self._roster.turn(now, peer, state)
+        self.spread(peer)
+
+    def _warn(self, now: float, peer: Peer, row: Update) -> None:
+        """We know better, but only the member itself can make the others believe it."""
+        if now - peer.warned >= WARNING_INTERVAL:
+            peer.warned = now
+            self.tell(peer, [row])
+
+
+def row_of(peer: Peer, state: str = "") -> Update:
+    """What we believe of a member, or something else of the same incarnation."""
+    place = peer.advertised or peer.address
+    return Update(peer.node_id, state or peer.state, peer.epoch, peer.counter, place, peer.version, peer.tags)

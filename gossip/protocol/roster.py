@@ -1,0 +1,128 @@
+"""The list of members and the view of it, and what follows when a member's state changes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from . import notices
+from .output import Output
+from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, Peers
+from .sampling import sample_targets
+from .views import View
+
+GONE_KEPT: Final = 1024
+"""Members that failed or left which are listed at most."""
+OLD_CONTACTS: Final = 32
+"""Of these, the ones that a node with a partial view keeps, to try them again."""
+KNOWN_VIEWS: Final = 8
+"""How many times the size of the view a node with a partial one remembers of those who were in it."""
+
+
+class Roster:
+    """Members are listed once they have proven their address, and then for good."""
+
+    def __init__(self, output: Output) -> None:
+        self._out = output
+        self.peers = Peers()
+        self.view = View(output.config.view_size, output.rng)
+        self.is_partial = False
+        """Whether the cluster is too large to list: then only those in the view are."""
+        self.to_compare: list[Peer] = []
+        """Members met, met again or back since this was last emptied: their data may differ from ours."""
+
+    def alive(self) -> Sequence[Peer]:
+        """Members that count, as they are alive or only suspect. To be read at once: it is no copy."""
+        return self.peers.present()
+
+    def targets(self) -> Sequence[Peer]:
+        """Members of the view that count: those whom gossip is drawn from."""
+        found = [self.peers.find(node_id) for node_id in self.view.ids]
+        return [peer for peer in found if peer is not None and peer.is_present]
+
+    def is_full(self) -> bool:
+        return len(self.peers.present()) >= self._out.config.full_membership_max
+
+    # ---- members come and go
+
+    def list(self, now: float, peer: Peer) -> None:
+        """Somebody new."""
+        if self.is_full() and not self.is_partial:
+            self.is_partial = True
+            self._out.notify(notices.MEMBERS_PARTIAL, limit=self._out.config.full_membership_max)
+        self.peers.add(peer)
+        if self.is_partial and peer.node_id not in self.view and self.view.is_full():
+            self.peers.turn(peer, KNOWN, now)
+        else:
+            self.let_in(peer)
+            self._out.notify(notices.MEMBER_JOINED, **fields(peer))
+            self.to_compare.append(peer)
+
+    def let_in(self, peer: Peer) -> None:
+        """A member that counts may come into the view."""
+        self.view.admit(peer.node_id, len(self.peers.present()))
+
+    def begin_life(self, now: float, peer: Peer, epoch: int) -> None:
+        """A member has been started again: what its former life had acknowledged may be lost."""
+        self.peers.advance(peer, epoch, 0)
+        peer.acked, peer.strange_rounds = 0, 0
+        self._out.notify(notices.MEMBER_RESTARTED, **fields(peer))
+        self.to_compare.append(peer)
+        if peer.state != KNOWN:
+            self.turn(now, peer, ALIVE)
+
+    def turn(self, now: float, peer: Peer, state: str) -> None:
+        """A member is in that state from now on."""
+        before = peer.state
+        if before == state:
+            return
+        self.peers.turn(peer, state, now)
+        if state in (FAILED, LEFT):
+            self._on_gone(peer, state)
+        elif before in (FAILED, LEFT):
+            self._out.notify(notices.MEMBER_RETURNED, **fields(peer))
+            self.let_in(peer)
+            self.to_compare.append(peer)
+        elif state == SUSPECT:
+            self._out.notify(notices.MEMBER_SUSPECTED, **fields(peer))
+
+    def _on_gone(self, peer: Peer, state: str) -> None:
+        self._out.notify(notices.MEMBER_FAILED if state == FAILED else notices.MEMBER_LEFT, **fields(peer))
+        self.view.discard(peer.node_id)
+        self._fill_view()
+        gone = [*self.peers.in_state(LEFT), *self.peers.in_state(FAILED)]
+        if len(gone) > (OLD_CONTACTS if self.is_partial else GONE_KEPT):
+            self.forget(min(gone, key=lambda each: each.since))
+
+    def _fill_view(self) -> None:
+        """Members that are listed take the places that are free."""
+        if not self.view.is_full() and len(self.view) < len(self.alive()):
+            for peer in sample_targets(self.alive(), self._out.config.view_size, self._out.rng):
+                if self.view.is_full():
+                    break
+                self.let_in(peer)
+
+    def forget(self, peer: Peer) -> None:
+        self.peers.remove(peer)
+        self.view.discard(peer.node_id)
+
+    def keep_to_view(self, now: float) -> None:
+        """With a partial view, only who is in it is listed. Whoever was is known for a while: it may have us in its."""
+        if not self.is_partial:
+            return
+        for peer in [each for each in self.peers.all() if each.is_present != (each.node_id in self.view)]:
+            if peer.is_present:
+                self.peers.turn(peer, KNOWN, now)
+            elif peer.state == KNOWN:
+                self.peers.turn(peer, ALIVE, now)
+        known = self.peers.in_state(KNOWN)
+        for peer in known[: max(0, len(known) - KNOWN_VIEWS * self._out.config.view_size)]:
+            self.forget(peer)
+
+
+def fields(peer: Peer) -> Mapping[str, object]:
+    """What a notice says of a member."""
+    return {
+        "member": peer.name,
+        "member_id": peer.node_id.hex(),
+        "address": str(peer.address),
+        "epoch": peer.epoch,
+    }
