@@ -1,0 +1,382 @@
+"""Discovery: a node tells its local network where it is, and finds others of its cluster there.
+
+What the network says is a hint and never believed: an address that is found is greeted like any seed, and only who
+holds the cluster key can answer. Nothing secret is announced: names, the node's id, its addresses, and the key id that
+is in the header of every datagram anyway.
+"""
+
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Final, Protocol, TypeAlias
+
+import trio
+
+from .addresses import address_of, families_from, is_loopback, resolve
+from .interfaces import Place, list_interfaces, place_of
+from .log import DISCOVERY_FAILED, DISCOVERY_STARTED, NEIGHBOUR_UNREADABLE
+from .protocol import Address
+from .protocol.errors import MalformedMessage
+from .protocol.identity import NODE_ID_BYTES, name_is_valid
+from .protocol.seal import KEY_ID_BYTES, VERSION
+from .seeds import SeedBook
+
+LOOK_INTERVAL: Final = 5.0
+"""Seconds between two looks at our own addresses, and at who of the neighbours still has to be greeted."""
+MAX_NEIGHBOURS: Final = 256
+"""Neighbours of our cluster that are remembered at most; the one heard of longest ago makes way. Members are known to
+the engine whether they are remembered here or not."""
+MAX_UNREADABLE: Final = 64
+"""Neighbours that a log line tells about at most, in the life of a node."""
+MAX_ADDRESSES: Final = 8
+"""Addresses that are tried of one neighbour at most."""
+MAX_UNHEARD: Final = 1024
+"""Sightings that wait until they are looked at, at most; the oldest make way."""
+
+
+# ---- what is announced
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Who a node is and what it must share with others so that they can read each other."""
+
+    node_id: str
+    name: str
+    cluster: str
+    key_id: str
+    """The key id of its seal's header, which depends on cluster key and name."""
+    version: int = VERSION
+
+    def text(self) -> dict[str, str]:
+        """As the fields of a DNS TXT record."""
+        return {
+            "v": str(self.version),
+            "cluster": self.cluster,
+            "key": self.key_id,
+            "name": self.name,
+            "id": self.node_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A card and where its node is reached."""
+
+    card: Card
+    hosts: tuple[str, ...]
+    port: int
+
+    @property
+    def node_id(self) -> str:
+        return self.card.node_id
+
+    def text(self) -> dict[str, str]:
+        return self.card.text()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An instance of the service as the network tells of it. Anybody may have said anything."""
+
+    instance: str
+    text: Mapping[bytes, bytes | None]
+    port: int
+    hosts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An instance that was taken back, or has not been heard of for long."""
+
+    instance: str
+
+
+Sighting: TypeAlias = Seen | Lost
+
+
+def parse_card(seen: Seen) -> Card:
+    """The card of an announcement; raises `MalformedMessage`."""
+    node_id = _field(seen.text, b"id")
+    if node_id != seen.instance:
+        raise MalformedMessage("an announcement is called by its node's id")
+    card = Card(
+        _hex(node_id, NODE_ID_BYTES),
+        _name(_field(seen.text, b"name")),
+        _name(_field(seen.text, b"cluster")),
+        _hex(_field(seen.text, b"key"), KEY_ID_BYTES),
+        _version(_field(seen.text, b"v")),
+    )
+    if not 0 < seen.port <= 65_535:
+        raise MalformedMessage("an announcement has a port")
+    return card
+
+
+def _field(text: Mapping[bytes, bytes | None], key: bytes) -> str:
+    value = text.get(key)
+    if value is None:
+        raise MalformedMessage(f"an announcement has the field {key.decode()!r}")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise MalformedMessage("the fields of an announcement are UTF-8") from None
+
+
+def _name(text: str) -> str:
+    if not name_is_valid(text):
+        raise MalformedMessage("a name is short and printable")
+    return text
+
+
+def _hex(text: str, size: int) -> str:
+    if len(text) != 2 * size or not set(text) <= set("0123456789abcdef"):
+        raise MalformedMessage("an id is hexadecimal, of fixed length")
+    return text
+
+
+def _version(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 3):
+        raise MalformedMessage("a protocol version is a small number")
+    return int(text)
+
+
+def why_unreadable(mine: Card, theirs: Card) -> str | None:
+    """Why two nodes cannot read each other's datagrams, for people; None if they can."""
+    if theirs.version != mine.version:
+        return f"it speaks protocol version {theirs.version}, this node speaks {mine.version}"
+    if theirs.cluster != mine.cluster:
+        return f"it belongs to cluster {theirs.cluster!r}, this node to {mine.cluster!r}"
+    if theirs.key_id != mine.key_id:
+        return "it has another cluster key, or one of the two has none"
+    return None
+
+
+# ---- what is heard
+
+
+class Neighbourhood:
+    """The nodes that the network tells of: those of our cluster, and why the others are not. Bounded."""
+
+    def __init__(self, card: Card, bound: str) -> None:
+        """``bound`` is the IP address that the node listens on: it decides what it can reach."""
+        self._card = card
+        self._bound = bound
+        self._ours: dict[str, list[Address]] = {}
+        self._told: set[str] = set()
+        self.stays_here = is_loopback(bound)
+        """Whether only this machine is heard."""
+        self.refused: Counter[str] = Counter()
+        """Announcements that say nothing or nonsense, by what is wrong with them."""
+
+    def hear(self, sighting: Sighting) -> dict[str, Any] | None:
+        """Take note of a sighting. Returns what a person should know of a neighbour that cannot be read: once each."""
+        if isinstance(sighting, Lost):
+            self._ours.pop(sighting.instance, None)
+            return None
+        try:
+            card = parse_card(sighting)
+        except MalformedMessage as error:
+            self.refused[str(error)] += 1
+            return None
+        if card.node_id == self._card.node_id:
+            return None
+        self._ours.pop(card.node_id, None)
+        addresses = self._usable(sighting)
+        reason = why_unreadable(self._card, card)
+        if reason is None:
+            self._remember(card.node_id, addresses)
+            return None
+        return self._tell_once(card, addresses, reason)
+
+    def wanted(self, present: set[str]) -> list[Address]:
+        """Where those of our cluster are that are not ``present``, by node id."""
+        return [address for node_id, addresses in self._ours.items() if node_id not in present for address in addresses]
+
+    def __len__(self) -> int:
+        return len(self._ours)
+
+    def _remember(self, node_id: str, addresses: list[Address]) -> None:
+        self._ours[node_id] = addresses
+        if len(self._ours) > MAX_NEIGHBOURS:
+            del self._ours[next(iter(self._ours))]
+
+    def _tell_once(self, card: Card, addresses: list[Address], reason: str) -> dict[str, Any] | None:
+        if card.node_id in self._told or len(self._told) >= MAX_UNREADABLE:
+            return None
+        self._told.add(card.node_id)
+        return {
+            "name": card.name,
+            "address": str(addresses[0]) if addresses else "out of reach",
+            "reason": reason,
+            "cluster": card.cluster,
+            "version": card.version,
+        }
+
+    def _usable(self, seen: Seen) -> list[Address]:
+        found = (_address(host, seen.port) for host in seen.hosts[:MAX_ADDRESSES])
+        return [address for address in found if address is not None and self._can_reach(address)]
+
+    def _can_reach(self, address: Address) -> bool:
+        return can_reach(self._bound, address, stays_here=self.stays_here)
+
+
+def _address(host: str, port: int) -> Address | None:
+    bare, _, scope = host.partition("%")
+    try:
+        ip_address(bare)
+    except ValueError:
+        return None
+    return address_of((bare, port, 0, int(scope)) if scope.isascii() and scope.isdigit() else (bare, port))
+
+
+def can_reach(bound: str, address: Address, *, stays_here: bool) -> bool:
+    """Whether a node that listens on ``bound`` can send there, and whoever it hears could mean that address.
+
+    A node that hears this machine alone is told of loopback addresses alone, and any other is told of none: they would
+    be its own.
+    """
+    bare, _, scope = address.host.partition("%")
+    ip = ip_address(bare)
+    if ip.is_multicast or ip.is_unspecified or bare == "255.255.255.255" or ip.is_loopback != stays_here:
+        return False
+    if ip.version == 6 and ip.is_link_local and not scope:
+        return False
+    family = families_from(bound)
+    return family == socket.AF_UNSPEC or (family == socket.AF_INET6) == (ip.version == 6)
+
+
+# ---- the service
+
+
+class Listening(Protocol):
+    """Multicast DNS under way; `close` may block for a moment."""
+
+    def close(self) -> None: ...
+
+
+Start: TypeAlias = Callable[[Announcement, Place, Callable[[Sighting], None]], Listening]
+"""Announces, and reports what is heard from any thread. May block; raises OSError."""
+
+
+def start_mdns(announcement: Announcement, place: Place, report: Callable[[Sighting], None]) -> Listening:
+    """The real one. Imported here, in a worker thread, and only if needed: it takes time and memory."""
+    from .mdns import Mdns
+
+    return Mdns(announcement, place, report)
+
+
+class Discovery:
+    """Announces a node, and hands those who are found to the seed book."""
+
+    def __init__(
+        self,
+        card: Card,
+        address: Address,
+        advertise: Address | None,
+        book: SeedBook,
+        present: Callable[[], set[str]],
+        log: Any,
+        *,
+        start: Start = start_mdns,
+        look: Callable[[str], Place] = lambda bound: place_of(bound, list_interfaces()),
+    ) -> None:
+        """``address`` is what the node is bound to, ``advertise`` what it is to be called by, ``present`` tells the
+        ids of the members that are alive, ``look`` where we are now, from a worker thread.
+        """
+        self._card = card
+        self._address = address
+        self._advertise = advertise
+        self._book = book
+        self._present = present
+        self._log = log
+        self._start = start
+        self._look = look
+        self._neighbourhood = Neighbourhood(card, address.host)
+        self._unheard: deque[Sighting] = deque(maxlen=MAX_UNHEARD)
+        self._woken = trio.Event()
+        self._listening: Listening | None = None
+        self._announced: tuple[Announcement, Place] | None = None
+        self._trouble: str | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; then take back the announcement."""
+        self._token = trio.lowlevel.current_trio_token()
+        task_status.started()
+        try:
+            while True:
+                await self._settle()
+                with trio.move_on_after(LOOK_INTERVAL):
+                    while True:
+                        await self._woken.wait()
+                        self._hear()
+                self._hear()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._close()
+
+    # ---- saying
+
+    async def _settle(self) -> None:
+        """Announce where we are now, if that is not what was announced. Trouble is told once, and tried again."""
+        try:
+            place = await trio.to_thread.run_sync(self._look, self._address.host)
+            announcement = await self._announcement(place)
+            if (announcement, place) == self._announced:
+                return
+            await self._close()
+            if not place.speaks_on:
+                raise OSError(f"no network interface has the address {self._address.host}")
+            self._neighbourhood.stays_here = place.stays_here
+            self._listening = await trio.to_thread.run_sync(self._start, announcement, place, self._report)
+        except OSError as error:
+            self._note_trouble(error.strerror or str(error))
+            return
+        self._announced, self._trouble = (announcement, place), None
+        self._log.info(
+            DISCOVERY_STARTED,
+            cluster=self._card.cluster,
+            announces=" ".join(str(Address(host, announcement.port)) for host in announcement.hosts),
+            heard_on="this machine only" if place.stays_here else "the local network",
+        )
+
+    async def _announcement(self, place: Place) -> Announcement:
+        if self._advertise is None:
+            return Announcement(self._card, place.addresses, self._address.port)
+        found = await resolve(self._advertise.host, self._advertise.port)
+        if not found:
+            raise OSError(f"{self._advertise.host}, which is to be advertised, has no address")
+        return Announcement(self._card, tuple(address.host for address in found), self._advertise.port)
+
+    def _note_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._log.warning(DISCOVERY_FAILED, error=trouble, instead="others are found by --join only")
+
+    async def _close(self) -> None:
+        listening, self._listening, self._announced = self._listening, None, None
+        if listening is not None:
+            await trio.to_thread.run_sync(listening.close)
+
+    # ---- hearing
+
+    def _report(self, sighting: Sighting) -> None:
+        """From the thread of multicast DNS."""
+        self._unheard.append(sighting)
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._wake, idempotent=True)
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    def _hear(self) -> None:
+        """Take in what was reported, and have those greeted that are not members, or no more."""
+        self._woken = trio.Event()
+        for _ in range(len(self._unheard)):
+            unreadable = self._neighbourhood.hear(self._unheard.popleft())
+            if unreadable is not None:
+                self._log.warning(NEIGHBOUR_UNREADABLE, **unreadable)
+        self._book.put(self, self._neighbourhood.wanted(self._present()))
