@@ -5,6 +5,7 @@ holds the cluster key can answer. Nothing secret is announced: names, the node's
 is in the header of every datagram anyway.
 """
 
+import random
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,9 @@ from .protocol.seal import KEY_ID_BYTES, VERSION
 from .seeds import SeedBook
 
 LOOK_INTERVAL: Final = 5.0
-"""Seconds between two looks at our own addresses, and at who of the neighbours still has to be greeted."""
+"""Seconds between two looks at our own addresses, and at who of the neighbours still has to be greeted. In that time
+one node of a cluster repeats its announcement, whichever: so two halves that have never met find each other soon after
+they are connected, at the same cost however many nodes there are."""
 MAX_NEIGHBOURS: Final = 256
 """Neighbours of our cluster that are remembered at most; the one heard of longest ago makes way. Members are known to
 the engine whether they are remembered here or not."""
@@ -69,13 +72,6 @@ class Announcement:
     card: Card
     hosts: tuple[str, ...]
     port: int
-
-    @property
-    def node_id(self) -> str:
-        return self.card.node_id
-
-    def text(self) -> dict[str, str]:
-        return self.card.text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +248,13 @@ def can_reach(bound: str, address: Address, *, stays_here: bool) -> bool:
 
 
 class Listening(Protocol):
-    """Multicast DNS under way; `close` may block for a moment."""
+    """Multicast DNS under way."""
 
-    def close(self) -> None: ...
+    def repeat(self) -> None:
+        """Announce once more. Never blocks."""
+
+    def close(self) -> None:
+        """Take the announcement back. May block for a moment."""
 
 
 Start: TypeAlias = Callable[[Announcement, Place, Callable[[Sighting], None]], Listening]
@@ -309,6 +309,7 @@ class Discovery:
         try:
             while True:
                 await self._settle()
+                self._repeat()
                 with trio.move_on_after(LOOK_INTERVAL):
                     while True:
                         await self._woken.wait()
@@ -342,6 +343,10 @@ class Discovery:
             announces=" ".join(str(Address(host, announcement.port)) for host in announcement.hosts),
             heard_on="this machine only" if place.stays_here else "the local network",
         )
+
+    def _repeat(self) -> None:
+        if self._listening is not None and random.random() * (1 + len(self._present())) < 1:
+            self._listening.repeat()
 
     async def _announcement(self, place: Place) -> Announcement:
         if self._advertise is None:
@@ -378,5 +383,7 @@ class Discovery:
         for _ in range(len(self._unheard)):
             unreadable = self._neighbourhood.hear(self._unheard.popleft())
             if unreadable is not None:
-                self._log.warning(NEIGHBOUR_UNREADABLE, **unreadable)
+                # Another cluster beside ours is usual; a node that names ours and cannot be read is not.
+                tell = self._log.warning if unreadable["cluster"] == self._card.cluster else self._log.info
+                tell(NEIGHBOUR_UNREADABLE, **unreadable)
         self._book.put(self, self._neighbourhood.wanted(self._present()))

@@ -57,6 +57,12 @@ class Mdns:
         with suppress(Error, RuntimeError, TimeoutError):
             self._zeroconf.close()
 
+    def repeat(self) -> None:
+        """Announce once more. Never blocks."""
+        with suppress(RuntimeError):  # the thread has ended
+            assert self._zeroconf.loop is not None
+            self._zeroconf.loop.call_soon_threadsafe(self._broadcast)
+
     def _call(self, work: Any) -> None:
         """Run a coroutine in the library's thread."""
         assert self._zeroconf.loop is not None
@@ -70,17 +76,18 @@ class Mdns:
     async def _start(self, announcement: Announcement) -> None:
         await self._zeroconf.async_wait_for_start()
         self._browser = AsyncServiceBrowser(self._zeroconf, SERVICE, handlers=[self._on_change])
-        await self._zeroconf.async_register_service(
-            AsyncServiceInfo(
-                SERVICE,
-                f"{announcement.node_id}.{SERVICE}",
-                port=announcement.port,
-                properties=announcement.text(),
-                server=f"gossip-{announcement.node_id}.local.",
-                parsed_addresses=list(announcement.hosts),
-            ),
-            cooperating_responders=True,
+        self._info = AsyncServiceInfo(
+            SERVICE,
+            f"{announcement.card.node_id}.{SERVICE}",
+            port=announcement.port,
+            properties=announcement.card.text(),
+            server=f"gossip-{announcement.card.node_id}.local.",
+            parsed_addresses=list(announcement.hosts),
         )
+        await self._zeroconf.async_register_service(self._info, cooperating_responders=True)
+
+    def _broadcast(self) -> None:
+        self._zeroconf.async_send(self._zeroconf.generate_service_broadcast(self._info, None))
 
     async def _stop(self) -> None:
         """Say goodbye once: who misses it finds out as with any node that is gone."""
