@@ -29,6 +29,11 @@ LOOK_INTERVAL: Final = 5.0
 """Seconds between two looks at our own addresses, and at who of the neighbours still has to be greeted. In that time
 one node of a cluster repeats its announcement, whichever: so two halves that have never met find each other soon after
 they are connected, at the same cost however many nodes there are."""
+REVIEW_INTERVAL: Final = 1.0
+"""Seconds until those of the found who have become members, at one of their addresses, are greeted no more; shorter than
+it takes until an address counts as silent."""
+MAX_STARTS: Final = 3
+"""Times that multicast DNS is started at one place, if it could not be on all interfaces: some take no multicast."""
 MAX_NEIGHBOURS: Final = 256
 """Neighbours of our cluster that are remembered at most; the one heard of longest ago makes way. Members are known to
 the engine whether they are remembered here or not."""
@@ -250,6 +255,10 @@ def can_reach(bound: str, address: Address, *, stays_here: bool) -> bool:
 class Listening(Protocol):
     """Multicast DNS under way."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether it can speak on every interface where it should."""
+
     def repeat(self) -> None:
         """Announce once more. Never blocks."""
 
@@ -299,6 +308,8 @@ class Discovery:
         self._woken = trio.Event()
         self._listening: Listening | None = None
         self._announced: tuple[Announcement, Place] | None = None
+        self._has_found = False
+        self._starts = 0
         self._trouble: str | None = None
 
     @trio.lowlevel.enable_ki_protection
@@ -312,9 +323,9 @@ class Discovery:
                 self._repeat()
                 with trio.move_on_after(LOOK_INTERVAL):
                     while True:
-                        await self._woken.wait()
+                        with trio.move_on_after(REVIEW_INTERVAL):
+                            await self._woken.wait()
                         self._hear()
-                self._hear()
         finally:
             with trio.CancelScope(shield=True):
                 await self._close()
@@ -326,17 +337,26 @@ class Discovery:
         try:
             place = await trio.to_thread.run_sync(self._look, self._address.host)
             announcement = await self._announcement(place)
-            if (announcement, place) == self._announced:
+            if (announcement, place) != self._announced:
+                self._starts = 0
+            elif self._starts == MAX_STARTS or (self._listening is not None and self._listening.complete):
                 return
             await self._close()
             if not place.speaks_on:
                 raise OSError(f"no network interface has the address {self._address.host}")
+            self._starts += 1
             self._neighbourhood.stays_here = place.stays_here
+            self._announced = announcement, place
             self._listening = await trio.to_thread.run_sync(self._start, announcement, place, self._report)
         except OSError as error:
+            self._announced = None
             self._note_trouble(error.strerror or str(error))
             return
-        self._announced, self._trouble = (announcement, place), None
+        self._trouble = None
+        if self._starts == 1:
+            self._tell_of(announcement, place)
+
+    def _tell_of(self, announcement: Announcement, place: Place) -> None:
         self._log.info(
             DISCOVERY_STARTED,
             cluster=self._card.cluster,
@@ -362,7 +382,7 @@ class Discovery:
             self._log.warning(DISCOVERY_FAILED, error=trouble, instead="others are found by --join only")
 
     async def _close(self) -> None:
-        listening, self._listening, self._announced = self._listening, None, None
+        listening, self._listening = self._listening, None
         if listening is not None:
             await trio.to_thread.run_sync(listening.close)
 
@@ -386,4 +406,7 @@ class Discovery:
                 # Another cluster beside ours is usual; a node that names ours and cannot be read is not.
                 tell = self._log.warning if unreadable["cluster"] == self._card.cluster else self._log.info
                 tell(NEIGHBOUR_UNREADABLE, **unreadable)
-        self._book.put(self, self._neighbourhood.wanted(self._present()))
+        if len(self._neighbourhood) or self._has_found:
+            wanted = self._neighbourhood.wanted(self._present())
+            self._has_found = bool(wanted)
+            self._book.put(self, wanted)

@@ -17,9 +17,8 @@ MAX_ANNOUNCED: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface: its index, and its addresses without a scope."""
+    """A network interface, by its addresses, which are without a scope."""
 
-    index: int
     addresses: tuple[str, ...]
 
 
@@ -29,9 +28,9 @@ class Place:
 
     addresses: tuple[str, ...]
     """IP addresses that others may send to."""
-    speaks_on: tuple[str | int, ...]
-    """For multicast: an interface's IPv4 address, or the index of an interface with IPv6 addresses. Empty if there is
-    no network just now."""
+    speaks_on: tuple[str, ...]
+    """Where to multicast from: every IPv4 address, and one IPv6 address of each interface. Empty if there is no network
+    just now."""
 
     @property
     def stays_here(self) -> bool:
@@ -44,9 +43,8 @@ def list_interfaces() -> list[Interface]:
     import ifaddr  # comes with zeroconf, and costs memory as that does
 
     return [
-        Interface(adapter.index, tuple(str(ip.ip if ip.is_IPv4 else ip.ip[0]).partition("%")[0] for ip in adapter.ips))
+        Interface(tuple(str(ip.ip if ip.is_IPv4 else ip.ip[0]).partition("%")[0] for ip in adapter.ips))
         for adapter in ifaddr.get_adapters()
-        if adapter.index is not None
     ]
 
 
@@ -61,7 +59,7 @@ def place_of(bound: str, interfaces: Iterable[Interface]) -> Place:
         return Place((bare,), (LOOPBACK,))
     everywhere = ipaddress.ip_address(bare).is_unspecified
     addresses: list[str] = []
-    speaks_on: list[str | int] = []
+    speaks_on: list[str] = []
     for interface in interfaces:
         found = [
             address
@@ -70,10 +68,15 @@ def place_of(bound: str, interfaces: Iterable[Interface]) -> Place:
         ]
         addresses += found
         speaks_on += [address for address in found if ":" not in address]
-        speaks_on += [interface.index] if any(":" in address for address in found) else []
+        # What comes from a link-local address tells which interface it came in by, and so where ours belong.
+        speaks_on += sorted((address for address in found if ":" in address), key=_is_link_local)[-1:]
     if everywhere and not addresses:
         return Place((LOOPBACK,), (LOOPBACK,))
     return Place(tuple(addresses[:MAX_ANNOUNCED]), tuple(speaks_on))
+
+
+def _is_link_local(address: str) -> bool:
+    return ipaddress.ip_address(address).is_link_local
 
 
 def _is_within(address: str, everywhere: str) -> bool:

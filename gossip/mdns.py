@@ -39,6 +39,7 @@ class Mdns:
         within milliseconds.
         """
         self._report = report
+        self._wanted = len(place.speaks_on)
         self._lookups: set[asyncio.Task[None]] = set()
         try:
             self._zeroconf = (_Confined if place.stays_here else Zeroconf)(interfaces=list(place.speaks_on))
@@ -49,6 +50,11 @@ class Mdns:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def complete(self) -> bool:
+        """Whether it can speak wherever it should: an IPv6 address takes a second or two until it can be used."""
+        return len(self._zeroconf.engine.senders) >= self._wanted
 
     def close(self) -> None:
         """Take back the announcement, and stop."""
