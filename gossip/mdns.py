@@ -14,7 +14,7 @@ from zeroconf import Error, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
 
 from .addresses import is_loopback
-from .discovery import Announcement, Lost, Seen, Sighting
+from .announcement import Announcement, Lost, Seen, Sighting
 from .interfaces import Place
 
 SERVICE: Final = "_gossip-crdts._udp.local."

@@ -13,9 +13,10 @@ import trio
 from crdts import Replica
 
 from .addresses import is_loopback, resolve, split_address
+from .announcement import Card
 from .control import open_control, serve_control
 from .datadir import DataDir
-from .discovery import Card, Discovery
+from .discovery import Discovery
 from .disk import Disk
 from .driver import Driver
 from .faults import TransportFaults

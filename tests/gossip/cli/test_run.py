@@ -112,7 +112,7 @@ async def test_a_killed_node_starts_again_as_itself(tmp_path: Path) -> None:
 
 async def test_a_node_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path) -> None:
     async with open_node("other", config=FAST) as other:
-        command = [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "127.0.0.1:0"]
+        command = [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "127.0.0.1:0", "--no-discovery"]
         command += ["--join", str(other.address), "--verbose"]
         process = await trio.lowlevel.open_process(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
@@ -142,7 +142,7 @@ async def test_a_node_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path)
 
 async def test_the_first_line_tells_where_it_listens_and_how_to_join(tmp_path: Path) -> None:
     done = subprocess.Popen(
-        [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "localhost:0"],
+        [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "localhost:0", "--no-discovery"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment(),
