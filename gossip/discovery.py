@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
-from .addresses import address_of, families_from, is_loopback, resolve
+from .addresses import address_of, families_from, is_loopback
 from .announcement import Announcement, Card, Lost, Seen, Sighting, parse_card, why_unreadable
 from .interfaces import Place, list_interfaces, place_of
 from .log import DISCOVERY_FAILED, DISCOVERY_STARTED, NEIGHBOUR_UNREADABLE
@@ -223,7 +223,7 @@ class Discovery:
         """Announce where we are now, if that is not what was announced. Trouble is told once, and tried again."""
         try:
             place = await trio.to_thread.run_sync(self._look, self._address.host)
-            announcement = await self._announcement(place)
+            announcement = self._announcement(place)
             if (announcement, place) != self._announced:
                 self._starts = 0
             elif self._starts == MAX_STARTS or (self._listening is not None and self._listening.complete):
@@ -255,13 +255,10 @@ class Discovery:
         if self._listening is not None and random.random() * (1 + len(self._present())) < 1:
             self._listening.repeat()
 
-    async def _announcement(self, place: Place) -> Announcement:
+    def _announcement(self, place: Place) -> Announcement:
         if self._advertise is None:
             return Announcement(self._card, place.addresses, self._address.port)
-        found = await resolve(self._advertise.host, self._advertise.port)
-        if not found:
-            raise OSError(f"{self._advertise.host}, which is to be advertised, has no address")
-        return Announcement(self._card, tuple(address.host for address in found), self._advertise.port)
+        return Announcement(self._card, (self._advertise.host,), self._advertise.port)
 
     def _note_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:

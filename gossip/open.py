@@ -12,7 +12,7 @@ import trio
 
 from crdts import Replica
 
-from .addresses import is_loopback, resolve, split_address
+from .addresses import is_loopback, reachable, resolve, split_address
 from .announcement import Card
 from .control import open_control, serve_control
 from .datadir import DataDir
@@ -61,14 +61,14 @@ async def open_node(
     network the node's name and id, the cluster's name and the key's id, and because it takes a thread and some 4 MiB.
 
     ``advertise`` is HOST:PORT where others reach this node, if that is not where it listens: behind a router that
-    forwards a port.
+    forwards a port. A name is looked up once, at the start.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
     Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
     """
     host, port = split_address(bind)
     seeds = parse_seeds(join)
-    outside = _parse_advertised(advertise)
+    outside = await _resolve_advertised(advertise)
     secret = parse_key(key) if key is not None else None
     seal_for(secret, cluster)  # refuses a name that is none, before anything is opened
     host = await _resolve_bind(host, port)
@@ -77,7 +77,11 @@ async def open_node(
             f"without a cluster key a node binds to loopback only, not to {host}; make a key with `gossip keygen`"
         )
     if secret is None:
-        refuse_strangers(seeds if outside is None else [*seeds, outside])
+        refuse_strangers(seeds)
+        if outside is not None and not is_loopback(outside.host):
+            raise ConfigError(
+                f"without a cluster key nobody reaches a node at {outside}; make a key with `gossip keygen`"
+            )
     with ExitStack() as stack:
         directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
         sockets = stack.enter_context(_bind(host, port))
@@ -209,13 +213,17 @@ def _present(node: Node) -> set[str]:
     return {member.id for member in node.members() if member.state == ALIVE}
 
 
-def _parse_advertised(advertise: str | Address | None) -> Address | None:
+async def _resolve_advertised(advertise: str | Address | None) -> Address | None:
+    """The IP address and port that others are to be told, IPv4 if it is a name that has both."""
     if advertise is None:
         return None
     address = advertise if isinstance(advertise, Address) else Address(*split_address(advertise))
     if not address.port:
         raise ConfigError(f"cannot advertise {address}: port 0 is nobody's; name the port that others reach")
-    return address
+    found = await resolve(*address)
+    if not found or reachable(found[0].host) != found[0].host:
+        raise ConfigError(f"cannot advertise {address}: others find nobody there; name the address that they reach")
+    return min(found, key=lambda address: ":" in address.host)
 
 
 async def _resolve_bind(host: str, port: int) -> str:

@@ -13,13 +13,12 @@ import trio
 from gossip import Address, ConfigError, Node, discovery, new_key, open_node
 from gossip.announcement import Announcement, Card, Lost, Seen, Sighting
 from gossip.discovery import MAX_ADDRESSES, MAX_NEIGHBOURS, MAX_UNREADABLE, Discovery, Neighbourhood, can_reach
-from gossip.interfaces import LOOPBACK, Place
+from gossip.interfaces import Place
 
 from .live import FAST, Journal, acquainted, patience, until
 
 ME = Card("00000000000000aa", "me", "default", "deadbeef")
 LAN = Place(("10.0.0.1",), ("10.0.0.1",))
-HERE = Place((LOOPBACK,), (LOOPBACK,))
 
 
 def card(number: int, **changed: Any) -> Card:
@@ -313,10 +312,10 @@ async def test_a_lonely_node_repeats_its_announcement_and_one_of_a_cluster_leave
 
 
 async def test_what_is_advertised_is_announced_in_place_of_where_it_listens() -> None:
-    async with running(Scene(advertise=Address("localhost", 7777))) as scene:
+    async with running(Scene(advertise=Address("203.0.113.9", 7777))) as scene:
         await wait_until(lambda: scene.air.announced)
-    assert scene.air.announced[0].port == 7777
-    assert LOOPBACK in scene.air.announced[0].hosts
+    assert scene.air.announced == [Announcement(ME, ("203.0.113.9",), 7777)]
+    assert scene.air.on == [LAN]
 
 
 async def test_a_neighbour_that_cannot_be_read_is_a_warning_if_it_says_to_be_of_this_cluster() -> None:
@@ -428,7 +427,13 @@ async def test_a_cluster_has_a_proper_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("advertise", "why"),
-    [("here", "is not an address"), ("1.2.3.4:0", "port 0 is nobody's"), ("1.2.3.4:5", "without a cluster key")],
+    [
+        ("here", "is not an address"),
+        ("1.2.3.4:0", "port 0 is nobody's"),
+        ("1.2.3.4:5", "without a cluster key"),
+        ("nowhere.invalid:5", "others find nobody there"),
+        ("0.0.0.0:5", "others find nobody there"),
+    ],
 )
 async def test_what_cannot_be_advertised_is_refused(advertise: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
