@@ -208,6 +208,7 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "id": node.id,
         "replica_id": node.replica.replica_id,
         "address": str(node.address),
+        "cluster": node.cluster,
         "pid": os.getpid(),
         "sealed": node.sealed,
         "members": {state: states.count(state) for state in dict.fromkeys(states)},

@@ -38,6 +38,7 @@ class Node(Accessors):
         address: Address,
         log: Any,
         *,
+        cluster: str,
         sealed: bool,
         has_seeds: bool,
     ) -> None:
@@ -47,6 +48,8 @@ class Node(Accessors):
         self._log = log
         self._address = address
         self._has_seeds = has_seeds
+        self.cluster = cluster
+        """The cluster's name."""
         self.sealed = sealed
         """Whether everything it sends is encrypted under a cluster key."""
         self.stop_requested = trio.Event()

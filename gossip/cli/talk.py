@@ -20,9 +20,10 @@ def members(data_dir: Path, as_json: bool) -> None:
         rows = [(m["name"], m["state"], m["address"], duration(m["seconds"]), m["id"]) for m in found]
         print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows, styles=STATE_COLOURS)
     else:
-        print_line("no other members yet; start another node with --join and this node's address")
+        print_line("no other members yet; start another node on this network, or with --join and this node's address")
         print_line(
-            "(if this node was told whom to join: check the address, the firewall, and that the key is the same)"
+            "(if there is one: check the address, the firewall, and that key and cluster name are the same; "
+            "this node's log says whom it cannot read)"
         )
 
 

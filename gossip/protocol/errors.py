@@ -18,6 +18,10 @@ class ConfigError(LocalError, ValueError):
     """A setting is out of range or contradicts another."""
 
 
+class AddressInUse(ConfigError):
+    """Another process listens there already."""
+
+
 class KeyFormatError(LocalError, ValueError):
     """A cluster key is not 32 bytes in base64. Make one with `gossip keygen`."""
 

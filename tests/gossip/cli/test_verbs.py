@@ -246,7 +246,9 @@ def one_line(text: str) -> str:
 
 async def test_members_are_listed_in_columns(node: Node, gossip: Gossip) -> None:
     alone = await gossip("members")
-    assert alone.out.startswith("no other members yet; start another node with --join and this node's address")
+    assert alone.out.startswith(
+        "no other members yet; start another node on this network, or with --join and this node's address"
+    )
     assert json.loads((await gossip("members", "--json")).out) == []
     async with open_node("bob [x] 漢", join=[node.address], config=FAST) as bob:
         await acquainted(node, bob)
