@@ -200,6 +200,14 @@ def _members(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
     return [asdict(member) | {"address": str(member.address)} for member in node.members()]
 
 
+def _tag(node: Node, args: dict[str, Any]) -> dict[str, str]:
+    kept = {key: value for key, value in node.tags.items() if key not in args["remove"]}
+    changed = kept | args["set"]
+    if changed != node.tags:
+        node.set_tags(changed)
+    return dict(node.tags)
+
+
 def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
     states = [member.state for member in node.members()]
     kernel = node.replica.store.kernel
@@ -211,6 +219,8 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "cluster": node.cluster,
         "pid": os.getpid(),
         "sealed": node.sealed,
+        "tags": dict(node.tags),
+        "partial": node.is_partial,
         "members": {state: states.count(state) for state in dict.fromkeys(states)},
         "objects": len(kernel.objects),
         "entries": sum(len(entries) for entries in kernel.live.values()),
@@ -270,6 +280,7 @@ def _change_map(node: Node, args: dict[str, Any]) -> dict[str, Any]:
 _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "members": _members,
     "status": _status,
+    "tag": _tag,
     "ls": _ls,
     "get": _get,
     "orset": _change_set,

@@ -1,6 +1,6 @@
 """A running node, for use inside a Trio program."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Literal
 from weakref import WeakSet
@@ -103,8 +103,26 @@ class Node(Accessors):
         return self._address
 
     def members(self) -> list[Member]:
-        """Every other member ever met, in the order they were met."""
+        """Every other member ever met and not retired; in a cluster too large to list (`is_partial`) those of the view.
+
+        Whoever has changed last comes last.
+        """
         return self._engine.members(trio.current_time())
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the cluster is larger than `Config.full_membership_max`, so that `members` are not all of it."""
+        return self._engine.is_partial
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What this node says of itself, as others see it among its `members`."""
+        return self._engine.tags
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Say this of the node from now on, in place of its former tags; raises `ConfigError` if it is too much."""
+        self._check_running()
+        self._driver.do(self._engine.set_tags(tags))
 
     def statistics(self) -> Statistics:
         """What this node has done so far, in numbers."""

@@ -3,7 +3,7 @@
 import errno
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -25,7 +25,9 @@ from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import AddressInUse, ConfigError
 from .protocol.peers import ALIVE
+from .protocol.profile import Profile, check_tags
 from .protocol.seal import DEFAULT_CLUSTER
+from .release import RELEASE
 from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
 from .transport import Sockets, Transport
 
@@ -43,6 +45,7 @@ async def open_node(
     cluster: str = DEFAULT_CLUSTER,
     discover: bool = False,
     advertise: str | Address | None = None,
+    tags: Mapping[str, str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     config: Config | None = None,
     faults: TransportFaults | None = None,
@@ -63,12 +66,16 @@ async def open_node(
     ``advertise`` is HOST:PORT where others reach this node, if that is not where it listens: behind a router that
     forwards a port. A name is looked up once, at the start.
 
+    ``tags`` are a few words about this node that all members see, such as ``{"role": "worker"}``; `Node.set_tags`
+    changes them.
+
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
     Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
     """
     host, port = split_address(bind)
     seeds = parse_seeds(join)
     outside = await _resolve_advertised(advertise)
+    profile = Profile(RELEASE, check_tags(tags or {}), outside)
     secret = parse_key(key) if key is not None else None
     seal_for(secret, cluster)  # refuses a name that is none, before anything is opened
     host = await _resolve_bind(host, port)
@@ -92,7 +99,7 @@ async def open_node(
             secret=secret,
             cluster=cluster,
             discover=discover,
-            advertise=outside,
+            profile=profile,
             directory=directory,
             config=config,
             faults=faults,
@@ -110,7 +117,7 @@ async def run_node(
     secret: bytes | None = None,
     cluster: str = DEFAULT_CLUSTER,
     discover: bool = False,
-    advertise: Address | None = None,
+    profile: Profile | None = None,
     directory: DataDir | None = None,
     disk: Disk | None = None,
     config: Config | None = None,
@@ -119,6 +126,7 @@ async def run_node(
 ) -> AsyncIterator[Node]:
     """What `open_node` does once everything is looked up and bound: a node on any transport, and on any disk."""
     config = config or Config.lan()
+    profile = profile or Profile(RELEASE)
     rng = random.SystemRandom()
     log = log if log is not None else logger_for(name)
     with ExitStack() as stack:
@@ -127,9 +135,7 @@ async def run_node(
         replica = Replica(identity.replica_id)
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         seal = seal_for(secret, cluster)
-        # ADVERTISE: the one place where the engine is made. It is to be given `advertise` as well, and to name that
-        # address to others in place of the one that its datagrams come from.
-        engine = Engine(identity, config, rng, replica, seal, trio.current_time())
+        engine = Engine(identity, config, rng, replica, seal, trio.current_time(), profile)
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)
@@ -149,7 +155,7 @@ async def run_node(
             services.append(SeedFinder(book, seeds, node.address.host, config, log).run)
         if discover:
             card = Card(node.id, name, cluster, seal.key_id.hex())
-            services.append(Discovery(card, node.address, advertise, book, partial(_present, node), log).run)
+            services.append(Discovery(card, node.address, profile.advertise, book, partial(_present, node), log).run)
         answering = trio.CancelScope()
         if control is not None:
             services.append(partial(serve_control, node, control, answering))

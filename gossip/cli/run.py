@@ -23,7 +23,7 @@ from gossip.protocol import Address, Config
 from gossip.protocol.errors import AddressInUse, ConfigError
 from gossip.protocol.seal import DEFAULT_CLUSTER
 
-from .options import AddressType, data_option
+from .options import AddressType, data_option, parse_tags
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
@@ -69,6 +69,13 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
     metavar="HOST:PORT",
     help="Where others reach this node, if not where it listens: behind a router that forwards a port.",
 )
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A word about this node that all members see, such as role=worker; may be given several times.",
+)
 @click.option("--key-file", type=click.Path(path_type=Path), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
 @click.option(
     "--profile",
@@ -87,6 +94,7 @@ def run(
     cluster: str,
     discover: bool,
     advertise: str | None,
+    tags: tuple[str, ...],
     key_file: Path | None,
     profile: str,
     json_logs: bool,
@@ -104,6 +112,7 @@ def run(
         "cluster": cluster,
         "discover": discover,
         "advertise": advertise,
+        "tags": parse_tags(tags),
         "data_dir": data_dir,
         "config": PROFILES[profile](),
     }

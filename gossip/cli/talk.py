@@ -1,11 +1,12 @@
 """Verbs about the node and its cluster."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .client import ask
-from .options import verb_options
+from .options import parse_tags, verb_options
 from .show import STATE_COLOURS, count, duration, print_json, print_line, print_table
 
 
@@ -17,14 +18,41 @@ def members(data_dir: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif found:
-        rows = [(m["name"], m["state"], m["address"], duration(m["seconds"]), m["id"]) for m in found]
-        print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows, styles=STATE_COLOURS)
+        rows = [
+            (m["name"], m["state"], m["address"], duration(m["seconds"]), _rtt(m), m["version"], _tags(m), m["id"])
+            for m in found
+        ]
+        print_table(("NAME", "STATE", "ADDRESS", "FOR", "RTT", "VERSION", "TAGS", "ID"), rows, styles=STATE_COLOURS)
     else:
         print_line("no other members yet; start another node on this network, or with --join and this node's address")
         print_line(
             "(if there is one: check the address, the firewall, and that key and cluster name are the same; "
             "this node's log says whom it cannot read)"
         )
+
+
+def _rtt(member: dict[str, Any]) -> str:
+    return "-" if member["rtt"] is None else f"{member['rtt'] * 1000:.1f}ms"
+
+
+def _tags(member: dict[str, Any]) -> str:
+    return ",".join(f"{key}={value}" for key, value in member["tags"].items()) or "-"
+
+
+@click.command()
+@click.argument("tags", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--remove", multiple=True, metavar="KEY", help="Take a tag away; may be given several times.")
+@verb_options
+def tag(tags: tuple[str, ...], remove: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
+    """Show or change the node's tags.
+
+    All members see them, at once, in `gossip members`.
+    """
+    found = ask(data_dir, "tag", set=parse_tags(tags), remove=list(remove))
+    if as_json:
+        print_json(found)
+    else:
+        print_line(_tags({"tags": found}) if found else "no tags")
 
 
 @click.command()
@@ -38,6 +66,8 @@ def status(data_dir: Path, as_json: bool) -> None:
     counts = found.pop("statistics")
     states = {"alive": 0} | found["members"]
     found["members"] = ", ".join(f"{state}: {n}" for state, n in states.items())
+    found["tags"] = _tags(found)
+    found["partial"] = "yes: the cluster is too large to list" if found["partial"] else "no"
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0
