@@ -16,7 +16,7 @@ from rich.table import Table
 from . import cluster_parts, cluster_serf, namespace
 from .cluster_base import Cluster
 from .cluster_gossip import GossipCluster
-from .cluster_parts import PARTS, Plan
+from .cluster_parts import PARTS, Disturbance, Plan
 from .cluster_serf import SerfCluster
 from .measure import Figure, Row, progress
 
@@ -36,6 +36,8 @@ TARGETS: Final = {
     "idle: resident memory of a node (RSS)": 35,
 }
 """What is asked for with 30 nodes; at most so much of each."""
+ORDER: Final = {"join": 0, "join,": 0, "disturbance:": 2}
+"""Rows that come first and last, by their first word."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +73,7 @@ class Results:
                 Figure("join, clusters started", len(seconds), ""),
             ]
             self.add(system, figures)
-        ordered = sorted(self.rows.items(), key=lambda row: not row[0][0].startswith("join"))
+        ordered = sorted(self.rows.items(), key=lambda row: ORDER.get(row[0][0].split()[0], 1))
         return [Row(name, unit, values) for (name, unit), values in ordered]
 
 
@@ -98,14 +100,20 @@ def measure(plan: Plan, parts: list[str], systems: list[type[Cluster]], seed: in
     for part in parts:
         for system in systems:
             progress(f"{system.system}: {part}")
-            joins = results.joins.setdefault(system.system, [])
-            if part == "join":
-                joins += cluster_parts.join(lambda system=system: system(plan.nodes), plan)  # type: ignore[misc]
-                continue
-            with system(plan.nodes) as cluster:
-                joins.append(cluster.start())
-                results.add(system.system, PARTS[part](cluster, plan, random.Random(seed)))
+            with Disturbance() as others:
+                _measure(results, part, system, plan, random.Random(seed))
+            results.add(system.system, [Figure(f"disturbance: other programs during {part}", others.cores, "cores")])
     return results.finish()
+
+
+def _measure(results: Results, part: str, system: type[Cluster], plan: Plan, rng: random.Random) -> None:
+    joins = results.joins.setdefault(system.system, [])
+    if part == "join":
+        joins += cluster_parts.join(lambda: system(plan.nodes), plan)
+        return
+    with system(plan.nodes) as cluster:
+        joins.append(cluster.start())
+        results.add(system.system, PARTS[part](cluster, plan, rng))
 
 
 def table(rows: list[Row]) -> Table:

@@ -48,7 +48,8 @@ class Cluster(ABC):
         self.journal = Journal(self.parse)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         """Those that run, by node name."""
-        self._started: list[subprocess.Popen[bytes]] = []
+        self.started: list[subprocess.Popen[bytes]] = []
+        """All there have been, in their order."""
 
     # ---- what a system brings
 
@@ -83,10 +84,10 @@ class Cluster(ABC):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for process in self._started:
+        for process in self.started:
             process.kill()
         self.journal.close()
-        for process in self._started:
+        for process in self.started:
             process.communicate()  # waits, and closes the pipes
 
     def start(self) -> float:
@@ -98,7 +99,7 @@ class Cluster(ABC):
 
     def add(self, count: int) -> float:
         """Start further nodes at once; like `start`."""
-        names = [f"n{number}" for number in range(len(self._started), len(self._started) + count)]
+        names = [f"n{number}" for number in range(len(self.started), len(self.started) + count)]
         self.launch(names)
         self.wait(lambda: self._acquainted(names), "every node lists all others")
         up = max(self.journal.first["up", "-"][name] for name in names)
@@ -108,7 +109,7 @@ class Cluster(ABC):
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, env=env
         )
-        self._started.append(process)
+        self.started.append(process)
         self.processes[node] = process
         self.journal.follow(node, process)
 

@@ -2,12 +2,14 @@
 
 import math
 import random
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from types import TracebackType
+from typing import Final, Self, TypeAlias
 
 from . import namespace
 from .cluster_base import Cluster
@@ -16,8 +18,6 @@ from .measure import Figure
 
 SPACING: Final = 0.05
 """Seconds between two writes whose way is timed."""
-SETTLE: Final = 5.0
-"""Seconds of nothing after a start, until what it set off is over."""
 KILL_PATIENCE: Final = 60.0
 """Seconds that a dead node may stay unnoticed; one that does is reported as never noticed."""
 DRAIN: Final = 10.0
@@ -41,6 +41,8 @@ class Plan:
     loss: float = 0.25
     loss_seconds: float = 120.0
     idle_seconds: float = 60.0
+    settle: float = 5.0
+    """Seconds of nothing after a start, until what it set off is over."""
     in_namespace: bool = False
 
 
@@ -59,7 +61,7 @@ def join(make: Make, plan: Plan) -> list[float]:
 
 def spread(cluster: Cluster, plan: Plan, rng: random.Random) -> list[Figure]:
     """From the beginning of a write until it is visible at each other node."""
-    time.sleep(SETTLE)
+    time.sleep(plan.settle)
     cluster.look_every(RARE_LOOKS)
     ways, missed = _write(cluster, rng, plan.writes, SPACING)
     return [
@@ -74,7 +76,7 @@ def kill(cluster: Cluster, plan: Plan, rng: random.Random) -> list[Figure]:
     """From SIGKILL of a node until the last of the others lists it as failed; a new one then takes its place."""
     latest = []
     for trial in range(plan.kills):
-        time.sleep(SETTLE)
+        time.sleep(plan.settle)
         cluster.look_every(LOOKS)
         victim = rng.choice(list(cluster.processes)[1:])  # the seed stays, for those that come
         start = cluster.kill(victim)
@@ -96,7 +98,7 @@ def loss(cluster: Cluster, plan: Plan, rng: random.Random) -> list[Figure]:
 
     Empty where neither the kernel nor the system itself can be told to lose any.
     """
-    time.sleep(SETTLE)
+    time.sleep(plan.settle)
     if plan.in_namespace:
         namespace.lose(plan.loss)
     elif not cluster.lose(plan.loss):
@@ -129,7 +131,7 @@ def idle(cluster: Cluster, plan: Plan, rng: random.Random) -> list[Figure]:
     """What each node costs when nothing happens."""
     del rng  # nothing is drawn
     cluster.look_every(RARE_LOOKS)
-    time.sleep(2 * SETTLE)
+    time.sleep(2 * plan.settle)
     own, wire, cpu, start = cluster.payload_bytes_sent(), _sent(plan), _cpu(cluster.pids()), time.monotonic()
     time.sleep(plan.idle_seconds)
     seconds = time.monotonic() - start
@@ -212,6 +214,29 @@ def _cpu(pids: Iterable[int]) -> float:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(after_name[11]) + int(after_name[12])
     return ticks / TICKS
+
+
+class Disturbance:
+    """How busy the machine is, during a ``with`` block, with what is neither this program nor started by it.
+
+    What it started must have ended before the block does, as the CPU time of processes is known then.
+    """
+
+    cores = 0.0
+
+    def __enter__(self) -> Self:
+        self._start, self._others = time.monotonic(), self._seconds()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.cores = max(0.0, (self._seconds() - self._others) / (time.monotonic() - self._start))
+
+    @staticmethod
+    def _seconds() -> float:
+        user, nice, system, _, _, interrupts, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+        ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        own = sum(usage.ru_utime + usage.ru_stime for usage in ours)
+        return (user + nice + system + interrupts + soft) / TICKS - own
 
 
 def _memory(
