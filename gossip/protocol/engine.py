@@ -233,6 +233,7 @@ class Engine:
             if peer is not None and isinstance(message, Updates):
                 self._detector.note_accusations(peer, message)
             if self._members.handle(now, sender, source, message):
+                peer = peer or self._members.proven(sender, source)
                 continue
             if isinstance(message, Push):
                 self._on_push(now, sender, peer, message)

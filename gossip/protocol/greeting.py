@@ -5,7 +5,7 @@ address that has not proven itself so, and never more bytes than came from it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -30,6 +30,8 @@ class Proven:
     address: Address
     name: str
     epoch: int
+    known: int
+    """Members that it lists."""
     rtt: float | None
     """Seconds it took to answer, if it was asked."""
 
@@ -51,7 +53,7 @@ class Greeter:
         self._secret = output.rng.randbytes(32)
         self._seeds: dict[Address, _Attempt] = {}
         self._candidates: dict[Address, _Attempt] = {}
-        self._greeted: dict[tuple[bytes, Address], tuple[str, int]] = {}
+        self._greeted: dict[tuple[bytes, Address], tuple[str, int, int]] = {}
         self._due = float("inf")
         self._allowance = 0
 
@@ -62,14 +64,18 @@ class Greeter:
         self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
         self._due = self._earliest()
 
-    def add_candidate(self, now: float, address: Address) -> bool:
-        """Greet an address that was only heard of, a few times; False if there are too many of them already."""
+    def add_candidate(self, now: float, address: Address, node_id: bytes = b"") -> bool:
+        """Greet an address that was only heard of, a few times; False if there are too many of them already.
+
+        If who is said to be there has the lower id, let it greet first: it has most likely heard of us too.
+        """
         if address in self._candidates:
             return True
         if len(self._candidates) >= self._out.config.max_candidates:
             return False
-        self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
-        self._due = min(self._due, now)
+        due = now + (self._out.config.seed_retry if b"" < node_id < self._out.identity.node_id else 0.0)
+        self._candidates[address] = _Attempt(due, self._out.config.seed_retry)
+        self._due = min(self._due, due)
         return True
 
     def is_candidate(self, address: Address) -> bool:
@@ -117,9 +123,9 @@ class Greeter:
         """Say hello, padded so that no answer to it can be longer."""
         me = self._out.identity
         # The cookie is for an address, not yet for a node: who answers is what we want to know.
-        hello = Hello(me.name, me.epoch, self._cookie(address))
+        hello = Hello(me.name, me.epoch, len(self._peers.present()), self._cookie(address))
         padding = bytes(max(0, HELLO_BYTES - self._out.size([hello])))
-        self._out.send(address, [Hello(hello.name, hello.epoch, hello.cookie, padding)])
+        self._out.send(address, [replace(hello, padding=padding)])
 
     def _cookie(self, address: Address) -> bytes:
         """Stateless: only somebody who received it at ``address`` can know it."""
@@ -160,10 +166,11 @@ class Greeter:
 
     def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
-        self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))])
+        known = len(self._peers.present())
+        self._reply(source, [Welcome(me.name, me.epoch, known, hello.cookie, self._cookie(source))])
         if self._is_proven(sender, source):
-            return Proven(sender, source, hello.name, hello.epoch, None)
-        self._greeted[sender, source] = (hello.name, hello.epoch)
+            return Proven(sender, source, hello.name, hello.epoch, hello.known, None)
+        self._greeted[sender, source] = (hello.name, hello.epoch, hello.known)
         if len(self._greeted) > self._out.config.max_candidates:
             del self._greeted[next(iter(self._greeted))]
         return None
@@ -175,7 +182,7 @@ class Greeter:
         self._out.send(source, [Proof(welcome.cookie)])
         attempt = self._candidates.pop(source, None) or self._seeds.get(source)
         rtt = now - attempt.sent if attempt is not None and attempt.tries == 1 else None
-        return Proven(sender, source, welcome.name, welcome.epoch, rtt)
+        return Proven(sender, source, welcome.name, welcome.epoch, welcome.known, rtt)
 
     def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
         """Prove where we are, if we may have written to that address, so that it has a reason to ask.

@@ -80,10 +80,10 @@ class Hearsay:
         if not self._roster.is_partial or row.state not in (ALIVE, KNOWN):
             self._queue.put(row, len(self._roster.alive()))
 
-    def introduce(self, newcomer: Peer) -> None:
-        """Name some others to a newcomer, and the newcomer to all."""
-        known = [] if self._roster.is_partial else self._roster.alive()
-        others = sample_targets(known, ROWS, self._out.rng, but=newcomer.node_id)
+    def introduce(self, newcomer: Peer, known: int) -> None:
+        """Name some others to a newcomer, as far as we list more than it does, and the newcomer to all."""
+        more = 0 if self._roster.is_partial else len(self._roster.alive()) - known
+        others = sample_targets(self._roster.alive(), max(0, min(more, ROWS)), self._out.rng, but=newcomer.node_id)
         self.tell(newcomer, [self._own_row(), *map(row_of, others)])
         self.spread(newcomer)
 
@@ -188,7 +188,7 @@ class Hearsay:
         peer = self._roster.peers.find(row.node_id)
         if peer is None or row.epoch > peer.epoch:
             if state in (ALIVE, SUSPECT) and row.address is not None and not self._roster.is_partial:
-                self.look_at(now, row.address, source)
+                self.look_at(now, row.node_id, row.address, source)
             return
         if row.epoch < peer.epoch or peer.state == LEFT:
             return
@@ -197,11 +197,11 @@ class Hearsay:
         elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
             self._weigh(now, teller, peer, state, row)
         elif state == ALIVE and peer.state in (SUSPECT, FAILED) and row.address not in (None, peer.address):
-            self.look_at(now, row.address, source)  # it may have moved
+            self.look_at(now, row.node_id, row.address, source)  # it may have moved
 
-    def look_at(self, now: float, address: Address, source: Address) -> bool:
+    def look_at(self, now: float, node_id: bytes, address: Address, source: Address) -> bool:
         """See whether a member is where it was said to be; False if there is no room to remember that."""
-        if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address):
+        if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address, node_id):
             return True
         self._out.reject(now, TooManyNames("more names than can be looked at"), source)
         return False

@@ -161,7 +161,7 @@ class Members:
         if peer is None:
             peer = Peer(proven.node_id, proven.name, proven.epoch, proven.address, now, rtt=proven.rtt)
             self._roster.list(now, peer)
-            self._hearsay.introduce(peer)
+            self._hearsay.introduce(peer, proven.known)
             return
         if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
             return  # word of an earlier life, overtaken on its way
@@ -171,7 +171,7 @@ class Members:
             self._roster.begin_life(now, peer, proven.epoch)
         self.confirm(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
-            self._hearsay.introduce(peer)
+            self._hearsay.introduce(peer, proven.known)
 
     def _settle(self, peer: Peer, address: Address) -> bool:
         """A member is at that address; whether it has moved there.
@@ -220,7 +220,7 @@ class Members:
         if epoch > peer.epoch:
             self._roster.begin_life(now, peer, epoch)
             self.confirm(now, peer)
-            self._hearsay.introduce(peer)
+            self._hearsay.introduce(peer, 0)
         elif peer.state == FAILED and peer not in self.to_probe:
             self.to_probe.append(peer)
 

@@ -21,6 +21,8 @@ class Hello:
 
     name: str
     epoch: int
+    known: int
+    """Members that I list: who has no more to name need not name them."""
     cookie: bytes
     padding: bytes = b""
 
@@ -31,6 +33,7 @@ class Welcome:
 
     name: str
     epoch: int
+    known: int
     echo: bytes
     cookie: bytes
 

@@ -9,6 +9,8 @@ from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, Peers
 from .sampling import sample_targets
 from .views import View
 
+COMPARED: Final = 4
+"""Of those who are met, how many are compared with at once; the others' turn comes with probes."""
 GONE_KEPT: Final = 1024
 """Members that failed or left which are listed at most."""
 OLD_CONTACTS: Final = 32
@@ -54,7 +56,8 @@ class Roster:
         else:
             self.let_in(peer)
             self._out.notify(notices.MEMBER_JOINED, **fields(peer))
-            self.to_compare.append(peer)
+            if len(self.alive()) <= COMPARED or self._out.rng.random() < COMPARED / len(self.alive()):
+                self.to_compare.append(peer)
 
     def let_in(self, peer: Peer) -> None:
         """A member that counts may come into the view."""

@@ -121,9 +121,9 @@ def _load(data: bytes) -> list[Any]:
 def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one line a type
     match message:
         case Hello():
-            return [1, message.name, message.epoch, message.cookie, message.padding]
+            return [1, message.name, message.epoch, message.known, message.cookie, message.padding]
         case Welcome():
-            return [2, message.name, message.epoch, message.echo, message.cookie]
+            return [2, message.name, message.epoch, message.known, message.echo, message.cookie]
         case Challenge():
             return [3, message.cookie]
         case Proof():
@@ -330,13 +330,14 @@ def _page(first: Any, stop: Any, context: Any, answer: Any) -> ContextPage:
     return page
 
 
-def _hello(name: Any, epoch: Any, cookie: Any, padding: Any) -> Hello:
-    return Hello(_name(name), _number(epoch, MAX_COUNT, 1), _exactly(cookie, COOKIE_BYTES), _bytes(padding))
+def _hello(name: Any, epoch: Any, known: Any, cookie: Any, padding: Any) -> Hello:
+    life, listed = _number(epoch, MAX_COUNT, 1), _number(known, MAX_COUNT)
+    return Hello(_name(name), life, listed, _exactly(cookie, COOKIE_BYTES), _bytes(padding))
 
 
-def _welcome(name: Any, epoch: Any, echo: Any, cookie: Any) -> Welcome:
-    echoed = _exactly(echo, COOKIE_BYTES)
-    return Welcome(_name(name), _number(epoch, MAX_COUNT, 1), echoed, _exactly(cookie, COOKIE_BYTES))
+def _welcome(name: Any, epoch: Any, known: Any, echo: Any, cookie: Any) -> Welcome:
+    life, listed = _number(epoch, MAX_COUNT, 1), _number(known, MAX_COUNT)
+    return Welcome(_name(name), life, listed, _exactly(echo, COOKIE_BYTES), _exactly(cookie, COOKIE_BYTES))
 
 
 def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
@@ -344,8 +345,8 @@ def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
 
 
 _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
-    1: (4, _hello),
-    2: (4, _welcome),
+    1: (5, _hello),
+    2: (5, _welcome),
     3: (1, lambda cookie: Challenge(_exactly(cookie, COOKIE_BYTES))),
     4: (1, lambda echo: Proof(_exactly(echo, COOKIE_BYTES))),
     5: (1, _updates),
