@@ -180,7 +180,7 @@ class Discovery:
         look: Callable[[str], Place] = lambda bound: place_of(bound, list_interfaces()),
     ) -> None:
         """``address`` is what the node is bound to, ``advertise`` what it is to be called by, ``present`` tells the
-        ids of the members that are alive, ``look`` where we are now, from a worker thread.
+        ids of the members that are there, ``look`` where we are now, from a worker thread.
         """
         self._card = card
         self._address = address

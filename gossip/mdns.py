@@ -7,6 +7,7 @@ thread. The library is imported with this module, which only a node that looks f
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, Final
 
@@ -74,7 +75,7 @@ class Mdns:
         assert self._zeroconf.loop is not None
         try:
             asyncio.run_coroutine_threadsafe(work, self._zeroconf.loop).result(PATIENCE)
-        except (Error, RuntimeError, TimeoutError) as error:
+        except (Error, RuntimeError, TimeoutError, CancelledError) as error:
             raise OSError(f"multicast DNS does not work: {error or type(error).__name__}") from error
 
     # ---- in the library's thread

@@ -24,7 +24,7 @@ from .log import LISTENER_FAILED, NODE_STARTED, NODE_STOPPED, NODE_UNSEALED, log
 from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import AddressInUse, ConfigError
-from .protocol.peers import ALIVE
+from .protocol.peers import FAILED, LEFT
 from .protocol.profile import Profile, check_tags
 from .protocol.seal import DEFAULT_CLUSTER
 from .release import RELEASE
@@ -215,8 +215,8 @@ async def _running(node: Node, services: Sequence[Service], answering: trio.Canc
 
 
 def _present(node: Node) -> set[str]:
-    """The ids of the members that are alive."""
-    return {member.id for member in node.members() if member.state == ALIVE}
+    """The ids of the members that need not be looked for."""
+    return {member.id for member in node.members() if member.state not in (FAILED, LEFT)}
 
 
 async def _resolve_advertised(advertise: str | Address | None) -> Address | None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from .antientropy import AntiEntropy
 from .health import Health
+from .identity import Address
 from .members import Members
 from .messages import ACCUSED, Ack, Message, Nack, Ping, PingRequest, Updates
 from .output import Output
@@ -36,6 +37,7 @@ class _Ping:
     """A ping under way."""
 
     target: bytes
+    address: Address
     sent: float
     requester: tuple[bytes, int] | None = None
     """Who asked for it, and under which number of theirs."""
@@ -158,7 +160,7 @@ class Detector:
 
     def _ping(self, now: float, target: Peer, riders: list[Message] | None = None) -> int:
         """Ping a member, with our digest, and with what it should know of our view of it."""
-        number = self._number_ping(_Ping(target.node_id, now))
+        number = self._number_ping(_Ping(target.node_id, target.address, now))
         messages: list[Message] = [Ping(number), *(riders or []), *self._members.call_roll(), *self._members.news()]
         if target.state in (SUSPECT, FAILED):
             messages.append(self._members.state_of(target))
@@ -175,11 +177,12 @@ class Detector:
         return self._number
 
     def _ping_again(self, now: float, target: Peer) -> None:
-        """Nothing but the question, and what the member should contradict if it can."""
-        messages: list[Message] = [Ping(self._number_ping(_Ping(target.node_id, now)))]
-        if target.state == SUSPECT:
-            messages.append(self._members.state_of(target))
-        self._out.send(target.address, messages)
+        """Nothing but the question, and what the member should contradict if it can, wherever it may be."""
+        for address in (target.address, *target.others[:1]):
+            messages: list[Message] = [Ping(self._number_ping(_Ping(target.node_id, address, now)))]
+            if target.state == SUSPECT:
+                messages.append(self._members.state_of(target))
+            self._out.send(address, messages)
 
     def _go_on(self, now: float, probe: _Probe) -> None:
         """A probe has not been answered in time."""
@@ -237,6 +240,8 @@ class Detector:
         if ping.requester is not None:
             self._report(ping.requester, Ack)
         rtt = now - ping.sent
+        if ping.address != peer.address and peer.is_at(ping.address):
+            self._members.move(peer, ping.address)
         peer.rtt = rtt if peer.rtt is None else peer.rtt + RTT_WEIGHT * (rtt - peer.rtt)
         self._is_there(now, peer)
 
@@ -267,7 +272,7 @@ class Detector:
         if target is None or len(self._requests) >= MAX_REQUESTS:
             self._out.send(peer.address, [Nack(request.number)])
             return
-        number = self._number_ping(_Ping(target.node_id, now, (peer.node_id, request.number)))
+        number = self._number_ping(_Ping(target.node_id, target.address, now, (peer.node_id, request.number)))
         self._requests[number] = now + self._out.config.probe_timeout * REQUEST_SHARE
         self._due = min(self._due, self._requests[number])
         self._out.send(target.address, [Ping(number)])

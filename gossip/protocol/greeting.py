@@ -206,7 +206,7 @@ class Greeter:
 
     def _is_proven(self, sender: bytes, source: Address) -> bool:
         peer = self._peers.find(sender)
-        return peer is not None and source in (peer.address, peer.origin)
+        return peer is not None and peer.is_at(source)
 
     def recognise_self(self, source: Address) -> None:
         """Our own words came back from ``source``: greeting it is of little use.

@@ -1,6 +1,7 @@
 """Who else is there: how members are met, heard of, watched and taken leave of."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from . import notices
 from .greeting import Greeter, Proven
@@ -12,6 +13,9 @@ from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Member, Peer
 from .profile import Profile
 from .roster import Roster, fields
 from .shuffles import Shuffles
+
+OTHER_ADDRESSES: Final = 4
+"""Addresses that a member has proven besides the one where it is reached, which are kept at most."""
 
 
 class Members:
@@ -46,7 +50,7 @@ class Members:
     def proven(self, node_id: bytes, address: Address) -> Peer | None:
         """The member of that id, if it has proven to be at that address."""
         peer = self._roster.peers.find(node_id)
-        return peer if peer is not None and address in (peer.address, peer.origin) else None
+        return peer if peer is not None and peer.is_at(address) else None
 
     def snapshot(self, now: float) -> list[Member]:
         return [
@@ -165,28 +169,36 @@ class Members:
             return
         if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
             return  # word of an earlier life, overtaken on its way
-        moved, restarted = self._settle(peer, proven.address), proven.epoch > peer.epoch
+        restarted = proven.epoch > peer.epoch
+        moved = self._settle(peer, proven.address, restarted=restarted)
         peer.name = proven.name
         if restarted:
             self._roster.begin_life(now, peer, proven.epoch)
-        self.confirm(now, peer)
+        if peer.address == proven.address:
+            self.confirm(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._hearsay.introduce(peer, proven.known)
 
-    def _settle(self, peer: Peer, address: Address) -> bool:
-        """A member is at that address; whether it has moved there.
+    def _settle(self, peer: Peer, address: Address, *, restarted: bool) -> bool:
+        """A member has proven that address; whether it is to be reached there from now on.
 
-        One that advertises an address is reached there, wherever its datagrams come from.
+        While it answers where it was, the new one is only noted: it may have several, and seeds for all of them. One
+        that advertises an address is reached there, wherever its datagrams come from.
         """
-        if address in (peer.address, peer.origin):
+        if peer.address == address or (peer.is_at(address) and peer.state == ALIVE and not restarted):
             return False
-        if peer.advertised == peer.address:
-            peer.origin = address
-            return False
-        peer.origin = peer.address if peer.advertised == address else None
-        self._roster.peers.move(peer, address)
+        if peer.advertised == address or (peer.advertised != peer.address and (restarted or peer.state != ALIVE)):
+            self.move(peer, address)
+            return True
+        self._roster.peers.move(peer, peer.address, (address, *peer.others)[:OTHER_ADDRESSES])
+        return False
+
+    def move(self, peer: Peer, address: Address) -> None:
+        """A member is to be reached at another address that it has proven."""
+        others = tuple(each for each in (peer.address, *peer.others) if each != address)
+        self._roster.peers.move(peer, address, others[:OTHER_ADDRESSES])
         self._out.notify(notices.MEMBER_MOVED, **fields(peer))
-        return True
+        self._hearsay.spread(peer)
 
     # ---- telling
 
