@@ -17,7 +17,11 @@ from .output import Output
 from .peers import Peers
 from .wire import COOKIE_BYTES, HELLO_BYTES
 
-CANDIDATE_TRIES: Final = 6
+CANDIDATE_TRIES: Final = 8
+EAGER_RETRY_MAX: Final = 1.0
+"""Seconds at most between two greetings of a candidate, as somebody has just named it, and of a seed at first."""
+EAGER_TRIES: Final = 20
+"""Greetings after which a seed is tried ever more rarely."""
 SILENT_TRIES: Final = 5
 """Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 
@@ -112,8 +116,12 @@ class Greeter:
         attempt.tries += 1
         attempt.sent = now
         attempt.due = now + attempt.delay * self._out.rng.uniform(0.8, 1.2)
-        attempt.delay = min(attempt.delay * 2, self._out.config.seed_retry_max)
-        if attempt.tries == SILENT_TRIES and address in self._seeds:
+        is_seed = address in self._seeds
+        config = self._out.config
+        eager = attempt.tries < EAGER_TRIES
+        most = max(EAGER_RETRY_MAX, config.seed_retry) if eager else config.seed_retry_max
+        attempt.delay = min(attempt.delay * 2, most)
+        if attempt.tries == SILENT_TRIES and is_seed:
             self._out.notify(
                 notices.SEED_SILENT, seed=str(address), check="address, firewall, and that the key is the same"
             )

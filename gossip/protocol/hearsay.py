@@ -233,6 +233,8 @@ class Hearsay:
 def row_of(peer: Peer, state: str = "") -> Update:
     """What we believe of a member, or something else of the same incarnation."""
     place: Address | None = peer.advertised or peer.address
-    if place and "%" in place.host:  # a link-local address means nothing without the name of an interface, which is ours alone
+    if (
+        place and "%" in place.host
+    ):  # a link-local address means nothing without the name of an interface, which is ours alone
         place = None
     return Update(peer.node_id, state or peer.state, peer.epoch, peer.counter, place, peer.version, peer.tags)
