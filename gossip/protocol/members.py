@@ -55,6 +55,11 @@ class Members:
         """Members believed to be there, in the order they were met. To be read at once: it is no copy."""
         return self._peers.in_state(ALIVE)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the cluster is too large to list: these are then one view of it."""
+        return self._is_full()
+
     def find(self, node_id: bytes) -> Peer | None:
         return self._peers.find(node_id)
 

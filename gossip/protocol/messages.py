@@ -9,6 +9,7 @@ from typing import TypeAlias
 from crdts import Context, Delta
 
 from .identity import Address
+from .spread import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,30 @@ class Push:
     def is_answer(self) -> bool:
         """Whether it answers a context: those are never passed on, and pushes may always be passed on once more."""
         return self.hops == 0 and self.reach == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Events, new to the sender when it sent them, for the receiver and those members that it is to pass them on to."""
+
+    delta: Delta
+    number: int
+    """Of this datagram among those of the sender's present life, to be named in a `Receipt`."""
+    span: Span | None
+    """Where on the ring of ids those members are; None if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Your `Relay` datagrams of that epoch have arrived here."""
+
+    epoch: int
+    highest: int
+    """The highest number that has."""
+    mask: bytes
+    """Which of the numbers below have, the lowest bit of the first byte for the next lower number, and so on."""
+    saved: int
+    """My disk has all of your writes up to this seq."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +189,20 @@ class Done:
 
 
 Message: TypeAlias = (
-    Hello | Welcome | Challenge | Proof | Known | Roll | Push | Digest | Same | ContextPage | Leave | Offer | Busy
+    Hello
+    | Welcome
+    | Challenge
+    | Proof
+    | Known
+    | Roll
+    | Push
+    | Digest
+    | Same
+    | ContextPage
+    | Leave
+    | Offer
+    | Busy
+    | Relay
+    | Receipt
 )
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done

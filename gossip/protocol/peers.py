@@ -59,6 +59,11 @@ class Peer:
     strange_limit: int = STRANGE_ROUNDS
     """How many of them are too many."""
 
+    @property
+    def is_present(self) -> bool:
+        """Whether it counts."""
+        return self.state == ALIVE
+
 
 class Peers:
     """Members by id, in the order they were met."""

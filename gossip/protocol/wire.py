@@ -17,6 +17,7 @@ from crdts.values import strict_loads
 
 from .errors import MalformedMessage
 from .identity import NODE_ID_BYTES, Address, name_is_valid
+from .links import WINDOW
 from .messages import (
     Busy,
     Challenge,
@@ -33,6 +34,8 @@ from .messages import (
     Offer,
     Proof,
     Push,
+    Receipt,
+    Relay,
     Roll,
     Same,
     StateEnd,
@@ -40,11 +43,14 @@ from .messages import (
     Welcome,
     WholeContext,
 )
+from .spread import Span
 
 COOKIE_BYTES: Final = 8
 HASH_BYTES: Final = 8
 ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
+RELAY_BYTES: Final = 24
+"""Upper bound of what a `Relay` has beyond that."""
 KNOWN_BYTES: Final = 32
 """Upper bound of one member in a `Known`."""
 SHORT_BYTES: Final = 512
@@ -118,6 +124,10 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [11]
         case Busy():
             return [12]
+        case Relay():
+            return [40, encode(message.delta), message.number, b"".join(message.span or ())]
+        case Receipt():
+            return [41, message.epoch, message.highest, message.mask, message.saved]
         case Introduce():
             return [1, message.node_id, message.name, message.epoch, message.whole]
         case WholeContext():
@@ -232,6 +242,20 @@ def _page(first: Any, stop: Any, context: Any, answer: Any) -> ContextPage:
     return page
 
 
+def _relay(delta: Any, number: Any, span: Any) -> Relay:
+    ids = _bytes(span)
+    if len(ids) not in (0, 2 * NODE_ID_BYTES):
+        raise MalformedMessage("a span is two node ids, or none")
+    bounds = Span(ids[:NODE_ID_BYTES], ids[NODE_ID_BYTES:]) if ids else None
+    return Relay(_events(delta), _number(number, MAX_COUNT, 1), bounds)
+
+
+def _receipt(epoch: Any, highest: Any, mask: Any, saved: Any) -> Receipt:
+    if len(_bytes(mask)) > WINDOW // 8:
+        raise MalformedMessage("a receipt of too many datagrams")
+    return Receipt(_number(epoch, MAX_COUNT, 1), _number(highest, MAX_COUNT, 1), mask, _number(saved, MAX_COUNT))
+
+
 def _hello(name: Any, epoch: Any, cookie: Any, padding: Any) -> Hello:
     return Hello(_name(name), _number(epoch, MAX_COUNT, 1), _exactly(cookie, COOKIE_BYTES), _bytes(padding))
 
@@ -259,6 +283,8 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     10: (1, lambda epoch: Leave(_number(epoch, MAX_COUNT, 1))),
     11: (0, Offer),
     12: (0, Busy),
+    40: (3, _relay),
+    41: (4, _receipt),
 }
 """By type: how many fields, and what builds the message from them."""
 
