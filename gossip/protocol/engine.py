@@ -14,11 +14,12 @@ from . import notices
 from .antientropy import AntiEntropy
 from .config import Config
 from .detector import Detector
+from .dissemination import MakeDissemination
 from .effects import Effect
 from .errors import RemoteError
 from .identity import Address, Identity
 from .members import Members
-from .messages import Message, Push, Updates
+from .messages import Message, Push, Relay, Updates
 from .output import Output
 from .peers import Member, Peer
 from .profile import Profile, check_tags
@@ -26,6 +27,7 @@ from .push import Pusher
 from .seal import Seal
 from .statistics import Statistics
 from .streams import Streams
+from .tree import SplitTree
 from .wire import decode_datagram
 
 
@@ -41,11 +43,17 @@ class Engine:
         seal: Seal,
         now: float,
         profile: Profile | None = None,
+        *,
+        dissemination: MakeDissemination = SplitTree,
     ) -> None:
-        """``rng`` must be unpredictable in production: cookies and nonces come from it."""
+        """``rng`` must be unpredictable in production: cookies and nonces come from it.
+
+        ``dissemination``: another way to send news, for comparisons.
+        """
         self._out = Output(identity, config, rng, replica, seal)
         self._members = Members(self._out, profile or Profile())
-        self._pusher = Pusher(self._out, self._members)
+        self._dissemination = dissemination(self._out, self._members)
+        self._pusher = Pusher(self._out, self._dissemination)
         self._streams = Streams(self._out, self._members, self._pusher)
         self._antientropy = AntiEntropy(self._out, self._members, self._streams)
         self._detector = Detector(self._out, self._members, self._antientropy, now)
@@ -87,11 +95,12 @@ class Engine:
         peer = self._members.proven(sender, source)
         if peer is not None and epoch < peer.epoch:
             # Overtaken on its way by word of the next life. Events are as right as ever; all else is out of date.
-            for push in [message for message in messages if isinstance(message, Push)]:
+            for push in [message for message in messages if isinstance(message, Push | Relay)]:
                 self._on_push(now, sender, None, push)
             return self._out.drain()
         if peer is not None:
             self._members.heard(now, peer, epoch)
+            self._dissemination.heard(now, peer)
         self._members.datagram_arrived(len(datagram))
         self._take(now, sender, source, peer, messages)
         self._compare_where_needed(now)
@@ -101,7 +110,7 @@ class Engine:
         """The disk has everything up to and including the `Persist` effect of that token."""
         self._settle()
         self._out.persisted(token)
-        self._pusher.persisted()
+        self._pusher.persisted(now)
         self._compare_where_needed(now)
         return self._out.drain()
 
@@ -167,6 +176,7 @@ class Engine:
         """When `tick` wants to be called next, on the clock of ``now``."""
         return min(
             self._pusher.deadline(),
+            self._dissemination.deadline(),
             self._antientropy.deadline(),
             self._members.deadline(),
             self._detector.deadline(),
@@ -177,6 +187,7 @@ class Engine:
         """Do what is due."""
         self._settle()
         self._pusher.tick(now)
+        self._dissemination.tick(now)
         self._members.tick(now)
         self._detector.tick(now)
         self._antientropy.tick(now)
@@ -235,27 +246,36 @@ class Engine:
             if self._members.handle(now, sender, source, message):
                 peer = peer or self._members.proven(sender, source)
                 continue
-            if isinstance(message, Push):
+            if isinstance(message, Push | Relay):
                 self._on_push(now, sender, peer, message)
-            elif peer is not None and not self._detector.handle(now, peer, message):
-                self._antientropy.handle(now, peer, message)
+            elif peer is not None:
+                self._take_from_member(now, peer, message)
             unproven_question = peer is None
         if unproven_question:
             self._members.challenge(source)
 
-    def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
+    def _take_from_member(self, now: float, peer: Peer, message: Message) -> None:
+        for part in (self._detector, self._dissemination, self._antientropy):
+            if part.handle(now, peer, message):
+                return
+
+    def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push | Relay) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""
         before = self._out.kernel.processed
-        new = self._out.merge(now, push.delta, sender, pushed=not push.is_answer)
+        answers = isinstance(push, Push) and push.is_answer
+        new = self._out.merge(now, push.delta, sender, pushed=not answers)
+        self._pusher.received(now, new, push, peer, sender)
         if self._out.kernel.processed > before:
-            self._pusher.received(now, new, push, peer, sender)
             self._out.notify(notices.DATA_RECEIVED)
 
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
-        for peers in (self._members.to_compare, self._streams.finished_with):
+        for peer, seq in self._dissemination.confirmed:
+            self._antientropy.acked(peer, seq)
+        self._dissemination.confirmed.clear()
+        for peers in (self._members.to_compare, self._streams.finished_with, self._dissemination.to_compare):
             while peers:
                 self._antientropy.compare_with(peers.pop(0))
-        if self._pusher.overflowed or self._streams.has_news:
-            self._pusher.overflowed = self._streams.has_news = False
+        if self._dissemination.overflowed or self._streams.has_news:
+            self._dissemination.overflowed = self._streams.has_news = False
             self._antientropy.hurry(now)

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from crdts import Context, Delta
 
 from .identity import Address
+from .spread import Span
 
 ACCUSED: Final = "accused"
 """Suspect, by the evidence of the very member that says so."""
@@ -148,6 +149,30 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """Events, new to the sender when it sent them, for the receiver and those members that it is to pass them on to."""
+
+    delta: Delta
+    number: int
+    """Of this datagram among those of the sender's present life, to be named in a `Receipt`."""
+    span: Span | None
+    """Where on the ring of ids those members are; None if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Your `Relay` datagrams of that epoch have arrived here."""
+
+    epoch: int
+    highest: int
+    """The highest number that has."""
+    mask: bytes
+    """Which of the numbers below have, the lowest bit of the first byte for the next lower number, and so on."""
+    saved: int
+    """My disk has all of your writes up to this seq."""
+
+
+@dataclass(frozen=True, slots=True)
 class Digest:
     """What I have, in short. Always answered, by `Same` or by a `ContextPage`."""
 
@@ -247,5 +272,7 @@ Message: TypeAlias = (
     | ContextPage
     | Offer
     | Busy
+    | Relay
+    | Receipt
 )
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done

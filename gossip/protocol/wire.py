@@ -17,6 +17,7 @@ from crdts.values import strict_loads
 
 from .errors import MalformedMessage
 from .identity import NODE_ID_BYTES, Address, name_is_valid
+from .links import WINDOW
 from .messages import (
     STATES,
     Ack,
@@ -37,6 +38,8 @@ from .messages import (
     PingRequest,
     Proof,
     Push,
+    Receipt,
+    Relay,
     Roll,
     Same,
     Shuffle,
@@ -47,11 +50,14 @@ from .messages import (
     Welcome,
     WholeContext,
 )
+from .spread import Span
 
 COOKIE_BYTES: Final = 8
 HASH_BYTES: Final = 8
 ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
+RELAY_BYTES: Final = 24
+"""Upper bound of what a `Relay` has beyond that."""
 SHORT_BYTES: Final = 512
 """Events that take up to this much are decoded once if they come again soon."""
 MAX_MESSAGES: Final = 64
@@ -157,6 +163,10 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [11]
         case Busy():
             return [12]
+        case Relay():
+            return [40, encode(message.delta), message.number, b"".join(message.span or ())]
+        case Receipt():
+            return [41, message.epoch, message.highest, message.mask, message.saved]
         case Introduce():
             return [1, message.node_id, message.name, message.epoch, message.whole]
         case WholeContext():
@@ -330,6 +340,20 @@ def _page(first: Any, stop: Any, context: Any, answer: Any) -> ContextPage:
     return page
 
 
+def _relay(delta: Any, number: Any, span: Any) -> Relay:
+    ids = _bytes(span)
+    if len(ids) not in (0, 2 * NODE_ID_BYTES):
+        raise MalformedMessage("a span is two node ids, or none")
+    bounds = Span(ids[:NODE_ID_BYTES], ids[NODE_ID_BYTES:]) if ids else None
+    return Relay(_events(delta), _number(number, MAX_COUNT, 1), bounds)
+
+
+def _receipt(epoch: Any, highest: Any, mask: Any, saved: Any) -> Receipt:
+    if len(_bytes(mask)) > WINDOW // 8:
+        raise MalformedMessage("a receipt of too many datagrams")
+    return Receipt(_number(epoch, MAX_COUNT, 1), _number(highest, MAX_COUNT, 1), mask, _number(saved, MAX_COUNT))
+
+
 def _hello(name: Any, epoch: Any, known: Any, cookie: Any, padding: Any) -> Hello:
     life, listed = _number(epoch, MAX_COUNT, 1), _number(known, MAX_COUNT)
     return Hello(_name(name), life, listed, _exactly(cookie, COOKIE_BYTES), _bytes(padding))
@@ -363,6 +387,8 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     9: (4, _page),
     11: (0, Offer),
     12: (0, Busy),
+    40: (3, _relay),
+    41: (4, _receipt),
 }
 """By type: how many fields, and what builds the message from them."""
 
