@@ -106,6 +106,11 @@ class Driver:
         """Whether what is written now will be carried on."""
         return self._nursery is not None and not self._stopping
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether everything is in memory only, and gone when the node is."""
+        return self._saver is None
+
     def stop(self) -> None:
         """From now on it counts as closed; to be called before `run` is cancelled, which takes a moment to end."""
         self._stopping = True
@@ -113,7 +118,7 @@ class Driver:
     # ---- what the node asks for
 
     def check_writable(self) -> None:
-        """Refuse a mutation that could not be handed on; raises `NotRunning` or `WrongThread`."""
+        """Refuse a mutation that could not be handed on; raises `NotRunning`, `WrongThread` or `NodeRetired`."""
         if not self.running:
             raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
         if get_ident() != self._thread:
@@ -121,6 +126,7 @@ class Driver:
                 f"node {self._engine.identity.name} runs in another thread; nothing was written. "
                 "Write from there, by trio.from_thread.run_sync"
             )
+        self._engine.check_writable()
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""

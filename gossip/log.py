@@ -24,6 +24,8 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_MOVED: "info",
     notices.MEMBER_LEFT: "info",
     notices.MEMBER_FAILED: "warning",
+    notices.MEMBER_RETIRED: "info",
+    notices.IDENTITY_RETIRED: "error",
     notices.MEMBERS_FULL: "warning",
     notices.INPUT_REJECTED: "warning",
     notices.STAMP_REFUSED: "warning",

@@ -5,12 +5,13 @@ unanswered has failed; any word from it brings it back. Failed members and silen
 every partition heals by itself; nobody is forgotten unless the list is full.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from . import notices
+from .fence import is_fenced
 from .identity import Address, Identity
 from .messages import Challenge, Hello, Known, Leave, Message, Proof, Roll, Welcome
 from .output import Output
@@ -62,6 +63,14 @@ class Members:
         """The member of that id, if it has proven to be at that address."""
         peer = self._peers.find(node_id)
         return peer if peer is not None and peer.address == address else None
+
+    def listed(self) -> Collection[Peer]:
+        """Everybody, in whatever state. To be read at once: it is no copy."""
+        return self._peers.all()
+
+    def echoes(self, source: Address, echo: bytes) -> bool:
+        """Whether this is the cookie that we sent to that address."""
+        return echo == self._cookie(source)
 
     def snapshot(self, now: float) -> list[Member]:
         return [
@@ -275,6 +284,22 @@ class Members:
         for peer in others:
             self._out.send(peer.address, [Known(((newcomer.node_id, newcomer.address),))])
 
+    def forget(self, node_id: bytes) -> None:
+        """Strike off a member that was retired."""
+        peer = self._peers.find(node_id)
+        if peer is not None:
+            self._peers.remove(peer)
+            self._candidates.pop(peer.address, None)
+            self._out.notify(notices.MEMBER_RETIRED, **_fields(peer))
+
+    def withdraw(self) -> None:
+        """Forget everybody: from now on nobody is greeted or told anything."""
+        for peer in list(self._peers.all()):
+            self._peers.remove(peer)
+        self._seeds, self._candidates, self._greeted = {}, {}, {}
+        self.to_compare.clear()
+        self._due = float("inf")
+
     def call_roll(self) -> list[Message]:
         """What rides on a digest so that lists grow equal, whatever introductions are lost. Nothing if ours is full:
         then it is one view of a larger cluster, and meant to differ from others.
@@ -306,6 +331,8 @@ class Members:
         for node_id, address in known.members:
             peer = self._peers.find(node_id)
             if node_id == self._out.identity.node_id or (peer is not None and peer.state == ALIVE):
+                continue
+            if is_fenced(self._out.kernel, node_id):
                 continue
             if address not in self._candidates and len(self._candidates) < self._out.config.max_candidates:
                 self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
@@ -372,10 +399,10 @@ class Members:
             self._peers.turn(peer, FAILED, now)
             self._out.notify(notices.MEMBER_FAILED, **_fields(peer))
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self, besides: Sequence[Message] = ()) -> None:
         """Tell every member that we leave on purpose."""
         for peer in self.alive():
-            self._out.send(peer.address, [Leave(self._out.identity.epoch)])
+            self._out.send(peer.address, [Leave(self._out.identity.epoch), *besides])
 
 
 def _fields(peer: Peer) -> dict[str, object]:

@@ -120,6 +120,39 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """Beside a `Leave`: I keep nothing, so nobody needs to wait for what I could report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How much do you have of these writers, who are to be closed? I am one of them: of me, to see what you know."""
+
+    writers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to an `Ask`."""
+
+    context: Context
+    """What I have of the writers in question."""
+    mark: int
+    """Whom I believe to be alive, myself included, as one number."""
+    clear: bool
+    """Nobody that I know of is missing who might have more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """The node of this id was retired: nobody takes its word any more."""
+
+    node_id: bytes
+    echo: bytes
+    """The cookie of the `Hello` that this answers; zeros if it was none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Introduce:
     """First frame of a stream: who is speaking."""
 
@@ -163,7 +196,7 @@ class Done:
     """You now have everything I had when I received your context."""
 
 
-Message: TypeAlias = (
-    Hello | Welcome | Challenge | Proof | Known | Roll | Push | Digest | Same | ContextPage | Leave | Offer | Busy
-)
+Membership: TypeAlias = Hello | Welcome | Challenge | Proof | Known | Roll | Leave
+Retiring: TypeAlias = Gone | Ask | Report | Retired
+Message: TypeAlias = Membership | Push | Digest | Same | ContextPage | Offer | Busy | Retiring
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done

@@ -12,12 +12,14 @@ from typing import Any, Final
 
 import cbor2
 
-from crdts import DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts import CrdtError, DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts.schema import check_replica_id
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
 from .identity import NODE_ID_BYTES, Address, name_is_valid
 from .messages import (
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -25,6 +27,7 @@ from .messages import (
     Digest,
     Done,
     Frame,
+    Gone,
     Hello,
     Introduce,
     Known,
@@ -33,6 +36,8 @@ from .messages import (
     Offer,
     Proof,
     Push,
+    Report,
+    Retired,
     Roll,
     Same,
     StateEnd,
@@ -51,6 +56,8 @@ SHORT_BYTES: Final = 512
 """Events that take up to this much are decoded once if they come again soon."""
 MAX_MESSAGES: Final = 64
 MAX_ROWS: Final = 64
+MAX_ASKED: Final = 16
+"""Writers that one member may ask another about at once."""
 MAX_HOPS: Final = 255
 MAX_COUNT: Final = 1 << 62
 HELLO_BYTES: Final = 256
@@ -118,6 +125,14 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [11]
         case Busy():
             return [12]
+        case Ask():
+            return [60, list(message.writers)]
+        case Report():
+            return [61, encode_context(message.context), message.mark, message.clear]
+        case Gone():
+            return [62]
+        case Retired():
+            return [63, message.node_id, message.echo]
         case Introduce():
             return [1, message.node_id, message.name, message.epoch, message.whole]
         case WholeContext():
@@ -232,6 +247,19 @@ def _page(first: Any, stop: Any, context: Any, answer: Any) -> ContextPage:
     return page
 
 
+def _ask(writers: Any) -> Ask:
+    if type(writers) is not list or not 0 < len(writers) <= MAX_ASKED:
+        raise MalformedMessage("a short list of writers expected")
+    try:
+        return Ask(tuple([check_replica_id(writer) for writer in writers]))
+    except CrdtError as error:
+        raise MalformedMessage(str(error)) from None
+
+
+def _report(context: Any, mark: Any, clear: Any) -> Report:
+    return Report(decode_context(_bytes(context)), _number(mark, (1 << 64) - 1), _flag(clear))
+
+
 def _hello(name: Any, epoch: Any, cookie: Any, padding: Any) -> Hello:
     return Hello(_name(name), _number(epoch, MAX_COUNT, 1), _exactly(cookie, COOKIE_BYTES), _bytes(padding))
 
@@ -259,6 +287,10 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     10: (1, lambda epoch: Leave(_number(epoch, MAX_COUNT, 1))),
     11: (0, Offer),
     12: (0, Busy),
+    60: (1, _ask),
+    61: (3, _report),
+    62: (0, Gone),
+    63: (2, lambda node, echo: Retired(_exactly(node, NODE_ID_BYTES), _exactly(echo, COOKIE_BYTES))),
 }
 """By type: how many fields, and what builds the message from them."""
 
