@@ -63,7 +63,7 @@ class Driver:
         self._log = log
         self._links: dict[int, _Link] = {}
         self._nursery: trio.Nursery | None = None
-        self._stopping = False
+        self._stopping = self._writing_ended = False
         self._thread = 0
         self.handed_on = 0
         """The token of the last batch that went to the disk."""
@@ -111,6 +111,10 @@ class Driver:
         """Whether everything is in memory only, and gone when the node is."""
         return self._saver is None
 
+    def end_writing(self) -> None:
+        """Refuse mutations from now on, as if it was closed; all else goes on."""
+        self._writing_ended = True
+
     def stop(self) -> None:
         """From now on it counts as closed; to be called before `run` is cancelled, which takes a moment to end."""
         self._stopping = True
@@ -119,7 +123,7 @@ class Driver:
 
     def check_writable(self) -> None:
         """Refuse a mutation that could not be handed on; raises `NotRunning`, `WrongThread` or `NodeRetired`."""
-        if not self.running:
+        if not self.running or self._writing_ended:
             raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
         if get_ident() != self._thread:
             raise WrongThread(

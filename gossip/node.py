@@ -251,26 +251,21 @@ class Node(Accessors):
         """See to it that somebody else has our writes, then say goodbye; returns how many members have them all.
 
         Waits `SHUTDOWN_GRACE` seconds at most, and `DISK_GRACE` for a disk that does not answer. The end of the block
-        does this too; afterwards the node can still be read, but other members no longer count on it. One that keeps
-        its data in memory only writes no more then: nobody waits for what it might have.
+        does this too; afterwards the node can still be read, but other members no longer count on it.
         """
         self._check_running()
-        if not self.retired:
-            await self._hand_over()
-        holders = len(self._engine.acked_by(self._last_seq())[0])
+        await self._hand_over()
         if not self._left:
-            if self._driver.keeps_nothing and holders and self._last_seq():
-                await self._close_writer()
             self._left = True
-            self._driver.do(self._engine.leave(keeps_nothing=self._driver.keeps_nothing))
-        return holders
+            self._driver.do(self._engine.leave())
+        return len(self._engine.acked_by(self._last_seq())[0])
 
     async def _close_writer(self) -> None:
-        """Say that this writer is over, and give that a moment to be heard: what is missed, others do when asked to."""
-        if not self._last_words:
-            with suppress(CrdtError):
-                self._replica.retire(self._replica.replica_id)
-                self._last_words = self._last_seq()
+        """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
+        with suppress(CrdtError):
+            self._replica.retire(self._replica.replica_id)
+            self._last_words = self._last_seq()
+        self._driver.end_writing()
         self._driver.do(self._engine.flush(trio.current_time()))
         with trio.move_on_after(LAST_WORDS_GRACE), self._asking_for(self._last_words):
             while self._last_words and self._may_be_heard("alive") and not self._engine.acked_by(self._last_words)[0]:
@@ -278,6 +273,8 @@ class Node(Accessors):
 
     async def _hand_over(self) -> None:
         """Wait until somebody has our writes, those made while we wait included, as long as there is anybody."""
+        if self.retired:
+            return  # who could take them does not
         with trio.move_on_after(DISK_GRACE) as on_time:
             await self.flush()
         if on_time.cancelled_caught:
@@ -300,9 +297,20 @@ class Node(Accessors):
         return any(member.state in states for member in members) or (self._has_seeds and not members)
 
     async def finish(self) -> None:
-        """Leave, if there is still anything to leave with. For `open_node`."""
-        if self._driver.running:
+        """Leave, if there is still anything to leave with. For `open_node`.
+
+        A node that keeps its data in memory only says besides that nothing can come of it any more.
+        """
+        if not self._driver.running:
+            return
+        if self.retired or not self._driver.keeps_nothing:
             await self.leave()
+            return
+        await self._hand_over()
+        if self._last_seq() and not self._is_sole_holder():
+            await self._close_writer()
+        self._left = True
+        self._driver.do(self._engine.leave(keeps_nothing=True))
 
     def close(self) -> None:
         """Refuse what is written from now on, and end every iteration over changes. For `open_node`."""
