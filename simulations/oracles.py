@@ -17,6 +17,7 @@ import cbor2
 from crdts import Context, Dot, Event, Replica
 from crdts.schema import BOUNDED, type_tag
 from gossip.protocol import Address, Persist
+from gossip.protocol.fence import fence_of
 
 from .cluster import Cluster
 from .network_faults import VICTIM
@@ -218,7 +219,7 @@ class Judge(Observer):
         for node in (first, *others):
             self._check_complete(node)
             self._check_floor(node)
-            self._check_retired(node)
+        self._check_retired()
         values = read(first.replica)
         for node in others:
             found = read(node.replica)
@@ -226,13 +227,37 @@ class Judge(Observer):
             if wrong:
                 self.fail("everybody reads the same", f"{', '.join(wrong[:3])} differ from {first.name}", node)
 
-    def _check_retired(self, node: Node) -> None:
-        """Who was retired is closed everywhere, unless some life has ended unasked: nobody can report for it."""
-        if all(each.disk.epoch == 1 for each in self.cluster.nodes):
-            waiting = [writer for writer in self.cluster.retiring if writer not in node.replica.retired]
-            wrote = [writer for writer in waiting if any(dot[0] == writer for dot in self.made)]
-            if wrote:
-                self.fail("who was retired is closed", f"{', '.join(wrote)} still open", node)
+    def unretired(self) -> list[str]:
+        """What is not done yet of the retirements: fences that are not everywhere, members that are still listed, and
+        writers that are not closed, if they can be."""
+        cluster = self.cluster
+        fences = [(who, fence_of(cluster.node_id(who))) for who in dict.fromkeys(cluster.retired)]
+        found = []
+        for node in cluster.running():
+            limits = node.replica.store.kernel.limits
+            listed = [member.id for member in node.engine.members(cluster.queue.now)] if fences else []
+            found += [
+                f"{node.name} does not know that n{who} is retired" for who, fence in fences if fence not in limits
+            ]
+            found += [f"{node.name} still lists n{who}" for who, fence in fences if fence.partition(".")[0] in listed]
+        return found + [f"{writer} is not closed" for writer in self._open_writers()]
+
+    def _open_writers(self) -> list[str]:
+        """Writers that are over and not closed everywhere, if everybody who might have more of them can be asked."""
+        cluster = self.cluster
+        here = {node.replica.replica_id for node in cluster.running()}
+        away = [node for node in cluster.nodes if not node.up and node.who not in cluster.retired]
+        if away or len(here) < len(cluster.running()) or len(cluster.nodes) > cluster.config.max_members:
+            return []
+        lost = {dot[0] for dot in (*self.excused, *self._vanished)}
+        over = sorted({dot[0] for dot in self.made} - here - lost)
+        contexts = [node.replica.context for node in cluster.running()]
+        return [writer for writer in over if any(context.last(writer) for context in contexts)]
+
+    def _check_retired(self) -> None:
+        """Who was retired is fenced, forgotten and closed everywhere."""
+        for what in self.unretired():
+            self.fail("who was retired is fenced, forgotten and closed", what)
 
     def _check_complete(self, node: Node) -> None:
         context = node.replica.store.kernel.context

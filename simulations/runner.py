@@ -154,10 +154,16 @@ class Run:
         running = self.cluster.running()
         sizes = sorted({len(node.replica.context) for node in running})
         saving = [node.name for node in running if not node.engine.durable]
-        return f"events processed: {sizes}" + (f"; not all saved at {', '.join(saving)}" if saving else "")
+        unretired = self.judge.unretired()
+        return (
+            f"events processed: {sizes}"
+            + (f"; not all saved at {', '.join(saving)}" if saving else "")
+            + (f"; {unretired[0]}" if unretired else "")
+        )
 
     def _is_over(self) -> bool:
-        return self.cluster.converged() and all(node.engine.durable for node in self.cluster.running())
+        durable = all(node.engine.durable for node in self.cluster.running())
+        return durable and self.cluster.converged() and not self.judge.unretired()
 
     def recording(self) -> Recording:
         """What has happened so far."""
