@@ -229,17 +229,17 @@ class Judge(Observer):
 
     def unretired(self) -> list[str]:
         """What is not done yet of the retirements: fences that are not everywhere, members that are still listed, and
-        writers that are not closed, if they can be."""
+        writers that are over and not closed, if they can be."""
         cluster = self.cluster
         fences = [(who, fence_of(cluster.node_id(who))) for who in dict.fromkeys(cluster.retired)]
         found = []
         for node in cluster.running():
             limits = node.replica.store.kernel.limits
             listed = [member.id for member in node.engine.members(cluster.queue.now)] if fences else []
-            found += [
-                f"{node.name} does not know that n{who} is retired" for who, fence in fences if fence not in limits
-            ]
-            found += [f"{node.name} still lists n{who}" for who, fence in fences if fence.partition(".")[0] in listed]
+            for who, fence in fences:
+                alone = node.who == who and len(cluster.running()) == 1  # there is nobody to tell it
+                if (fence not in limits and not alone) or fence.partition(".")[0] in listed:
+                    found.append(f"n{who} is not fenced, or still listed, at {node.name}")
         return found + [f"{writer} is not closed" for writer in self._open_writers()]
 
     def _open_writers(self) -> list[str]:
