@@ -15,7 +15,7 @@ from typing import Any, Final
 import cbor2
 
 from crdts import Context, Dot, Event, Replica
-from crdts.schema import BOUNDED, type_tag
+from crdts.schema import BOUNDED, RETIRED, type_tag
 from gossip.protocol import Address, Persist
 from gossip.protocol.fence import fence_of
 
@@ -232,6 +232,7 @@ class Judge(Observer):
         writers that are over and not closed, if they can be."""
         cluster = self.cluster
         fences = [(who, fence_of(cluster.node_id(who))) for who in dict.fromkeys(cluster.retired)]
+        fences = [(who, fence) for who, fence in fences if not self._is_lost(fence)]
         found = []
         for node in cluster.running():
             limits = node.replica.store.kernel.limits
@@ -241,6 +242,11 @@ class Judge(Observer):
                 if (fence not in limits and not alone) or fence.partition(".")[0] in listed:
                     found.append(f"n{who} is not fenced, or still listed, at {node.name}")
         return found + [f"{writer} is not closed" for writer in self._open_writers()]
+
+    def _is_lost(self, fence: str) -> bool:
+        """Whether everybody who knew that a node was retired has died without a disk that did."""
+        said = [dot for dot, event in self.made.items() if event.obj == RETIRED and event.key == fence.encode()]
+        return bool(said) and all(dot in self.excused or dot in self._vanished for dot in said)
 
     def _open_writers(self) -> list[str]:
         """Writers that are over and not closed everywhere, if everybody who might have more of them can be asked."""

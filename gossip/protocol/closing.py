@@ -27,7 +27,7 @@ WRITERS_ASKED: Final = 8
 MEMBERS_ASKED: Final = 32
 """Members asked in one round."""
 ROUNDS: Final = 4
-"""Rounds until other writers get their turn, if there are any, and all are asked anew."""
+"""Rounds without news until other writers get their turn, if there are any."""
 LONGEST_PAUSE: Final = 16
 """Digest intervals between two rounds at most, when they do not help."""
 
@@ -128,9 +128,11 @@ class Closing:
         else:
             self._pause = 1
         start = self._start % len(work)
-        self._batch = tuple(sorted((work[start:] + work[:start])[:WRITERS_ASKED]))
+        batch = tuple(sorted((work[start:] + work[:start])[:WRITERS_ASKED]))
         self._rounds = 0
-        self._answers.clear()
+        if batch != self._batch:
+            self._batch = batch
+            self._answers.clear()
 
     def _go_on(self) -> None:
         self._report_own_lives()
@@ -199,7 +201,7 @@ class Closing:
 
     # ---- messages
 
-    def handle(self, peer: Peer, message: Ask | Report | Gone) -> None:
+    def handle(self, now: float, peer: Peer, message: Ask | Report | Gone) -> None:
         """Take a message of a member at its proven address."""
         match message:
             case Ask():
@@ -208,16 +210,20 @@ class Closing:
                 if len(self._out.sealed([*answer])) <= self._out.config.datagram_bytes:  # else dots are still missing
                     self._out.send_data(peer.address, [*answer])
             case Report():
-                self._on_report(peer, message)
+                self._on_report(now, peer, message)
             case Gone():
                 self._gone[peer.node_id] = peer.epoch
                 if len(self._gone) > self._out.config.max_members:
                     del self._gone[next(iter(self._gone))]
                 self.forget(peer.node_id)
 
-    def _on_report(self, peer: Peer, report: Report) -> None:
+    def _on_report(self, now: float, peer: Peer, report: Report) -> None:
         if not self._batch:
             return
+        if self._answers.get(peer.node_id) != (peer.epoch, report):
+            self._rounds = 0
+            if self._pause > 1:  # it goes on
+                self._pause, self._next = 1, now + self._out.config.digest_interval
         self._answers[peer.node_id] = peer.epoch, report
         lives = self._spoke.setdefault(peer.node_id, [])
         present = f"{peer.node_id.hex()}.{peer.epoch}"

@@ -232,7 +232,7 @@ class Engine:
         for message in messages:
             if self._members.handle(now, sender, source, message):
                 continue
-            if self._retiring.handle(source, peer, message):
+            if self._retiring.handle(now, source, peer, message):
                 if self.retired:
                     return
                 continue

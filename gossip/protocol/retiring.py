@@ -96,7 +96,7 @@ class Retiring:
                 del self._told[next(iter(self._told))]
             self._out.send(source, [Retired(sender, echo)])
 
-    def handle(self, source: Address, peer: Peer | None, message: Message) -> bool:
+    def handle(self, now: float, source: Address, peer: Peer | None, message: Message) -> bool:
         """Take a message about retirement; return False if it is about something else, or of no member."""
         match message:
             case Retired():
@@ -107,7 +107,7 @@ class Retiring:
                 return True
             case Ask() | Report() | Gone():
                 if peer is not None:
-                    self.closing.handle(peer, message)
+                    self.closing.handle(now, peer, message)
                 return peer is not None
             case _:
                 return False
