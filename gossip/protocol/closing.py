@@ -82,7 +82,10 @@ class Closing:
             limit = kernel.limits.get(writer)
             if writer == kernel.replica_id or (limit is not None and limit.closed):
                 continue
-            if limit is not None or self._is_over(writer):
+            limited = bool(self._own_words(writer))
+            if limited and kernel.context.prefix(writer) != kernel.context.last(writer):
+                continue  # what would fill the gap is nowhere: it is not waited for, and that is all there is to do
+            if limited or limit is not None or self._is_over(writer):
                 found.append(writer)
         return found
 
@@ -172,9 +175,7 @@ class Closing:
         return report is not None and epoch == peer.epoch and report.clear and report.mark == self._mark()
 
     def _agrees(self, report: Report, writer: str) -> bool:
-        last = self._out.kernel.context.last(writer)
-        held = (self._out.kernel.context, report.context)
-        return all(context.last(writer) == context.prefix(writer) == last for context in held)
+        return report.context.steps(writer) == self._out.kernel.context.steps(writer)
 
     def _is_content(self, peer: Peer) -> bool:
         """Whether a member has said all that we need of it for now."""

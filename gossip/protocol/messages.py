@@ -149,7 +149,7 @@ class Retired:
 
     node_id: bytes
     echo: bytes
-    """The cookie of the `Hello` that this answers; zeros if it was none."""
+    """The cookie of the `Hello` that this answers; empty if it was none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from .messages import Ask, Gone, Hello, Message, Report, Retired
 from .output import Output
 from .peers import Peer
 from .streams import Streams
-from .wire import COOKIE_BYTES
 
 TOLD_INTERVAL: Final = 1.0
 """Seconds between two times that a retired node is told so at one address, at least."""
@@ -88,7 +87,7 @@ class Retiring:
         self._out.reject(now, Fenced(f"word of node {sender.hex()}"), source)
         if now < self._told.get((sender, source), float("-inf")) + TOLD_INTERVAL:
             return
-        echo = next((message.cookie for message in messages if isinstance(message, Hello)), bytes(COOKIE_BYTES))
+        echo = next((message.cookie for message in messages if isinstance(message, Hello)), b"")
         if len(self._out.sealed([Retired(sender, echo)])) <= size:
             self._told.pop((sender, source), None)
             self._told[sender, source] = now

@@ -260,6 +260,10 @@ def _report(context: Any, mark: Any, clear: Any) -> Report:
     return Report(decode_context(_bytes(context)), _number(mark, (1 << 64) - 1), _flag(clear))
 
 
+def _retired(node_id: Any, echo: Any) -> Retired:
+    return Retired(_exactly(node_id, NODE_ID_BYTES), echo if echo == b"" else _exactly(echo, COOKIE_BYTES))
+
+
 def _hello(name: Any, epoch: Any, cookie: Any, padding: Any) -> Hello:
     return Hello(_name(name), _number(epoch, MAX_COUNT, 1), _exactly(cookie, COOKIE_BYTES), _bytes(padding))
 
@@ -290,7 +294,7 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     60: (1, _ask),
     61: (3, _report),
     62: (0, Gone),
-    63: (2, lambda node, echo: Retired(_exactly(node, NODE_ID_BYTES), _exactly(echo, COOKIE_BYTES))),
+    63: (2, _retired),
 }
 """By type: how many fields, and what builds the message from them."""
 
