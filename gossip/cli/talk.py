@@ -1,5 +1,6 @@
 """Verbs about the node and its cluster."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -57,6 +58,8 @@ def retire(node: str, yes: bool, force: bool, data_dir: Path, as_json: bool) -> 
 
     Every member forgets it, and none ever admits it again. What it wrote, and others have, stays.
     """
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
+        raise click.UsageError(f"{node} can never come back; add --yes if that is meant")
     if not yes:
         click.confirm(f"{node} can never come back, but for a fresh data directory. Retire it?", abort=True, err=True)
     answer = ask(data_dir, "retire", member=node, force=force)

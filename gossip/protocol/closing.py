@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from crdts import Context, CrdtError
+from crdts.schema import RETIRED
 
 from .errors import GossipError
 from .fence import is_fenced, life_of
@@ -28,6 +29,8 @@ MEMBERS_ASKED: Final = 32
 """Members asked in one round."""
 ROUNDS: Final = 4
 """Rounds without news until other writers get their turn, if there are any."""
+QUIET: Final = 10
+"""Digest intervals without a change of who is alive, until what members have counts as all there is."""
 LONGEST_PAUSE: Final = 16
 """Digest intervals between two rounds at most, when they do not help."""
 
@@ -49,6 +52,11 @@ class Closing:
         """Lives of members that the replica has had reports for."""
         self._gone: dict[bytes, int] = {}
         """Members that left and keep nothing, and the epoch of that life."""
+        self._incomplete: dict[str, tuple[int, list[int]]] = {}
+        """Writers of whom some events are nowhere: who was alive when all knew the limit, and what there is."""
+        self._mark = 0
+        self._unchanged_since = float("-inf")
+        """Since when we have believed the same members to be alive."""
 
     # ---- time
 
@@ -59,33 +67,44 @@ class Closing:
     def tick(self, now: float) -> None:
         if now < self._next:
             return
-        work = self._over() if self._leads() else []
-        if not work or self._misses_somebody():
+        self._watch(now)
+        work = self._work()
+        if not work or not self._is_clear(now):
             self._batch, self._pause = (), 1
             self._answers.clear()
         else:
             self._choose(work)
-            self._go_on()
+            self._go_on(now)
         self._next = now + self._out.config.digest_interval * self._pause
 
-    def _leads(self) -> bool:
-        me, kernel = self._out.identity.node_id, self._out.kernel
+    def _work(self) -> list[str]:
+        """The writers that we see to: all that are over if we lead, and those whose limit we have set before we did not
+        lead any more.
+        """
+        kernel = self._out.kernel
         if kernel.replica_id in kernel.limits:
-            return False
+            return []
+        if self._leads():
+            return self._over()
+        if all(limit.closed for limit in kernel.limits.values()):
+            return []
+        return [writer for writer in self._over() if self._own_words(writer)]
+
+    def _leads(self) -> bool:
+        me = self._out.identity.node_id
         return all(me < peer.node_id for peer in self._members.alive())
 
     def _over(self) -> list[str]:
-        """The writers that will write no more and are not closed, in order."""
+        """The writers that will write no more, of which there is more to do, in order."""
         kernel = self._out.kernel
         found = []
         for writer in kernel.context.replicas():
             limit = kernel.limits.get(writer)
             if writer == kernel.replica_id or (limit is not None and limit.closed):
                 continue
-            limited = bool(self._own_words(writer))
-            if limited and kernel.context.prefix(writer) != kernel.context.last(writer):
-                continue  # what would fill the gap is nowhere: it is not waited for, and that is all there is to do
-            if limited or limit is not None or self._is_over(writer):
+            if self._incomplete.get(writer) == (self._mark, kernel.context.steps(writer)):
+                continue
+            if limit is not None or self._is_over(writer):
                 found.append(writer)
         return found
 
@@ -137,9 +156,11 @@ class Closing:
             self._batch = batch
             self._answers.clear()
 
-    def _go_on(self) -> None:
+    def _go_on(self, now: float) -> None:
         self._report_own_lives()
-        self._begin_where_agreed()
+        self._take_over()
+        self._begin_where_agreed(now)
+        self._leave_incomplete()
         question: list[Message] = [Ask((*self._batch, self._out.kernel.replica_id))]
         asked = 0
         for peer in self._members.alive():
@@ -160,10 +181,18 @@ class Closing:
         first, stop = f"{node_id.hex()}.", f"{node_id.hex()}/"
         return [writer for writer in kernel.context.within(first, stop).replicas() if writer not in kernel.limits]
 
-    def _begin_where_agreed(self) -> None:
+    def _take_over(self) -> None:
+        """Speak for those who have set a limit and are over: it may have to be raised."""
+        kernel = self._out.kernel
+        for writer in self._batch:
+            authors = [event.replica for event in kernel.at(RETIRED, writer.encode())]
+            if authors and all(author in kernel.limits or self._is_over(author) for author in authors):
+                self._try(lambda writer=writer: self._out.replica.retire(writer))  # type: ignore[misc]
+
+    def _begin_where_agreed(self, now: float) -> None:
         """Set the limit of the writers of whom everybody has the same."""
         alive = self._members.alive()
-        if not all(self._vouches(peer) for peer in alive) or self._misses_somebody():
+        if not all(self._vouches(peer) for peer in alive) or not self._is_clear(now):
             return
         for writer in self._batch:
             if not self._own_words(writer) and all(self._agrees(self._answers[p.node_id][1], writer) for p in alive):
@@ -172,7 +201,7 @@ class Closing:
     def _vouches(self, peer: Peer) -> bool:
         """Whether a member has answered, sees the same members as we do, and misses none."""
         epoch, report = self._answers.get(peer.node_id, (0, None))
-        return report is not None and epoch == peer.epoch and report.clear and report.mark == self._mark()
+        return report is not None and epoch == peer.epoch and report.clear and report.mark == self._mark
 
     def _agrees(self, report: Report, writer: str) -> bool:
         return report.context.steps(writer) == self._out.kernel.context.steps(writer)
@@ -182,23 +211,39 @@ class Closing:
         if not self._vouches(peer):
             return False
         _, report = self._answers[peer.node_id]
-        return all(
-            self._agrees(report, writer) and all(dot in report.context for dot in self._own_words(writer))
-            for writer in self._batch
-        )
+        return all(self._is_settled(report, writer) for writer in self._batch)
+
+    def _is_settled(self, report: Report, writer: str) -> bool:
+        """Whether a member has the same of a writer as we do, and knows of the limit, if there is one."""
+        return self._agrees(report, writer) and all(dot in report.context for dot in self._own_words(writer))
+
+    def _leave_incomplete(self) -> None:
+        """Be content with the limit where no end can be reached, once all know of it."""
+        context = self._out.kernel.context
+        reports = [self._answers[peer.node_id][1] for peer in self._members.alive() if self._vouches(peer)]
+        if len(reports) < len(self._members.alive()):
+            return
+        for writer in self._batch:
+            begun = context.prefix(writer) != context.last(writer) and self._own_words(writer)
+            if begun and all(self._is_settled(report, writer) for report in reports):
+                self._incomplete[writer] = self._mark, context.steps(writer)
 
     def _own_words(self, writer: str) -> list[tuple[str, int]]:
         """What we have said of its end, in this life."""
         return self._out.replica.said_of(writer)
 
-    def _mark(self) -> int:
-        """Whom we believe to be alive. In a list that is full this is one view of many, which are not compared."""
-        if len(self._members.listed()) >= self._out.config.max_members:
-            return 0
-        mark = int.from_bytes(self._out.identity.node_id)
-        for peer in self._members.alive():
-            mark ^= int.from_bytes(peer.node_id)
-        return mark
+    def _is_clear(self, now: float) -> bool:
+        """Whether we have known for a while who is there, and nobody of them is missing.
+
+        Whoever has just started, or come out of a cut, may not have heard yet of those who have more.
+        """
+        self._watch(now)
+        return now - self._unchanged_since >= QUIET * self._out.config.digest_interval and not self._misses_somebody()
+
+    def _watch(self, now: float) -> None:
+        mark = self._members.alive_mark()
+        if mark != self._mark:
+            self._mark, self._unchanged_since = mark, now
 
     # ---- messages
 
@@ -206,8 +251,9 @@ class Closing:
         """Take a message of a member at its proven address."""
         match message:
             case Ask():
+                clear = self._is_clear(now)
                 context = self._out.kernel.exported_context().only(message.writers)
-                answer = [Report(context, self._mark(), not self._misses_somebody())]
+                answer = [Report(context, self._mark, clear)]
                 if len(self._out.sealed([*answer])) <= self._out.config.datagram_bytes:  # else dots are still missing
                     self._out.send_data(peer.address, [*answer])
             case Report():
@@ -234,7 +280,7 @@ class Closing:
         # What is alive has all that its earlier lives have kept: they accept nothing any more.
         for life in dict.fromkeys([*lives, *earlier]):
             self._report(life, report.context)
-        self._begin_where_agreed()
+        self._begin_where_agreed(now)
 
     def _report(self, life: str, context: Context) -> None:
         if life not in self._out.kernel.limits:

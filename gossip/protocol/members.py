@@ -72,6 +72,10 @@ class Members:
         """Whether this is the cookie that we sent to that address."""
         return echo == self._cookie(source)
 
+    def alive_mark(self) -> int:
+        """Whom we believe to be alive, ourselves included, as one number; 0 if our list is full: then it is one view."""
+        return 0 if self._is_full() else self._roll()
+
     def snapshot(self, now: float) -> list[Member]:
         return [
             Member(p.node_id.hex(), p.name, p.address, p.state, max(0.0, now - p.since), p.epoch)

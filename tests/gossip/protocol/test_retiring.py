@@ -4,6 +4,7 @@ import pytest
 
 from crdts import Context, Replica, encode_context
 from gossip.protocol import Address, Notify, Send
+from gossip.protocol.closing import QUIET
 from gossip.protocol.errors import NodeRetired
 from gossip.protocol.fence import fence_of, fenced_nodes, is_fenced, life_of
 from gossip.protocol.messages import (
@@ -376,6 +377,18 @@ def test_nothing_is_asked_while_there_is_nothing_to_close() -> None:
     assert abs(sum(asked) - quiet) < 0.1 * quiet
 
 
+def test_a_member_is_not_clear_until_it_has_known_for_a_while_who_is_there() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    for seconds, clear in ((1.0, False), (QUIET + 3.0, True)):
+        alive(rig, puppet, seconds)
+        asked = puppet.hears(rig.receive(puppet.address, puppet.says(Ask(("w",)))))
+        assert only(Report, asked).clear == clear
+    Puppet("newcomer", host="10.3.0.1").meets(rig)
+    asked = puppet.hears(rig.receive(puppet.address, puppet.says(Ask(("w",)))))
+    assert not only(Report, asked).clear
+
+
 # ---- messages by hand
 
 
@@ -385,6 +398,7 @@ def led() -> tuple[Rig, Puppet]:
     seed = next(s for s in range(1, 99) if Rig(seed=s).identity.node_id < puppet.node_id)
     rig = Rig(seed=seed, epoch=2)
     puppet.meets(rig)
+    alive(rig, puppet, QUIET + 3.0)
     return rig, puppet
 
 
@@ -438,7 +452,7 @@ def test_it_is_closed_once_all_have_reported_behind_the_limit() -> None:
     mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
     context = Context({life: 1})
     while life not in rig.replica.retired:
-        assert rig.now < 20.0
+        assert rig.now < 40.0
         for _ in of_type(Ask, puppet.hears(rig.tick())):
             assert life not in rig.replica.retired
             rig.receive(puppet.address, puppet.says(Report(context.copy(), mark, True)))
@@ -508,4 +522,5 @@ def test_a_writer_with_a_gap_that_nobody_can_fill_is_limited_and_not_waited_for(
             if rig.kernel.limits:
                 context.add(*rig.replica.said_of(writer.replica_id)[0])
     assert rig.kernel.limits == {writer.replica_id: (2, False)}
+    alive(rig, puppet, 5.0)
     assert not of_type(Ask, alive(rig, puppet, 60.0))
