@@ -73,7 +73,7 @@ class Members:
         return echo == self._cookie(source)
 
     def alive_mark(self) -> int:
-        """Whom we believe to be alive, ourselves included, as one number; 0 if our list is full: then it is one view."""
+        """Whom we believe to be alive, ourselves included, as one number; 0 if the list is full: one view of many."""
         return 0 if self._is_full() else self._roll()
 
     def snapshot(self, now: float) -> list[Member]:
