@@ -219,7 +219,6 @@ class Judge(Observer):
         for node in (first, *others):
             self._check_complete(node)
             self._check_floor(node)
-        self._check_retired()
         values = read(first.replica)
         for node in others:
             found = read(node.replica)
@@ -259,11 +258,6 @@ class Judge(Observer):
         over = sorted({dot[0] for dot in self.made} - here - lost)
         contexts = [node.replica.context for node in cluster.running()]
         return [writer for writer in over if any(context.last(writer) for context in contexts)]
-
-    def _check_retired(self) -> None:
-        """Who was retired is fenced, forgotten and closed everywhere."""
-        for what in self.unretired():
-            self.fail("who was retired is fenced, forgotten and closed", what)
 
     def _check_complete(self, node: Node) -> None:
         context = node.replica.store.kernel.context

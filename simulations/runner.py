@@ -135,8 +135,10 @@ class Run:
     def _settle(self) -> None:
         """Wait until all are equal and know each other, as long as the scenario allows."""
         cluster, bound = self.cluster, self._ended + self.scenario.settle
-        while not (equal := self._is_over()) and cluster.queue.now < bound:
+        while not ((equal := self._is_over()) and not self.judge.unretired()) and cluster.queue.now < bound:
             cluster.run(STEP)
+        for what in self.judge.unretired():
+            self.judge.fail("who was retired is fenced, forgotten and closed", what)
         self.judge.check()
         if equal:
             self._converged = cluster.queue.now - self._ended
@@ -154,16 +156,11 @@ class Run:
         running = self.cluster.running()
         sizes = sorted({len(node.replica.context) for node in running})
         saving = [node.name for node in running if not node.engine.durable]
-        unretired = self.judge.unretired()
-        return (
-            f"events processed: {sizes}"
-            + (f"; not all saved at {', '.join(saving)}" if saving else "")
-            + (f"; {unretired[0]}" if unretired else "")
-        )
+        return f"events processed: {sizes}" + (f"; not all saved at {', '.join(saving)}" if saving else "")
 
     def _is_over(self) -> bool:
         durable = all(node.engine.durable for node in self.cluster.running())
-        return durable and self.cluster.converged() and not self.judge.unretired()
+        return durable and self.cluster.converged()
 
     def recording(self) -> Recording:
         """What has happened so far."""
