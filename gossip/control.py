@@ -221,6 +221,7 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "sealed": node.sealed,
         "tags": dict(node.tags),
         "partial": node.is_partial,
+        "retired": node.retired,
         "members": {state: states.count(state) for state in dict.fromkeys(states)},
         "objects": len(kernel.objects),
         "entries": sum(len(entries) for entries in kernel.live.values()),
@@ -228,6 +229,13 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "version": str(node.version()),
         "statistics": asdict(node.statistics()),
     }
+
+
+def _retire(node: Node, args: dict[str, Any]) -> dict[str, Any]:
+    member = args["member"]
+    names = {each.id: each.name for each in node.members()}
+    found = node.retire(member, force=args["force"])
+    return {"id": found, "name": names.get(found)}
 
 
 def _ls(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
@@ -288,4 +296,5 @@ _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "register": _set_register,
     "map": _change_map,
     "leave": lambda _, __: None,
+    "retire": _retire,
 }

@@ -30,6 +30,8 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_FAILED: "warning",
     notices.MEMBERS_PARTIAL: "info",
     notices.MEMBER_SUSPECTED: "debug",
+    notices.MEMBER_RETIRED: "info",
+    notices.IDENTITY_RETIRED: "error",
     notices.INPUT_REJECTED: "warning",
     notices.STAMP_REFUSED: "warning",
     notices.FINGERPRINT_MISMATCHED: "error",

@@ -135,8 +135,10 @@ class Run:
     def _settle(self) -> None:
         """Wait until all are equal and know each other, as long as the scenario allows."""
         cluster, bound = self.cluster, self._ended + self.scenario.settle
-        while not (equal := self._is_over()) and cluster.queue.now < bound:
+        while not ((equal := self._is_over()) and not self.judge.unretired()) and cluster.queue.now < bound:
             cluster.run(STEP)
+        for what in self.judge.unretired():
+            self.judge.fail("who was retired is fenced, forgotten and closed", what)
         self.judge.check()
         if equal:
             self._converged = cluster.queue.now - self._ended
@@ -157,7 +159,8 @@ class Run:
         return f"events processed: {sizes}" + (f"; not all saved at {', '.join(saving)}" if saving else "")
 
     def _is_over(self) -> bool:
-        return self.cluster.converged() and all(node.engine.durable for node in self.cluster.running())
+        durable = all(node.engine.durable for node in self.cluster.running())
+        return durable and self.cluster.converged()
 
     def recording(self) -> Recording:
         """What has happened so far."""

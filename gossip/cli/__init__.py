@@ -7,7 +7,7 @@ from .launch import launch
 from .misc import DISTRIBUTION, demo, keygen, version
 from .plugins import ExtensibleGroup
 from .run import run
-from .talk import leave, members, status, tag
+from .talk import leave, members, retire, status, tag
 
 
 @click.group(cls=ExtensibleGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,6 +26,7 @@ for _command in (
     status,
     tag,
     leave,
+    retire,
     ls,
     get,
     orset,

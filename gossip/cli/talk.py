@@ -1,5 +1,6 @@
 """Verbs about the node and its cluster."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,35 @@ def status(data_dir: Path, as_json: bool) -> None:
     found["members"] = ", ".join(f"{state}: {n}" for state, n in states.items())
     found["tags"] = _tags(found)
     found["partial"] = "yes: the cluster is too large to list" if found["partial"] else "no"
+    if found["retired"]:
+        found["retired"] = "yes: it takes no part any more; start with a fresh data directory"
+    else:
+        del found["retired"]
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0
     print_table(("", ""), [(key.replace("_", " "), value) for key, value in (found | counts).items()])
+
+
+@click.command()
+@click.argument("node")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--force", is_flag=True, help="Even if it is there: what only it has is lost to the others.")
+@verb_options
+def retire(node: str, yes: bool, force: bool, data_dir: Path, as_json: bool) -> None:
+    """Say that the member NODE (a name or an id) is gone for good.
+
+    Every member forgets it, and none ever admits it again. What it wrote, and others have, stays.
+    """
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
+        raise click.UsageError(f"{node} can never come back; add --yes if that is meant")
+    if not yes:
+        click.confirm(f"{node} can never come back, but for a fresh data directory. Retire it?", abort=True, err=True)
+    answer = ask(data_dir, "retire", member=node, force=force)
+    if as_json:
+        print_json({"retired": True} | answer)
+    else:
+        print_line(f"retired {answer['name'] or node} ({answer['id']}); no member will admit it again")
 
 
 @click.command()

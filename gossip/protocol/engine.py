@@ -15,15 +15,16 @@ from .antientropy import AntiEntropy
 from .config import Config
 from .detector import Detector
 from .dissemination import MakeDissemination
-from .effects import Effect
+from .effects import Close, Effect
 from .errors import RemoteError
 from .identity import Address, Identity
 from .members import Members
-from .messages import Message, Push, Relay, Updates
+from .messages import Gone, Message, Push, Relay, Updates
 from .output import Output
 from .peers import Member, Peer
 from .profile import Profile, check_tags
 from .push import Pusher
+from .retiring import Retiring
 from .seal import Seal
 from .statistics import Statistics
 from .streams import Streams
@@ -57,13 +58,15 @@ class Engine:
         self._streams = Streams(self._out, self._members, self._pusher)
         self._antientropy = AntiEntropy(self._out, self._members, self._streams)
         self._detector = Detector(self._out, self._members, self._antientropy, now)
+        self._retiring = Retiring(self._out, self._members, self._streams)
 
     # ---- what happened
 
     def set_seeds(self, now: float, addresses: list[Address]) -> list[Effect]:
         """Where other nodes may be found. They are greeted until they answer, for ever."""
         self._settle()
-        self._members.set_seeds(now, addresses)
+        if not self.retired:
+            self._members.set_seeds(now, addresses)
         return self._out.drain()
 
     def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]], *, partial: bool = False) -> None:
@@ -91,6 +94,11 @@ class Engine:
             return self._out.drain()
         if sender == self._out.identity.node_id:
             self._members.recognise_self(source)
+            return self._out.drain()
+        if self.retired:
+            return self._out.drain()
+        if self._retiring.is_fenced(sender):
+            self._retiring.refuse(now, sender, source, len(datagram), messages)
             return self._out.drain()
         peer = self._members.proven(sender, source)
         if peer is not None and epoch < peer.epoch:
@@ -121,7 +129,10 @@ class Engine:
     def stream_opened(self, now: float, conn: int, address: Address) -> list[Effect]:
         """A stream is connected: one that `OpenStream` asked for, or one that was accepted."""
         self._settle()
-        self._streams.opened(now, conn, address)
+        if self.retired:
+            self._out.emit(Close(conn))
+        else:
+            self._streams.opened(now, conn, address)
         return self._out.drain()
 
     def stream_received(self, now: float, conn: int, data: bytes) -> list[Effect]:
@@ -164,10 +175,20 @@ class Engine:
         self._members.set_tags(check_tags(tags))
         return self._out.drain()
 
-    def leave(self) -> list[Effect]:
-        """Tell every member that we go on purpose."""
+    def leave(self, *, keeps_nothing: bool = False) -> list[Effect]:
+        """Tell every member that we go on purpose, and whether anything is left of us that could come back."""
         self._settle()
-        self._members.say_goodbye()
+        self._members.say_goodbye([Gone()] if keeps_nothing else [])
+        return self._out.drain()
+
+    def retire(self, now: float, node_id: bytes) -> list[Effect]:
+        """Fence a node for good: it is forgotten by all, and never admitted again, in any life.
+
+        Raises `NodeRetired` if we are retired ourselves, and else as a mutation does.
+        """
+        self._settle()
+        self._retiring.retire(node_id)
+        self._compare_where_needed(now)
         return self._out.drain()
 
     # ---- time
@@ -181,6 +202,7 @@ class Engine:
             self._members.deadline(),
             self._detector.deadline(),
             self._streams.deadline(),
+            self._retiring.closing.deadline(),
         )
 
     def tick(self, now: float) -> list[Effect]:
@@ -192,6 +214,7 @@ class Engine:
         self._detector.tick(now)
         self._antientropy.tick(now)
         self._streams.tick(now)
+        self._retiring.closing.tick(now)
         self._compare_where_needed(now)
         return self._out.drain()
 
@@ -200,6 +223,15 @@ class Engine:
     @property
     def identity(self) -> Identity:
         return self._out.identity
+
+    @property
+    def retired(self) -> bool:
+        """Whether this node was retired and knows; then it takes no part any more."""
+        return self._retiring.retired
+
+    def check_writable(self) -> None:
+        """Refuse a mutation of a node that was retired; raises `NodeRetired`."""
+        self._retiring.check_writable()
 
     @property
     def durable(self) -> bool:
@@ -246,6 +278,10 @@ class Engine:
             if self._members.handle(now, sender, source, message):
                 peer = peer or self._members.proven(sender, source)
                 continue
+            if self._retiring.handle(now, source, peer, message):
+                if self.retired:
+                    return
+                continue
             if isinstance(message, Push | Relay):
                 self._on_push(now, sender, peer, message)
             elif peer is not None:
@@ -270,6 +306,7 @@ class Engine:
 
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
+        self._retiring.notice()
         for peer, seq in self._dissemination.confirmed:
             self._antientropy.acked(peer, seq)
         self._dissemination.confirmed.clear()

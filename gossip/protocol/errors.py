@@ -34,6 +34,18 @@ class WrongThread(LocalError):
     """A node was used from a thread that it does not run in."""
 
 
+class NodeRetired(LocalError):
+    """The cluster has retired this node: it takes no part any more, under no epoch."""
+
+
+class UnknownMember(LocalError):
+    """No member, or more than one, is called like that."""
+
+
+class MemberAlive(LocalError):
+    """A member that is there cannot be retired: stop it first."""
+
+
 class SyncTimeout(LocalError, TimeoutError):
     """Not everybody (or not enough members) had the data in time. The message names who is missing."""
 
@@ -63,6 +75,12 @@ class UnknownKey(RemoteError):
     """Sealed under a key that this node does not have, or not sealed at all."""
 
     reason = "unknown_key"
+
+
+class Fenced(RemoteError):
+    """Word of a node that was retired."""
+
+    reason = "retired"
 
 
 class UnknownVersion(RemoteError):

@@ -82,8 +82,14 @@ class Greeter:
         self._due = min(self._due, due)
         return True
 
-    def is_candidate(self, address: Address) -> bool:
-        return address in self._candidates
+    def drop(self, address: Address) -> None:
+        """It is of no use to greet whoever is there."""
+        self._candidates.pop(address, None)
+
+    def withdraw(self) -> None:
+        """Greet nobody any more."""
+        self._seeds, self._candidates, self._greeted = {}, {}, {}
+        self._due = float("inf")
 
     def deadline(self) -> float:
         """When `tick` has somebody to greet; too early where a candidate has come by itself meanwhile."""
@@ -140,6 +146,10 @@ class Greeter:
         text = f"{address[0]} {address[1]}".encode()
         return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
 
+    def echoes(self, source: Address, echo: bytes) -> bool:
+        """Whether this is the cookie that we sent to that address."""
+        return echo == self._cookie(source)
+
     # ---- answering
 
     def datagram_arrived(self, size: int) -> None:
@@ -184,7 +194,7 @@ class Greeter:
         return None
 
     def _on_welcome(self, now: float, sender: bytes, source: Address, welcome: Welcome) -> Proven | None:
-        if welcome.echo != self._cookie(source):
+        if not self.echoes(source, welcome.echo):
             self.challenge(source)  # it answers from another address than it was greeted at: is it really there?
             return None
         self._out.send(source, [Proof(welcome.cookie)])
@@ -202,7 +212,7 @@ class Greeter:
             self._reply(source, [Proof(challenge.cookie)])
 
     def _on_proof(self, sender: bytes, source: Address, proof: Proof) -> Proven | None:
-        if proof.echo != self._cookie(source):
+        if not self.echoes(source, proof.echo):
             return None
         self._candidates.pop(source, None)
         greeted = self._greeted.pop((sender, source), None)

@@ -6,13 +6,15 @@ incarnation: (epoch, counter), of which the epoch grows with every start, so tha
 own obituary.
 """
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
 from .errors import AbsurdIncarnation, TooManyNames
+from .fence import is_fenced
 from .greeting import Greeter
 from .identity import Address
-from .messages import ACCUSED, ListMembers, Roll, Update, Updates
+from .messages import ACCUSED, ListMembers, Message, Roll, Update, Updates
 from .output import MESSAGES_OVERHEAD_BYTES, Output
 from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, mark_of
 from .profile import Profile
@@ -97,11 +99,16 @@ class Hearsay:
         self._counter += 1
         self._put(self._own_row())
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self, besides: Sequence[Message]) -> None:
         """Tell every member that we leave on purpose."""
         self._has_left = True
         for peer in self._roster.alive():
-            self.tell(peer, [self._own_row(LEFT)])
+            self._out.send(peer.address, [Updates((self._own_row(LEFT),)), *besides])
+
+    def forget(self, peer: Peer) -> None:
+        """Say nothing more of a member."""
+        self._queue.drop(peer.node_id)
+        self._listings.pop(peer.node_id, None)
 
     # ---- comparing lists
 
@@ -109,15 +116,16 @@ class Hearsay:
         """What rides on a probe so that lists grow equal, whatever is lost on its way. Nothing if the view is partial:
         then lists are meant to differ.
         """
-        return [] if self._roster.is_partial else [Roll(self._mark(), len(self._roster.alive()) + 1)]
+        return [] if self._roster.is_partial else [Roll(self.mark(), len(self._roster.alive()) + 1)]
 
-    def _mark(self) -> int:
+    def mark(self) -> int:
+        """Whom we believe to be there, ourselves included, and in which incarnations, as one number."""
         me = self._out.identity
         return self._roster.peers.roll ^ mark_of(me.node_id, me.epoch, self._counter)
 
     def on_roll(self, peer: Peer, roll: Roll) -> None:
         """Lists differ: most likely by what has changed last."""
-        if self._roster.is_partial or roll.mark == self._mark():
+        if self._roster.is_partial or roll.mark == self.mark():
             return
         latest = list(islice(self._roster.peers.latest(), ROWS // 2))
         others = sample_targets(self._roster.alive(), ROWS, self._out.rng)
@@ -200,7 +208,9 @@ class Hearsay:
             self.look_at(now, row.node_id, row.address, source)  # it may have moved
 
     def look_at(self, now: float, node_id: bytes, address: Address, source: Address) -> bool:
-        """See whether a member is where it was said to be; False if there is no room to remember that."""
+        """See whether a member is where it was said to be; False if it was retired, or there is no room for that."""
+        if is_fenced(self._out.kernel, node_id):
+            return False
         if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address, node_id):
             return True
         self._out.reject(now, TooManyNames("more names than can be looked at"), source)

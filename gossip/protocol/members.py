@@ -1,6 +1,6 @@
 """Who else is there: how members are met, heard of, watched and taken leave of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from . import notices
@@ -51,6 +51,18 @@ class Members:
         """The member of that id, if it has proven to be at that address."""
         peer = self._roster.peers.find(node_id)
         return peer if peer is not None and peer.is_at(address) else None
+
+    def listed(self) -> Collection[Peer]:
+        """Everybody, in whatever state. To be read at once: it is no copy."""
+        return self._roster.peers.all()
+
+    def echoes(self, source: Address, echo: bytes) -> bool:
+        """Whether this is the cookie that we sent to that address."""
+        return self._greeter.echoes(source, echo)
+
+    def alive_mark(self) -> int:
+        """Whom we believe to be there, ourselves included, as one number; 0 if ours is one view of many."""
+        return 0 if self._roster.is_partial else self._hearsay.mark()
 
     def snapshot(self, now: float) -> list[Member]:
         return [
@@ -200,6 +212,25 @@ class Members:
         self._out.notify(notices.MEMBER_MOVED, **fields(peer))
         self._hearsay.spread(peer)
 
+    def forget(self, node_id: bytes) -> None:
+        """Strike off a member that was retired."""
+        peer = self.find(node_id)
+        if peer is not None:
+            self._drop(peer)
+            self._greeter.drop(peer.address)
+            self._out.notify(notices.MEMBER_RETIRED, **fields(peer))
+
+    def withdraw(self) -> None:
+        """Forget everybody: from now on nobody is greeted or told anything."""
+        for peer in list(self._roster.peers.all()):
+            self._drop(peer)
+        self._greeter.withdraw()
+        self.to_compare.clear()
+
+    def _drop(self, peer: Peer) -> None:
+        self._roster.forget(peer)
+        self._hearsay.forget(peer)
+
     # ---- telling
 
     def news(self) -> list[Updates]:
@@ -218,9 +249,9 @@ class Members:
         """Tell everybody of new tags."""
         self._hearsay.set_tags(tags)
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self, besides: Sequence[Message] = ()) -> None:
         """Tell every member that we leave on purpose."""
-        self._hearsay.say_goodbye()
+        self._hearsay.say_goodbye(besides)
 
     # ---- watching
 

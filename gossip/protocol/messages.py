@@ -210,6 +210,39 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """Beside a goodbye: I keep nothing, so nobody needs to wait for what I could report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How much do you have of these writers, who are to be closed? I am one of them: of me, to see what you know."""
+
+    writers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to an `Ask`."""
+
+    context: Context
+    """What I have of the writers in question."""
+    mark: int
+    """Whom I believe to be alive, myself included, as one number."""
+    clear: bool
+    """Nobody that I know of is missing who might have more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """The node of this id was retired: nobody takes its word any more."""
+
+    node_id: bytes
+    echo: bytes
+    """The cookie of the `Hello` that this answers; empty if it was none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Introduce:
     """First frame of a stream: who is speaking."""
 
@@ -253,26 +286,9 @@ class Done:
     """You now have everything I had when I received your context."""
 
 
-Message: TypeAlias = (
-    Hello
-    | Welcome
-    | Challenge
-    | Proof
-    | Updates
-    | Roll
-    | ListMembers
-    | Ping
-    | PingRequest
-    | Ack
-    | Nack
-    | Shuffle
-    | Push
-    | Digest
-    | Same
-    | ContextPage
-    | Offer
-    | Busy
-    | Relay
-    | Receipt
-)
+Membership: TypeAlias = Hello | Welcome | Challenge | Proof | Updates | Roll | ListMembers | Shuffle
+Detection: TypeAlias = Ping | PingRequest | Ack | Nack
+Data: TypeAlias = Push | Relay | Receipt | Digest | Same | ContextPage | Offer | Busy
+Retiring: TypeAlias = Gone | Ask | Report | Retired
+Message: TypeAlias = Membership | Detection | Data | Retiring
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import cbor2
 
-from crdts import DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts import CrdtError, DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts.schema import check_replica_id
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
@@ -21,6 +22,7 @@ from .links import WINDOW
 from .messages import (
     STATES,
     Ack,
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -28,6 +30,7 @@ from .messages import (
     Digest,
     Done,
     Frame,
+    Gone,
     Hello,
     Introduce,
     ListMembers,
@@ -40,6 +43,8 @@ from .messages import (
     Push,
     Receipt,
     Relay,
+    Report,
+    Retired,
     Roll,
     Same,
     Shuffle,
@@ -62,6 +67,8 @@ SHORT_BYTES: Final = 512
 """Events that take up to this much are decoded once if they come again soon."""
 MAX_MESSAGES: Final = 64
 MAX_ROWS: Final = 64
+MAX_ASKED: Final = 16
+"""Writers that one member may ask another about at once."""
 MAX_HOPS: Final = 255
 MAX_COUNT: Final = 1 << 62
 MAX_COUNTER: Final = 1 << 32
@@ -167,6 +174,14 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [40, encode(message.delta), message.number, b"".join(message.span or ())]
         case Receipt():
             return [41, message.epoch, message.highest, message.mask, message.saved]
+        case Ask():
+            return [60, list(message.writers)]
+        case Report():
+            return [61, encode_context(message.context), message.mark, message.clear]
+        case Gone():
+            return [62]
+        case Retired():
+            return [63, message.node_id, message.echo]
         case Introduce():
             return [1, message.node_id, message.name, message.epoch, message.whole]
         case WholeContext():
@@ -348,6 +363,23 @@ def _relay(delta: Any, number: Any, span: Any) -> Relay:
     return Relay(_events(delta), _number(number, MAX_COUNT, 1), bounds)
 
 
+def _ask(writers: Any) -> Ask:
+    if type(writers) is not list or not 0 < len(writers) <= MAX_ASKED:
+        raise MalformedMessage("a short list of writers expected")
+    try:
+        return Ask(tuple([check_replica_id(writer) for writer in writers]))
+    except CrdtError as error:
+        raise MalformedMessage(str(error)) from None
+
+
+def _report(context: Any, mark: Any, clear: Any) -> Report:
+    return Report(decode_context(_bytes(context)), _number(mark, (1 << 64) - 1), _flag(clear))
+
+
+def _retired(node_id: Any, echo: Any) -> Retired:
+    return Retired(_exactly(node_id, NODE_ID_BYTES), echo if echo == b"" else _exactly(echo, COOKIE_BYTES))
+
+
 def _receipt(epoch: Any, highest: Any, mask: Any, saved: Any) -> Receipt:
     if len(_bytes(mask)) > WINDOW // 8:
         raise MalformedMessage("a receipt of too many datagrams")
@@ -389,6 +421,10 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     12: (0, Busy),
     40: (3, _relay),
     41: (4, _receipt),
+    60: (1, _ask),
+    61: (3, _report),
+    62: (0, Gone),
+    63: (2, _retired),
 }
 """By type: how many fields, and what builds the message from them."""
 

@@ -113,6 +113,29 @@ async def test_a_killed_node_starts_again_as_itself(tmp_path: Path) -> None:
     assert [life["replica_id"].rpartition(".")[2] for life in lives] == ["1", "2"]
 
 
+async def test_a_retired_node_that_is_started_again_is_told_so_and_a_fresh_one_is_welcome(tmp_path: Path) -> None:
+    old, fresh = tmp_path / "old", tmp_path / "fresh"
+    async with open_node("keeper", config=FAST) as keeper:
+        join = ("--join", str(keeper.address))
+        async with running("a", old, *join) as a:
+            assert (await gossip("orset", "add", "x", "stays", "--data", str(old))).returncode == 0
+            await until(keeper, lambda: "stays" in keeper.orset("x"))
+            assert await a.stop(signal.SIGKILL) == -9
+        await until(keeper, lambda: [member.state for member in keeper.members()] == ["failed"])
+        keeper.retire("a")
+        async with running("a", old, *join) as a:
+            await until(keeper, lambda: b"identity.retired" in a.log)
+            refused = await gossip("orset", "add", "x", "too late", "--data", str(old))
+            assert (refused.returncode, refused.stdout) == (1, b"")
+            assert b"has retired node a: nothing was written" in refused.stderr
+            assert keeper.members() == []
+            assert await a.stop() == 0
+        assert b"Traceback" not in a.log
+        async with running("a", fresh, *join):
+            await until(keeper, lambda: [member.state for member in keeper.members()] == ["alive"])
+        assert set(keeper.orset("x")) == {"stays"}
+
+
 async def test_a_node_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path) -> None:
     async with open_node("other", config=FAST) as other:
         command = [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "127.0.0.1:0", "--no-discovery"]

@@ -10,6 +10,7 @@ from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Address
 from gossip.protocol.messages import (
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -17,6 +18,7 @@ from gossip.protocol.messages import (
     Digest,
     Done,
     Frame,
+    Gone,
     Hello,
     Introduce,
     Known,
@@ -25,6 +27,8 @@ from gossip.protocol.messages import (
     Offer,
     Proof,
     Push,
+    Report,
+    Retired,
     Roll,
     Same,
     StateEnd,
@@ -101,6 +105,10 @@ def datagrams(sender: bytes) -> list[bytes]:
         Leave(1),
         Offer(),
         Busy(),
+        Ask(("fuzz a", "fuzz b.1")),
+        Report(context, 12345, True),
+        Gone(),
+        Retired(_MARK, _MARK),
     ]
     singles = [encode_datagram(sender, 1, [message]) for message in messages]
     return [*singles, encode_datagram(sender, 1, messages[4:8]), encode_datagram(sender, 1, pushes)]

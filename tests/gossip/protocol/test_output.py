@@ -9,6 +9,7 @@ import pytest
 from crdts import Context, Delta, Event, Replica, encode_context
 from gossip.protocol import Close, Config, Effect, Notify, OpenStream, Persist, Send, Write
 from gossip.protocol.messages import (
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -23,6 +24,7 @@ from gossip.protocol.messages import (
     Offer,
     Proof,
     Push,
+    Report,
     Roll,
     Same,
     StateEnd,
@@ -109,9 +111,9 @@ class Watch:
                 assert (context_hash, fingerprint) in self.disk.marks
             case Same(context_hash):
                 assert context_hash in [mark for mark, _ in self.disk.marks]
-            case ContextPage():
+            case ContextPage() | Report():
                 assert self.disk.content.context.covers(message.context)
-            case Offer() | Busy() | Hello() | Welcome() | Challenge() | Proof() | Known() | Roll():
+            case Offer() | Busy() | Hello() | Welcome() | Challenge() | Proof() | Known() | Roll() | Ask():
                 pass
             case _:
                 raise AssertionError(f"not judged: {message}")

@@ -13,6 +13,7 @@ from crdts.delta import events_delta, state_delta
 from gossip.protocol import Address
 from gossip.protocol.errors import MalformedMessage
 from gossip.protocol.messages import (
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -20,6 +21,7 @@ from gossip.protocol.messages import (
     Digest,
     Done,
     Frame,
+    Gone,
     Hello,
     Introduce,
     Known,
@@ -28,6 +30,8 @@ from gossip.protocol.messages import (
     Offer,
     Proof,
     Push,
+    Report,
+    Retired,
     Roll,
     Same,
     StateEnd,
@@ -39,6 +43,7 @@ from gossip.protocol.wire import (
     ENVELOPE_BYTES,
     HELLO_BYTES,
     KNOWN_BYTES,
+    MAX_ASKED,
     MAX_COUNT,
     MAX_HOPS,
     MAX_MESSAGES,
@@ -70,6 +75,11 @@ MESSAGES: list[Message] = [
     Leave(3),
     Offer(),
     Busy(),
+    Ask(("a.1", "b.2")),
+    Report(CONTEXT, (1 << 64) - 1, True),
+    Gone(),
+    Retired(NODE, COOKIE),
+    Retired(NODE, b""),
 ]
 FRAMES: list[Frame] = [
     Introduce(NODE, "n", 1, False),
@@ -184,6 +194,18 @@ def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
         [9, "", "", encode(DELTA), True],
         [10, 0],
         [10, "1"],
+        [60, []],
+        [60, "a.1"],
+        [60, ["a.1"] * (MAX_ASKED + 1)],
+        [60, [""]],
+        [60, [b"a.1"]],
+        [60, ["two\nlines"]],
+        [61, encode(DELTA), 0, True],
+        [61, encode_context(CONTEXT), 1 << 64, True],
+        [61, encode_context(CONTEXT), 0, 1],
+        [63, b"short", COOKIE],
+        [63, NODE, b"short"],
+        [63, NODE, None],
     ],
 )
 def test_a_message_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
