@@ -62,9 +62,7 @@ def _cluster(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     progress("")
     results["nodes"] = arguments.nodes
     results["versions"] = bench_cluster.versions()
-    results["cluster"] = [
-        row.as_dict() | {"values": {name: _finite(value) for name, value in row.values.items()}} for row in rows
-    ]
+    results["cluster"] = [_without_infinity(row.as_dict()) for row in rows]
     _write(results, "bench_cluster.json")
     if arguments.json:
         print(json.dumps(results, indent=1))
@@ -72,9 +70,11 @@ def _cluster(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
         _print([bench_cluster.table(rows)], results)
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no number for what never happened."""
-    return value if math.isfinite(value) else None
+def _without_infinity(value: Any) -> Any:
+    """The same with None for what never happened, for which JSON has no number."""
+    if isinstance(value, dict):
+        return {key: _without_infinity(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _arguments() -> argparse.Namespace:

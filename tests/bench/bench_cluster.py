@@ -5,6 +5,7 @@ written is as small, what is sent is encrypted, on both sides; times are of one 
 """
 
 import argparse
+import math
 import random
 import statistics
 import sys
@@ -149,4 +150,8 @@ def _systems(only: str | None) -> list[type[Cluster]]:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if value == round(value) else f"{value:,.3g}"
+    if value is None or math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "never"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.3g}"
