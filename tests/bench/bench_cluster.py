@@ -63,7 +63,9 @@ class Results:
     joins: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, system: str, figures: list[Figure]) -> None:
+        """Keep figures, and show them already, as the whole takes long and may be interrupted."""
         for figure in figures:
+            print(f"{system}: {figure.name}: {_number(figure.value)} {figure.unit}", file=sys.stderr)
             self.rows.setdefault((figure.name, figure.unit), {})[OURS.get(system, system)] = figure.value
 
     def finish(self) -> list[Row]:
