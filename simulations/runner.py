@@ -16,6 +16,8 @@ from .scenario import Scenario
 
 CHECK_EACH: Final = 5.0
 """Virtual seconds between two looks of the judge at every node."""
+RETIRED_STEP: Final = 0.5
+"""Virtual seconds between two looks at whether who was retired, or is over, has left."""
 MEMBERSHIP_STEP: Final = 0.5
 """Virtual seconds between two looks at whether all know who is there."""
 
@@ -135,15 +137,20 @@ class Run:
     def _settle(self) -> None:
         """Wait until all are equal and know each other, as long as the scenario allows."""
         cluster, bound = self.cluster, self._ended + self.scenario.settle
-        while not ((equal := self._is_over()) and not self.judge.unretired()) and cluster.queue.now < bound:
+        while not (equal := self._is_over()) and cluster.queue.now < bound:
+            cluster.run(STEP)
+        self._converged = cluster.queue.now - self._ended if equal else None
+        while self.judge.unretired() and cluster.queue.now < bound:
+            cluster.run(RETIRED_STEP)
+        while not (equal := self._is_over()) and cluster.queue.now < bound:
             cluster.run(STEP)
         for what in self.judge.unretired():
             self.judge.fail("who was retired is fenced, forgotten and closed", what)
         self.judge.check()
         if equal:
-            self._converged = cluster.queue.now - self._ended
             self.judge.check_together()
         else:
+            self._converged = None
             self.judge.fail("all are equal in time", f"not after {self.scenario.settle} s; {self._behind()}")
         if self.scenario.membership and not self.scenario.view:
             while (wrong := self.judge.membership()) and cluster.queue.now < bound:
