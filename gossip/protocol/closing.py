@@ -1,7 +1,6 @@
 """Closing writers that will write no more, so that their ids leave the contexts: one member sees to it for all.
 
-Writers are over when their node was retired, or has begun its next life, or left and keeps nothing. Of the members that
-are alive the one with the lowest id asks all others how much they have of these writers. Once all have the same, agree
+Those are closed whose node was retired, or left and keeps nothing. Of the members that are alive the one with the lowest id asks all others how much they have of these writers. Once all have the same, agree
 on who is alive, and miss nobody who might have more, it says in the shared state that this was all (the limit); and
 once all have reported again behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As a limit is
 not set before everybody has agreed, it holds nothing back that is still on its way, should this member die.
@@ -104,18 +103,23 @@ class Closing:
                 continue
             if self._incomplete.get(writer) == (self._mark, kernel.context.steps(writer)):
                 continue
-            if limit is not None or self._is_over(writer):
+            if limit is not None or self._is_to_close(writer):
                 found.append(writer)
         return found
 
-    def _is_over(self, writer: str) -> bool:
+    def _is_to_close(self, writer: str) -> bool:
+        """Whether its node was retired, or left and keeps nothing.
+
+        Not the earlier lives of a node that was started again: only that node can know how much they wrote, and a limit
+        guessed too low would lose what somebody has that nobody else has heard of.
+        """
         life = life_of(writer)
-        if life is None:
-            return False
-        node_id, epoch = life
-        if is_fenced(self._out.kernel, node_id) or epoch <= self._gone.get(node_id, 0):
-            return True
-        return epoch < self._epoch_of(node_id)
+        return life is not None and (is_fenced(self._out.kernel, life[0]) or life[1] <= self._gone.get(life[0], 0))
+
+    def _is_over(self, writer: str) -> bool:
+        """Whether it writes no more."""
+        life = life_of(writer)
+        return self._is_to_close(writer) or (life is not None and life[1] < self._epoch_of(life[0]))
 
     def _epoch_of(self, node_id: bytes) -> int:
         """Of the present life of a node, as far as we have met it; 0 if we have not."""
