@@ -1,9 +1,10 @@
 """Closing writers that will write no more, so that their ids leave the contexts: one member sees to it for all.
 
-Those are closed whose node was retired, or left and keeps nothing. Of the members that are alive the one with the lowest id asks all others how much they have of these writers. Once all have the same, agree
-on who is alive, and miss nobody who might have more, it says in the shared state that this was all (the limit); and
-once all have reported again behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As a limit is
-not set before everybody has agreed, it holds nothing back that is still on its way, should this member die.
+Those are closed whose node was retired, or left and keeps nothing. Of the members that are alive the one with the
+lowest id asks all others how much they have of these writers. Once all have the same, agree on who is alive, and miss
+nobody who might have more, it says in the shared state that this was all (the limit); and once all have reported again
+behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As a limit is not set before everybody has
+agreed, it holds nothing back that is still on its way, should this member die.
 
 Nothing is sent while there is nothing to close, or while somebody is missing. No clock closes anybody: a member that
 has failed is waited for until it comes back or is retired as well.
@@ -29,9 +30,9 @@ MEMBERS_ASKED: Final = 32
 ROUNDS: Final = 4
 """Rounds without news until other writers get their turn, if there are any."""
 QUIET: Final = 10
-"""Digest intervals without a change of who is alive, until what members have counts as all there is."""
+"""Probe intervals without a change of who is alive, until what members have counts as all there is."""
 LONGEST_PAUSE: Final = 16
-"""Digest intervals between two rounds at most, when they do not help."""
+"""Probe intervals between two rounds at most, when they do not help."""
 
 
 class Closing:
