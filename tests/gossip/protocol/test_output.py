@@ -9,6 +9,7 @@ import pytest
 from crdts import Context, Delta, Event, Replica, encode_context
 from gossip.protocol import Close, Config, Effect, Notify, OpenStream, Persist, Send, Write
 from gossip.protocol.messages import (
+    Ack,
     Busy,
     Challenge,
     Chunk,
@@ -18,15 +19,20 @@ from gossip.protocol.messages import (
     Frame,
     Hello,
     Introduce,
-    Known,
+    ListMembers,
     Message,
+    Nack,
     Offer,
+    Ping,
+    PingRequest,
     Proof,
     Push,
     Roll,
     Same,
+    Shuffle,
     StateEnd,
     StatePart,
+    Updates,
     Welcome,
     WholeContext,
 )
@@ -111,8 +117,10 @@ class Watch:
                 assert context_hash in [mark for mark, _ in self.disk.marks]
             case ContextPage():
                 assert self.disk.content.context.covers(message.context)
-            case Offer() | Busy() | Hello() | Welcome() | Challenge() | Proof() | Known() | Roll():
+            case Offer() | Busy() | Hello() | Welcome() | Challenge() | Proof():
                 pass
+            case Updates() | Roll() | ListMembers() | Ping() | PingRequest() | Ack() | Nack() | Shuffle():
+                pass  # they tell of members, and of nothing that was written
             case _:
                 raise AssertionError(f"not judged: {message}")
 
