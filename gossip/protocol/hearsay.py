@@ -125,8 +125,14 @@ class Hearsay:
         chosen = dict.fromkeys(each for each in (*latest, *others) if each is not peer)
         wrong = [] if peer.is_present else [row_of(peer)]  # it is there, and can contradict
         self.tell(peer, [self._own_row(), *wrong, *map(row_of, chosen)])
-        if roll.count > len(self._roster.alive()) + 1 + ROWS and len(self._listings) < LISTINGS:
+        if roll.count > len(self._roster.alive()) + 1 + ROWS and self._may_ask_for_list(peer):
             self._ask_for_list(peer, b"")
+
+    def _may_ask_for_list(self, peer: Peer) -> bool:
+        """Not of too many; who is gone does not count, and who answers no more is asked again."""
+        here = {each.node_id for each in self._roster.alive()}
+        self._listings = {node_id: after for node_id, after in self._listings.items() if node_id in here}
+        return len(self._listings) < LISTINGS or peer.node_id in self._listings
 
     def _ask_for_list(self, peer: Peer, after: bytes) -> None:
         self._listings[peer.node_id] = after
