@@ -159,7 +159,7 @@ class Life:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        config = Config(stream_chunk_bytes=300, push_buffer_bytes=2_000, catchup_datagrams=2)
+        config = Config(stream_chunk_bytes=300, push_buffer_bytes=2_000, catchup_datagrams=2, stream_timeout=1.0)
         log_limit = self.rng.choice([10, 65_536])
         self.rig = Rig(seed=seed, config=config, slow_disk=True, log_limit=log_limit)
         self.puppet, self.theirs = Puppet(), Replica("theirs")
