@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Iterable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from crdts import Event, Replica
 from crdts.kernel import Kernel
@@ -12,6 +13,7 @@ from gossip.protocol.profile import Profile
 from gossip.protocol.seal import GREETING_BYTES, SALT_BYTES, FrameSeal
 from gossip.protocol.session import LENGTH_BYTES
 from gossip.protocol.wire import decode_datagram, decode_frame, encode_datagram, encode_frame
+from simulations import Node
 
 M = TypeVar("M")
 
@@ -144,8 +146,12 @@ class Puppet:
         """Say these updates."""
         return rig.receive(self.address, self.says(Updates(rows)))
 
+    def own_row(self, state: str = "alive", counter: int = 0, **fields: Any) -> Update:
+        """What it says of itself."""
+        return replace(self.row(state, counter), address=None, **fields)
+
     def leaves(self, rig: Rig, counter: int = 0) -> list[Effect]:
-        return self.tells(rig, self.row("left", counter))
+        return self.tells(rig, self.own_row("left", counter))
 
     def acks(self, rig: Rig, messages: Iterable[Message]) -> list[Effect]:
         """Answer every ping among ``messages``."""
@@ -256,3 +262,19 @@ def notices(effects: Iterable[Effect]) -> list[str]:
 
 def of_type(kind: type[M], items: Iterable[object]) -> list[M]:
     return [item for item in items if isinstance(item, kind)]
+
+
+def sends(effects: Iterable[Effect]) -> list[Send]:
+    return of_type(Send, effects)
+
+
+def names(node: Node, state: str = "alive") -> set[str]:
+    """The members that ``node`` believes to be in ``state``."""
+    return {m.name for m in node.engine.members(0) if m.state == state}
+
+
+def acquainted(count: int, *, config: Config | None = None) -> tuple[Rig, list[Puppet]]:
+    rig = Rig(config=config)
+    puppets = [Puppet(f"p{i}", host=f"10.2.0.{i + 1}") for i in range(count)]
+    rig.engine.acquaint(rig.now, [(Identity(p.node_id, p.name, p.epoch), p.address) for p in puppets])
+    return rig, puppets
