@@ -6,7 +6,7 @@ who has evidence of its own fails a member; the others believe it (Das, Gupta, M
 Phillips, Currey: Lifeguard, 2018). Failed members are tried now and then for ever, so that every partition heals.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .antientropy import AntiEntropy
@@ -41,6 +41,8 @@ class _Ping:
     sent: float
     requester: tuple[bytes, int] | None = None
     """Who asked for it, and under which number of theirs."""
+    helpers: tuple[bytes, ...] = ()
+    """Whom we asked to ping the same: they alone may speak for it."""
 
 
 @dataclass(slots=True)
@@ -206,6 +208,8 @@ class Detector:
         out, target = self._out, probe.target.node_id
         helpers = sample_targets(self._members.alive(), out.config.indirect_probes, out.rng, but=target)
         probe.asked = len(helpers)
+        if ping := self._pings.get(probe.number):
+            self._pings[probe.number] = replace(ping, helpers=tuple(helper.node_id for helper in helpers))
         for helper in helpers:
             out.send(helper.address, [PingRequest(probe.number, target)])
 
@@ -230,9 +234,9 @@ class Detector:
         ping = self._pings.get(ack.number)
         if ping is None:
             return
-        if ping.target != peer.node_id:  # only whom we asked for help knows the number
+        if ping.target != peer.node_id:
             target = self._members.find(ping.target)
-            if target is not None and ping.requester is None:
+            if target is not None and peer.node_id in ping.helpers:
                 self._is_there(now, target)
             return
         del self._pings[ack.number]
@@ -253,10 +257,11 @@ class Detector:
 
     def _on_nack(self, peer: Peer, nack: Nack) -> None:
         ping = self._pings.get(nack.number)
-        if ping is None:
+        if ping is None or peer.node_id not in ping.helpers:
             return
         if probe := self._probes.get(ping.target):
-            probe.nacks.append(peer.node_id)
+            if peer.node_id not in probe.nacks:
+                probe.nacks.append(peer.node_id)
         elif suspicion := self._suspicions.get(ping.target):
             suspicion.confirm(peer.node_id)
 

@@ -21,6 +21,7 @@ from .profile import Profile
 from .roster import Roster
 from .sampling import sample_targets
 from .updates import ROWS, UpdateQueue, fit
+from .wire import MAX_COUNTER
 
 COUNTER_JUMP: Final = 1000
 """Further ahead than this, hearsay of an incarnation is absurd: a member goes on by one at a time."""
@@ -60,7 +61,8 @@ class Hearsay:
         if now >= self._next_telling and self._queue:
             self._next_telling = now + self._out.config.update_interval
             for peer in sample_targets(self._roster.targets(), self._out.config.update_fanout, self._out.rng):
-                self._out.send(peer.address, self.news())
+                if news := self.news():  # the last of it may have gone to the one before
+                    self._out.send(peer.address, news)
 
     def news(self) -> list[Updates]:
         """What rides on whatever is sent anyway."""
@@ -130,9 +132,16 @@ class Hearsay:
         latest = list(islice(self._roster.peers.latest(), ROWS // 2))
         others = sample_targets(self._roster.alive(), ROWS, self._out.rng)
         chosen = dict.fromkeys(each for each in (*latest, *others) if each is not peer)
-        self.tell(peer, [self._own_row(), *map(row_of, chosen)])
-        if roll.count > len(self._roster.alive()) + 1 + ROWS and len(self._listings) < LISTINGS:
+        wrong = [] if peer.is_present else [row_of(peer)]  # it is there, and can contradict
+        self.tell(peer, [self._own_row(), *wrong, *map(row_of, chosen)])
+        if roll.count > len(self._roster.alive()) + 1 + ROWS and self._may_ask_for_list(peer):
             self._ask_for_list(peer, b"")
+
+    def _may_ask_for_list(self, peer: Peer) -> bool:
+        """Not of too many; who is gone does not count, and who answers no more is asked again."""
+        here = {each.node_id for each in self._roster.alive()}
+        self._listings = {node_id: after for node_id, after in self._listings.items() if node_id in here}
+        return len(self._listings) < LISTINGS or peer.node_id in self._listings
 
     def _ask_for_list(self, peer: Peer, after: bytes) -> None:
         self._listings[peer.node_id] = after
@@ -167,7 +176,7 @@ class Hearsay:
         me = self._out.identity
         if row.epoch < me.epoch or row.counter < self._counter or self._has_left:
             return
-        if row.epoch > me.epoch or row.counter > self._counter + COUNTER_JUMP:
+        if row.epoch > me.epoch or row.counter > min(self._counter + COUNTER_JUMP, MAX_COUNTER - 1):
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)
         elif row.state != ALIVE or row.counter > self._counter:
             self._counter = row.counter + 1
@@ -176,17 +185,18 @@ class Hearsay:
             self.tell(teller, [self._own_row()])
 
     def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:
-        if row.epoch != peer.epoch or row.counter < peer.counter or peer.state == LEFT:
+        contradicts = row.counter > peer.counter
+        if row.epoch != peer.epoch or row.counter < peer.counter or (peer.state == LEFT and not contradicts):
             return
-        news = row.counter > peer.counter or (row.version, row.tags) != (peer.version, peer.tags)
-        if row.counter > peer.counter:
+        news = contradicts or (row.version, row.tags) != (peer.version, peer.tags)
+        if contradicts:
             self._roster.peers.advance(peer, row.epoch, row.counter)
         peer.version, peer.tags, peer.advertised = row.version, row.tags, row.address
         if row.address is not None and row.address != peer.address:
             self._greeter.add_candidate(now, row.address)
         if row.state == LEFT:
             self._roster.turn(now, peer, LEFT)
-        elif news and peer.state in (SUSPECT, FAILED):  # it contradicts, so it has heard us
+        elif contradicts and peer.state in (SUSPECT, FAILED, LEFT):  # so it has heard us
             self._roster.turn(now, peer, ALIVE)
         if news or row.state == LEFT:
             self.spread(peer)
@@ -198,7 +208,7 @@ class Hearsay:
             if state in (ALIVE, SUSPECT) and row.address is not None and not self._roster.is_partial:
                 self.look_at(now, row.node_id, row.address, source)
             return
-        if row.epoch < peer.epoch or peer.state == LEFT:
+        if row.epoch < peer.epoch:
             return
         if row.counter > peer.counter + COUNTER_JUMP:
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)

@@ -113,9 +113,7 @@ def measure(case: Case, way: Way | None = None) -> Outcome:
     spread = _Spread()
     with sending(way.make):
         config = Config(fanout=way.fanout, hops=12)
-        cluster = Cluster(
-            case.nodes, seed=7, warm=True, link=Link(latency=DELAY), config=config, observers=[spread]
-        )
+        cluster = Cluster(case.nodes, seed=7, warm=True, link=Link(latency=DELAY), config=config, observers=[spread])
         cluster.network.tracing = False
         rng = random.Random(7)
         cluster.run(1.0)
@@ -218,4 +216,8 @@ if __name__ == "__main__":
     nodes, loss = int(sys.argv[1]), float(sys.argv[2])
     for each in {**WAYS, **TREES}.values():
         if len(sys.argv) < 4 or sys.argv[3] in each.name:
-            print(*row(measure(Case(each.name, nodes, loss, "dead" in sys.argv, "burst" in sys.argv), each)), sep=" | ", flush=True)
+            print(
+                *row(measure(Case(each.name, nodes, loss, "dead" in sys.argv, "burst" in sys.argv), each)),
+                sep=" | ",
+                flush=True,
+            )
