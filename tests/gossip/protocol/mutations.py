@@ -96,8 +96,8 @@ def datagrams(sender: bytes) -> list[bytes]:
     context = replica().context
     pushes: list[Message] = [Push(events_delta([event]), 3, 0) for event in delta.events]
     messages: list[Message] = [
-        Hello("fuzz", 1, _MARK, bytes(99)),
-        Welcome("fuzz", 1, _MARK, _MARK),
+        Hello("fuzz", 1, 0, _MARK, bytes(99)),
+        Welcome("fuzz", 1, 0, _MARK, _MARK),
         Challenge(_MARK),
         Proof(_MARK),
         Updates(

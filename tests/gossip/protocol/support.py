@@ -112,8 +112,8 @@ class Puppet:
         return self.seal.seal(content, self.rng)
 
     def hello(self, size: int = 256) -> bytes:
-        short = len(self.says(Hello(self.name, self.epoch, self.cookie)))
-        return self.says(Hello(self.name, self.epoch, self.cookie, bytes(max(0, size - short - 1))))
+        short = len(self.says(Hello(self.name, self.epoch, 0, self.cookie)))
+        return self.says(Hello(self.name, self.epoch, 0, self.cookie, bytes(max(0, size - short - 1))))
 
     def opens(self, datagram: bytes) -> list[Message]:
         return decode_datagram(self.seal.open(datagram))[2]

@@ -63,7 +63,7 @@ def test_a_proof_must_carry_the_cookie_that_went_to_that_very_address() -> None:
 
 def test_a_welcome_that_nobody_asked_for_is_asked_for_proof_and_changes_nothing() -> None:
     rig, puppet = Rig(), Puppet()
-    welcome = puppet.says(Welcome("puppet", 1, bytes(8), bytes(8)))
+    welcome = puppet.says(Welcome("puppet", 1, 0, bytes(8), bytes(8)))
     effects = rig.receive(puppet.address, welcome)
     assert rig.states() == {}
     assert only(Challenge, puppet.hears(effects))
@@ -97,7 +97,7 @@ def test_our_own_words_with_a_forged_source_do_not_talk_us_out_of_a_seed() -> No
         rig.pass_time(1.0)
     greetings = of_type(Hello, puppet.hears(rig.pass_time(30.0)))
     assert greetings
-    rig.receive(puppet.address, puppet.says(Welcome("puppet", 1, greetings[-1].cookie, bytes(8))))
+    rig.receive(puppet.address, puppet.says(Welcome("puppet", 1, 0, greetings[-1].cookie, bytes(8))))
     assert rig.states() == {"puppet": "alive"}
 
 
@@ -187,7 +187,7 @@ def test_a_stream_under_another_key_is_closed_after_the_greeting_and_carries_not
 
 def test_many_questions_in_one_datagram_from_an_unproven_address_get_no_more_bytes_than_it_took() -> None:
     puppet = Puppet()
-    hello = Hello("p", 1, bytes(8))
+    hello = Hello("p", 1, 0, bytes(8))
     for messages in ([hello] * 60, [Challenge(bytes(8))] * 60, [hello, Offer()], [Offer()] * 60):
         datagram = puppet.says(*messages)
         assert sum(len(send.data) for send in sends(Rig().receive(puppet.address, datagram))) <= len(datagram)
@@ -228,9 +228,9 @@ def test_an_unproven_address_never_gets_more_bytes_than_it_sent(seed: int) -> No
 def some_messages(rng: random.Random) -> list[Message]:
     mark = rng.randbytes(8)
     kinds: list[Message] = [
-        Hello("x", rng.randrange(1, 5), mark),
-        Hello("x", 1, mark, bytes(150)),
-        Welcome("y", 1, mark, mark),
+        Hello("x", rng.randrange(1, 5), 0, mark),
+        Hello("x", 1, 0, mark, bytes(150)),
+        Welcome("y", 1, 0, mark, mark),
         Challenge(mark),
         Proof(mark),
         Updates((Update(mark, "alive", 1, 0, Address("10.77.0.1", 1)),)),
@@ -252,7 +252,7 @@ def test_every_question_of_an_unproven_address_is_met_with_a_challenge_and_answe
     told = puppet.hears(rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0))))
     challenge = only(Challenge, told)
     hello = only(Hello, puppet.hears(rig.receive(puppet.address, puppet.says(Proof(challenge.cookie)))))
-    told = puppet.hears(rig.receive(puppet.address, puppet.says(Welcome("puppet", 1, hello.cookie, bytes(8)))))
+    told = puppet.hears(rig.receive(puppet.address, puppet.says(Welcome("puppet", 1, 0, hello.cookie, bytes(8)))))
     assert of_type(Digest, told), "a new member is compared with at once"
     told = puppet.hears(rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0))))
     assert of_type(ContextPage, told)

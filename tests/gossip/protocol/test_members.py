@@ -92,7 +92,7 @@ def test_a_node_that_moves_while_it_runs_proves_its_new_address_when_it_next_spe
     moved = Puppet(host="10.2.7.7")
     told = moved.hears(rig.receive(moved.address, moved.says(Digest(bytes(8), 0))))
     hello = only(Hello, moved.hears(moved.answers(rig, told)))
-    effects = rig.receive(moved.address, moved.says(Welcome("puppet", 1, hello.cookie, bytes(8))))
+    effects = rig.receive(moved.address, moved.says(Welcome("puppet", 1, 0, hello.cookie, bytes(8))))
     assert "member.moved" in notices(effects)
     assert [member.address for member in rig.engine.members(0)] == [moved.address]
 

@@ -502,7 +502,7 @@ def test_a_node_that_is_welcomed_by_one_and_refused_by_another_is_retired() -> N
     rig.seed(first.address, second.address)
     effects = rig.tick()
     hello = only(Hello, first.hears(effects))
-    rig.receive(first.address, first.says(Welcome("first", 1, hello.cookie, first.cookie)))
+    rig.receive(first.address, first.says(Welcome("first", 1, 0, hello.cookie, first.cookie)))
     assert rig.states() == {"first": "alive"}
     hello = only(Hello, second.hears(effects))
     rig.receive(second.address, second.says(Retired(rig.identity.node_id, hello.cookie)))

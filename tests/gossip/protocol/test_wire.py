@@ -75,8 +75,8 @@ STATE = Replica("b").merge(DELTA).store.kernel.state()
 CONTEXT = Context({"a": 3, "b": 1})
 
 MESSAGES: list[Message] = [
-    Hello("n", 1, COOKIE, b"\0" * 9),
-    Welcome("n", MAX_COUNT, COOKIE, COOKIE),
+    Hello("n", 1, 0, COOKIE, b"\0" * 9),
+    Welcome("n", MAX_COUNT, MAX_COUNT, COOKIE, COOKIE),
     Challenge(COOKIE),
     Proof(COOKIE),
     Updates(
@@ -217,19 +217,21 @@ def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        [1, "", 1, COOKIE, b""],
-        [1, "n" * 65, 1, COOKIE, b""],
-        [1, "red\x1b[31m", 1, COOKIE, b""],
-        [1, b"n", 1, COOKIE, b""],
-        [1, "n", 0, COOKIE, b""],
-        [1, "n", True, COOKIE, b""],
-        [1, "n", 1.0, COOKIE, b""],
-        [1, "n", MAX_COUNT + 1, COOKIE, b""],
-        [1, "n", 1, b"seven..", b""],
-        [1, "n", 1, COOKIE, "text"],
-        [1, "n", 1, COOKIE],
-        [2, "n", 1, COOKIE, None],
-        [2, "n", -1, COOKIE, COOKIE],
+        [1, "", 1, 0, COOKIE, b""],
+        [1, "n" * 65, 1, 0, COOKIE, b""],
+        [1, "red\x1b[31m", 1, 0, COOKIE, b""],
+        [1, b"n", 1, 0, COOKIE, b""],
+        [1, "n", 0, 0, COOKIE, b""],
+        [1, "n", True, 0, COOKIE, b""],
+        [1, "n", 1.0, 0, COOKIE, b""],
+        [1, "n", MAX_COUNT + 1, 0, COOKIE, b""],
+        [1, "n", 1, 0, b"seven..", b""],
+        [1, "n", 1, -1, COOKIE, b""],
+        [1, "n", 1, 0, COOKIE, "text"],
+        [1, "n", 1, 0, COOKIE],
+        [2, "n", 1, 0, COOKIE, None],
+        [2, "n", -1, 0, COOKIE, COOKIE],
+        [2, "n", 1, True, COOKIE, COOKIE],
         [3, b""],
         [4, "cookie.."],
         [5, {}],
@@ -320,7 +322,7 @@ def test_one_bad_message_spoils_the_whole_datagram() -> None:
 @given(st.text(min_size=1, max_size=64), st.integers(1, MAX_COUNT))
 def test_the_answer_to_a_hello_is_never_longer_than_the_hello(name: str, epoch: int) -> None:
     name = "".join(c for c in name if c.isprintable()).encode("utf-8", "ignore")[:64].decode("utf-8", "ignore") or "n"
-    sealed = Puppet().says(Welcome(name, epoch, COOKIE, COOKIE))
+    sealed = Puppet().says(Welcome(name, epoch, MAX_COUNT, COOKIE, COOKIE))
     assert len(sealed) <= HELLO_BYTES
 
 
