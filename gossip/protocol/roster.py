@@ -53,6 +53,7 @@ class Roster:
         self.peers.add(peer)
         if self.is_partial and peer.node_id not in self.view and self.view.is_full():
             self.peers.turn(peer, KNOWN, now)
+            self._forget_known()
         else:
             self.let_in(peer)
             self._out.notify(notices.MEMBER_JOINED, **fields(peer))
@@ -116,6 +117,10 @@ class Roster:
                 self.peers.turn(peer, KNOWN, now)
             elif peer.state == KNOWN:
                 self.peers.turn(peer, ALIVE, now)
+        self._forget_known()
+
+    def _forget_known(self) -> None:
+        """Those who have been out of the view for longest."""
         known = self.peers.in_state(KNOWN)
         for peer in known[: max(0, len(known) - KNOWN_VIEWS * self._out.config.view_size)]:
             self.forget(peer)

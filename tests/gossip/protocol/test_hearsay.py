@@ -97,7 +97,6 @@ def test_a_member_that_we_believe_failed_is_not_believed_to_have_seen_others_fai
     rig.pass_time(0.6)
     deaf.tells(rig, puppet.row("failed"), puppet.row("suspect"), puppet.row("accused"))
     assert rig.states()["p1"] != "failed"
-    assert not rig.engine.members(0)[-1].state == "failed"
 
 
 def test_a_liar_that_says_that_everybody_is_gone_keeps_nobody_from_being_listed() -> None:

@@ -28,6 +28,7 @@ from gossip.protocol.messages import (
     PingRequest,
     Proof,
     Push,
+    Relay,
     Report,
     Roll,
     Same,
@@ -111,7 +112,7 @@ class Watch:
     def _judge_message(self, message: Message) -> None:
         self._count(message)
         match message:
-            case Push(delta):
+            case Push(delta) | Relay(delta):
                 self._judge_events(delta)
             case Digest(context_hash, fingerprint):
                 assert (context_hash, fingerprint) in self.disk.marks
@@ -284,7 +285,7 @@ def test_before_the_disk_has_it_nothing_is_said_and_afterwards_everything(what: 
     assert not [message for message in said if isinstance(message, Push | Digest | Same | ContextPage)]
     token = of_type(Persist, effects)[-1].token
     released = rig.engine.persisted(rig.now, token)
-    assert of_type(Push, other.hears(released))
+    assert of_type(Relay, other.hears(released))
     assert of_type(Digest, [*puppet.hears(released), *other.hears(released)])
 
 
