@@ -85,8 +85,12 @@ class Hearsay:
             self._queue.put(row, len(self._roster.alive()))
 
     def introduce(self, newcomer: Peer, known: int) -> None:
-        """Name some others to a newcomer, as far as we list more than it does, and the newcomer to all."""
-        more = 0 if self._roster.is_partial else len(self._roster.alive()) - known
+        """Name some others to a newcomer, as far as we list more than it does, and the newcomer to all.
+
+        In a cluster too large to list, so many that it cannot take them for everybody and goes on by shuffles.
+        """
+        enough = 2 * self._out.config.view_size if self._roster.is_partial else len(self._roster.alive())
+        more = enough - known
         others = sample_targets(self._roster.alive(), max(0, min(more, ROWS)), self._out.rng, but=newcomer.node_id)
         self.tell(newcomer, [self._own_row(), *map(row_of, others)])
         self.spread(newcomer)

@@ -15,6 +15,7 @@ from gossip.protocol.messages import (
     Ping,
     Proof,
     Push,
+    Relay,
     Same,
     Updates,
     Welcome,

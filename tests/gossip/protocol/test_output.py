@@ -250,7 +250,7 @@ def test_nothing_that_tells_of_a_dot_leaves_before_the_disk_has_it() -> None:
             for _ in range(3):
                 life.settle()
         judged += life.watch.judged
-    kinds = (Push, Digest, Same, ContextPage, Offer, Chunk, WholeContext, StatePart, StateEnd)
+    kinds = (Relay, Digest, Same, ContextPage, Offer, Chunk, WholeContext, StatePart, StateEnd)
     assert min(judged[kind.__name__] for kind in kinds) > 10, judged
 
 
@@ -285,7 +285,8 @@ def test_before_the_disk_has_it_nothing_is_said_and_afterwards_everything(what: 
     assert not [message for message in said if isinstance(message, Push | Digest | Same | ContextPage)]
     token = of_type(Persist, effects)[-1].token
     released = rig.engine.persisted(rig.now, token)
-    assert of_type(Relay, other.hears(released))
+    told = other.hears(released)
+    assert of_type(Relay, told) or of_type(Push, told)
     assert of_type(Digest, [*puppet.hears(released), *other.hears(released)])
 
 
