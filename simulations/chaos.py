@@ -113,7 +113,7 @@ class Chaos:
             return {}
         config = {
             "fanout": rng.choice([1, 2, 4]),
-            "digest_interval": rng.choice([0.3, 1.0]),
+            "probe_interval": rng.choice([0.3, 1.0]),
             "datagram_bytes": rng.choice([600, 1200]),
             "stream_chunk_bytes": rng.choice([500, 65_536]),
             "push_buffer_bytes": rng.choice([1_000, 262_144]),
