@@ -1,6 +1,7 @@
 """A virtual network: datagrams that are delayed, lost, doubled, reordered, spoiled, queued or cut off."""
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,6 +15,8 @@ from .topology import Topology
 
 HEADER_BYTES: Final = 28
 """What IPv4 and UDP add to a datagram."""
+PAST_CUTS: Final = 4096
+"""Lifted cuts that are remembered at most."""
 
 
 class Host(Protocol):
@@ -73,6 +76,7 @@ class Network:
         self.hosts: dict[Address, Host] = {}
         self._index: dict[Address, int] = {}
         self._cuts: list[Cut] = []
+        self._past_cuts: deque[tuple[Cut, float]] = deque(maxlen=PAST_CUTS)
         self._channels: dict[tuple[Address, Address], _Channel] = {}
         self._trace = blake2b(digest_size=16)
         self.on_cut: list[Callable[[], None]] = []
@@ -117,12 +121,21 @@ class Network:
         def lift() -> None:
             if cut in self._cuts:
                 self._cuts.remove(cut)
+                self._past_cuts.append((cut, self.queue.now))
 
         return lift
 
     def heal(self) -> None:
         """Lift all cuts."""
+        self._past_cuts += [(cut, self.queue.now) for cut in self._cuts]
         self._cuts.clear()
+
+    def joined_since(self, one: Address, other: Address) -> float:
+        """Since when nothing is held that goes from one to the other or back: 0 for always, infinity if it is."""
+        if not (self.passes(one, other) and self.passes(other, one)):
+            return float("inf")
+        lifted = [when for cut, when in self._past_cuts if cut.blocks(one, other) or cut.blocks(other, one)]
+        return max(lifted, default=0.0)
 
     def passes(self, source: Address, target: Address) -> bool:
         """Whether no cut holds what goes from one to the other."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from .census import Census
 from .cluster import STEP, Cluster
 from .faults import Fault, Partition
 from .node import Node
@@ -46,6 +47,7 @@ class Run:
     seed: int
     on_second: Callable[[float], None] | None = None
     judge: Judge = field(default_factory=Judge)
+    census: Census = field(init=False)
     recorder: Recorder = field(default_factory=Recorder)
     cluster: Cluster = field(init=False)
     _faults: list[_Active] = field(default_factory=list)
@@ -54,8 +56,10 @@ class Run:
 
     def __post_init__(self) -> None:
         plan = self.scenario.concrete(self.seed)
-        self.cluster = plan.cluster(self.seed, observers=[self.judge, self.recorder])
+        self.census = Census(self.judge.fail)
+        self.cluster = plan.cluster(self.seed, observers=[self.judge, self.census, self.recorder])
         self.judge.watch(self.cluster)
+        self.census.watch(self.cluster)
         queue = self.cluster.queue
         for fault in plan.faults:
             if fault.at <= plan.duration:
@@ -128,6 +132,7 @@ class Run:
 
     def _check(self) -> None:
         self.judge.check()
+        self.census.check()
         self.cluster.queue.at(self.cluster.queue.now + CHECK_EACH, self._check)
 
     # ---- the end
@@ -144,7 +149,7 @@ class Run:
         else:
             self.judge.fail("all are equal in time", f"not after {self.scenario.settle} s; {self._behind()}")
         if self.scenario.membership and not self.scenario.view:
-            while (wrong := self.judge.membership()) and cluster.queue.now < bound:
+            while (wrong := self.census.wrong()) and cluster.queue.now < bound:
                 cluster.run(MEMBERSHIP_STEP)
             if wrong:
                 self.judge.fail("everybody knows who is there", f"{wrong} after {self.scenario.settle} s")
