@@ -38,8 +38,12 @@ class Calm(Observer):
         self._undisturbed[node.index] = float("inf")
 
     def smooth_since(self) -> float:
-        """Since when no link loses anything; infinity if one does."""
-        return float("inf") if self.cluster.network.topology.is_rough else self.cluster.rough_until
+        """Since when no link loses anything, and whoever is heard hears as well; infinity if that is not so.
+
+        Under a one-way cut a node that nobody hears is rightly said to be gone by those whom it hears.
+        """
+        network = self.cluster.network
+        return float("inf") if network.topology.is_rough else max(self.cluster.rough_until, network.even_since())
 
     def together_since(self, one: Node, other: Node) -> float:
         """Since when both run, and no cut is between them, whatever links lose; infinity if that is not so."""

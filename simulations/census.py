@@ -1,14 +1,15 @@
 """Whether nodes are right about who is there: in the end, for long, and always where nothing can excuse them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from gossip.protocol import Notify, notices
 
 from .calm import Calm
+from .graph import largest_component, neighbours
 from .node import Node
 
-GRACE: Final = 30.0
+GRACE: Final = 5.0
 """Seconds after a disturbance of two nodes in which one may still come to believe, mostly by hearsay, that the other is
 gone; and on links that lose nothing."""
 LONGEST: Final = 60.0
@@ -90,15 +91,16 @@ class Census(Calm):
                 return f"{node.name} is wrong about {', '.join(named)}"
         return ""
 
-    def dead_links(self) -> Iterator[bool]:
-        """For each entry of each running node's view, whether who is in it does not run."""
+    def dead_links(self) -> float:
+        """Share of the entries of all views that name a node which does not run; 0 if there are none."""
         alive = {node.engine.identity.node_id for node in self.cluster.running()}
-        for node in self.cluster.running():
-            for node_id in node.engine.view():
-                yield node_id not in alive
+        entries = [node_id for node in self.cluster.running() for node_id in node.engine.view()]
+        return sum(node_id not in alive for node_id in entries) / len(entries) if entries else 0.0
 
-
-def share(found: Iterator[bool]) -> float:
-    """How many of them are true; 0 of none."""
-    counted = list(found)
-    return sum(counted) / len(counted) if counted else 0.0
+    def pieces(self) -> str:
+        """Whom the others cannot reach over any views, for people; empty if the running nodes are in one piece."""
+        running = self.cluster.running()
+        place = {node.engine.identity.node_id: number for number, node in enumerate(running)}
+        views = [[place[other] for other in node.engine.view() if other in place] for node in running]
+        largest = largest_component(neighbours(views))
+        return f"{len(running) - largest} of {len(running)} nodes" if largest < len(running) else ""

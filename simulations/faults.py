@@ -25,6 +25,7 @@ __all__ = [
     "ClockJump",
     "Clone",
     "Crash",
+    "Deaf",
     "DiskFull",
     "Fault",
     "Flap",
@@ -32,6 +33,8 @@ __all__ = [
     "Isolate",
     "Join",
     "Leave",
+    "MassCrash",
+    "OldNews",
     "OneWay",
     "Partition",
     "Pause",
@@ -44,8 +47,8 @@ __all__ = [
 FAULTS: Final[dict[str, type[Fault]]] = {
     each.kind: each
     for each in (
-        *(Partition, OneWay, Isolate, Flap, Weather, Crash, RestartAll, Pause, ClockJump, DiskFull, SlowDisk),
-        *(Join, Leave, Retire, Churn, Clone, Forge),
+        *(Partition, OneWay, Deaf, Isolate, Flap, Weather, Crash, MassCrash, RestartAll, Pause, ClockJump, DiskFull, SlowDisk),
+        *(Join, Leave, Retire, Churn, Clone, Forge, OldNews),
     )
 }
 """In the order in which they are documented."""

@@ -141,6 +141,12 @@ class Network:
         """Whether no cut holds what goes from one to the other."""
         return not self._cuts or not any(cut.blocks(source, target) for cut in self._cuts)
 
+    def even_since(self) -> float:
+        """Since when whoever is heard hears as well, as far as cuts go: infinity while any cut is one way."""
+        if any(cut.one_way for cut in self._cuts):
+            return float("inf")
+        return max((when for cut, when in self._past_cuts if cut.one_way), default=0.0)
+
     # ---- datagrams
 
     def link(self, source: Address, target: Address) -> Link:

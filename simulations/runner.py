@@ -13,10 +13,13 @@ from .operations import Write, perform
 from .oracles import Judge
 from .recorder import SAMPLE_EACH, Recorder
 from .recording import Interval, Recording, Summary
+from .rest import REST, Rest
 from .scenario import Scenario
 
 CHECK_EACH: Final = 5.0
 """Virtual seconds between two looks of the judge at every node."""
+REST_WITHIN: Final = 60.0
+"""Virtual seconds in which nodes come to rest after all are equal and know each other."""
 MEMBERSHIP_STEP: Final = 0.5
 """Virtual seconds between two looks at whether all know who is there."""
 
@@ -53,6 +56,7 @@ class Run:
     _faults: list[_Active] = field(default_factory=list)
     _ended: float = 0.0
     _converged: float | None = None
+    _rest: Rest = field(default_factory=Rest)
 
     def __post_init__(self) -> None:
         plan = self.scenario.concrete(self.seed)
@@ -153,6 +157,31 @@ class Run:
                 cluster.run(MEMBERSHIP_STEP)
             if wrong:
                 self.judge.fail("everybody knows who is there", f"{wrong} after {self.scenario.settle} s")
+        self._check_views()
+        if not self.judge.failures:
+            self._come_to_rest()
+
+    def _check_views(self) -> None:
+        if apart := self.census.pieces():
+            self.judge.fail("the nodes are in one piece", f"{apart} are not with the others")
+        dead = self.census.dead_links()
+        if dead > self.scenario.dead_links:
+            self.judge.fail("views forget the dead", f"{dead:.1%} of the entries, {self.scenario.dead_links:.1%} allowed")
+
+    def _come_to_rest(self) -> None:
+        """When all has been said, nodes look after each other, which is cheap, and nothing else goes on."""
+        cluster, rest = self.cluster, self._rest
+        bound = cluster.queue.now + REST_WITHIN
+        while (restless := rest.restless(cluster)) and cluster.queue.now < bound:
+            cluster.run(MEMBERSHIP_STEP)
+        if restless:
+            self.judge.fail("nodes come to rest", f"{restless} after {REST_WITHIN:.0f} s")
+            return
+        rest.begin(cluster)
+        cluster.run(REST)
+        rest.end(cluster)
+        if dear := rest.dear(cluster):
+            self.judge.fail("rest is cheap", dear)
 
     def _behind(self) -> str:
         """Why it is not over."""
@@ -167,7 +196,9 @@ class Run:
     def recording(self) -> Recording:
         """What has happened so far."""
         cluster, recorder = self.cluster, self.recorder
-        summary: Summary = recorder.summary(cluster, self._ended, self._converged)
+        summary: Summary = recorder.summary(
+            cluster, self._ended, self._converged, self.census, self._rest
+        )
         return Recording(
             scenario=self.scenario.name,
             title=self.scenario.title,

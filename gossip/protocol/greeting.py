@@ -75,6 +75,11 @@ class Greeter:
     def is_candidate(self, address: Address) -> bool:
         return address in self._candidates
 
+    @property
+    def candidates(self) -> int:
+        """How many there are."""
+        return len(self._candidates)
+
     def deadline(self) -> float:
         """When `tick` has somebody to greet; too early where a candidate has come by itself meanwhile."""
         return self._due

@@ -85,6 +85,11 @@ class Members:
         return self._hearsay.refutations
 
     @property
+    def candidates(self) -> int:
+        """Addresses heard of that are still to prove themselves."""
+        return self._greeter.candidates
+
+    @property
     def to_compare(self) -> list[Peer]:
         """Members met, met again or back since this was last emptied: their data may differ from ours."""
         return self._roster.to_compare
