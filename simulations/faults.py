@@ -3,7 +3,7 @@
 from typing import Final
 
 from .fault import Fault
-from .network_faults import LAYOUTS, Flap, Forge, Isolate, OneWay, Partition, Weather
+from .network_faults import LAYOUTS, Deaf, Flap, Forge, Isolate, OldNews, OneWay, Partition, Weather
 from .node_faults import (
     Churn,
     ClockJump,
@@ -12,6 +12,7 @@ from .node_faults import (
     DiskFull,
     Join,
     Leave,
+    MassCrash,
     Pause,
     RestartAll,
     Retire,
