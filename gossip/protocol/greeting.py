@@ -32,6 +32,8 @@ class Proven:
     epoch: int
     rtt: float | None
     """Seconds it took to answer, if it was asked."""
+    has_answered: bool = True
+    """Whether it has just shown that it hears us."""
 
 
 @dataclass(slots=True)
@@ -167,7 +169,7 @@ class Greeter:
         me = self._out.identity
         self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))])
         if self._is_proven(sender, source):
-            return Proven(sender, source, hello.name, hello.epoch, None)
+            return Proven(sender, source, hello.name, hello.epoch, None, has_answered=False)
         self._greeted[sender, source] = (hello.name, hello.epoch)
         if len(self._greeted) > self._out.config.max_candidates:
             del self._greeted[next(iter(self._greeted))]

@@ -174,7 +174,8 @@ class Members:
         peer.name = proven.name
         if restarted:
             self._roster.begin_life(now, peer, proven.epoch)
-        self.confirm(now, peer)
+        if proven.has_answered or restarted:
+            self.confirm(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._hearsay.introduce(peer)
 
