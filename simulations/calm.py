@@ -38,12 +38,21 @@ class Calm(Observer):
         self._undisturbed[node.index] = float("inf")
 
     def smooth_since(self) -> float:
-        """Since when no link loses anything, and whoever is heard hears as well; infinity if that is not so.
+        """Since when no link loses anything; infinity if one does."""
+        return float("inf") if self.cluster.network.topology.is_rough else self.cluster.rough_until
 
-        Under a one-way cut a node that nobody hears is rightly said to be gone by those whom it hears.
+    def even_since(self, one: Node, other: Node) -> float:
+        """Since when neither is one of a few that others do not hear, or that do not hear them; infinity if one is.
+
+        Whom most do not hear is rightly said to be gone, and may hear that said of another such one.
         """
         network = self.cluster.network
-        return float("inf") if network.topology.is_rough else max(self.cluster.rough_until, network.even_since())
+        return max(network.even_since(one.address), network.even_since(other.address))
+
+    def deaf_for(self, node: Node) -> float:
+        """For how many seconds nothing that others send has reached a node, because of cuts."""
+        others = [other for other in self.cluster.nodes if other.address != node.address]
+        return min((self.cluster.network.held_for(other.address, node.address) for other in others), default=0.0)
 
     def together_since(self, one: Node, other: Node) -> float:
         """Since when both run, and no cut is between them, whatever links lose; infinity if that is not so."""

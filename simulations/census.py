@@ -1,5 +1,6 @@
 """Whether nodes are right about who is there: in the end, for long, and always where nothing can excuse them."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -27,8 +28,8 @@ class Census(Calm):
         self._fail = fail
         self._failed: dict[tuple[int, str], float] = {}
         """Since when a node, by index, counts a member, by id, as failed."""
-        self.false_failures = 0
-        """Times that a node came to count one as failed which ran and was not paused."""
+        self.false_failures: Counter[tuple[str, str]] = Counter()
+        """How many times a node came to count one as failed which ran and was not paused: (who, whom)."""
 
     # ---- always
 
@@ -41,18 +42,29 @@ class Census(Calm):
         if notice.event == notices.MEMBER_FAILED:
             self._on_failed(node, str(notice.fields["member_id"]))
         elif notice.event in (notices.MEMBER_RETURNED, notices.MEMBER_LEFT):
-            self._failed.pop((node.index, str(notice.fields["member_id"])), None)
+            failed = self._failed.pop((node.index, str(notice.fields["member_id"])), None)
+            if failed is not None and notice.event == notices.MEMBER_RETURNED:
+                self._on_returned(node, str(notice.fields["member_id"]))
 
     def _on_failed(self, node: Node, member_id: str) -> None:
         self._failed[node.index, member_id] = node.now
         member = self._node_of(member_id)
         if member is None or not member.up or member.paused:
             return
-        self.false_failures += 1
-        calm = node.now - max(self.smooth_since(), self.together_since(node, member))
+        self.false_failures[node.name, member.name] += 1
+        calm = node.now - max(
+            self.smooth_since(), self.together_since(node, member), self.even_since(node, member)
+        )
         if calm >= GRACE:
             what = f"{member.name}, {calm:.1f} s after anything had disturbed the two"
             self._fail("nobody who is there is counted as failed", what, node)
+
+    def _on_returned(self, node: Node, member_id: str) -> None:
+        """Who cannot hear can neither answer nor contradict."""
+        member = self._node_of(member_id)
+        deaf = self.deaf_for(member) if member is not None else 0.0
+        if member is not None and deaf >= GRACE and node.now - self.smooth_since() >= GRACE:
+            self._fail("who hears nobody does not come back", f"{member.name}, deaf for {deaf:.1f} s", node)
 
     def _node_of(self, member_id: str) -> Node | None:
         """The node of that id, unless there are several: then nobody can be right about it."""

@@ -174,7 +174,7 @@ class Recorder(Observer):
             missed_by_push=sums["events_repaired"] / new if new else 0.0,
             states_joined=sums["states_joined"],
             streams=sums["streams_opened"],
-            false_failures=census.false_failures,
+            false_failures=census.false_failures.total(),
             dead_links=census.dead_links(),
             bytes_at_rest=rest.bytes_a_node_second,
             events=cluster.queue.ran,
