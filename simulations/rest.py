@@ -4,8 +4,6 @@ from typing import Final
 
 from .cluster import Cluster
 
-REST: Final = 5.0
-"""Virtual seconds that are measured."""
 ROUND_BYTES: Final = 400
 """Bytes that a node may send in each interval of probes, all of its answers included."""
 ROUGH_FACTOR: Final = 3

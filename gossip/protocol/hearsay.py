@@ -61,7 +61,8 @@ class Hearsay:
         if now >= self._next_telling and self._queue:
             self._next_telling = now + self._out.config.update_interval
             for peer in sample_targets(self._roster.targets(), self._out.config.update_fanout, self._out.rng):
-                self._out.send(peer.address, self.news())
+                if news := self.news():  # others of these may have got the last of it
+                    self._out.send(peer.address, news)
 
     def news(self) -> list[Updates]:
         """What rides on whatever is sent anyway."""
