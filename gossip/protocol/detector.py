@@ -188,8 +188,8 @@ class Detector:
 
     def _go_on(self, now: float, probe: _Probe) -> None:
         """A probe has not been answered in time."""
-        if not probe.target.is_present:
-            del self._probes[probe.target.node_id]
+        if self._members.find(probe.target.node_id) is not probe.target or not probe.target.is_present:
+            del self._probes[probe.target.node_id]  # it may have been retired meanwhile
         elif probe.pings == 1:
             probe.pings = 2
             probe.due = now + self._timeout(probe.target) / 2
