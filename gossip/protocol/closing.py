@@ -21,7 +21,7 @@ from .fence import is_fenced, life_of
 from .members import Members
 from .messages import Ask, Gone, Message, Report
 from .output import Output
-from .peers import ALIVE, Peer
+from .peers import Peer
 
 WRITERS_ASKED: Final = 8
 """Writers in one question: the answer fits the smallest datagram."""
@@ -130,9 +130,14 @@ class Closing:
         return peer.epoch if peer is not None else 0
 
     def _misses_somebody(self) -> bool:
-        """Whether there is somebody who cannot be asked and may have more than we all do."""
+        """Whether there is somebody who cannot be asked and may have more than we all do.
+
+        Who is suspect is asked like the others. Where nobody knows everybody, somebody always is missing.
+        """
+        if self._members.is_partial:
+            return True
         for peer in self._members.listed():
-            if peer.state != ALIVE and self._gone.get(peer.node_id, 0) < peer.epoch:
+            if not peer.is_present and self._gone.get(peer.node_id, 0) < peer.epoch:
                 return True
         kernel = self._out.kernel
         for writer in kernel.context.replicas():

@@ -9,7 +9,7 @@ from .hearsay import Hearsay, row_of
 from .identity import Address, Identity
 from .messages import ACCUSED, ListMembers, Message, Roll, Shuffle, Updates
 from .output import Output
-from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Member, Peer
+from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Member, Peer, mark_of
 from .profile import Profile
 from .roster import Roster, fields
 from .shuffles import Shuffles
@@ -61,8 +61,13 @@ class Members:
         return self._greeter.echoes(source, echo)
 
     def alive_mark(self) -> int:
-        """Whom we believe to be there, ourselves included, as one number; 0 if ours is one view of many."""
-        return 0 if self._roster.is_partial else self._hearsay.mark()
+        """Whom we believe to be there, ourselves included, and in which life, as one number; 0 if ours is one view of
+        many.
+
+        At loss members contradict suspicions all the time; this does not change by it.
+        """
+        me = self._out.identity
+        return 0 if self._roster.is_partial else self._roster.peers.lives ^ mark_of(me.node_id, me.epoch, 0)
 
     def snapshot(self, now: float) -> list[Member]:
         return [

@@ -79,9 +79,12 @@ class Peer:
     """How many of them are too many."""
     mark: int = field(init=False, default=0)
     """Its id and incarnation in 64 bits: what it contributes to the roll."""
+    life: int = field(init=False, default=0)
+    """The same for its present life alone, whatever it has contradicted."""
 
     def __post_init__(self) -> None:
         self.mark = mark_of(self.node_id, self.epoch, self.counter)
+        self.life = mark_of(self.node_id, self.epoch, 0)
 
     def is_at(self, address: Address) -> bool:
         """Whether it has proven that address."""
@@ -108,6 +111,7 @@ class Peers:
         self._present: list[Peer] | None = None
         self._present_at: dict[Address, int] = {}
         self._roll = 0
+        self._lives = 0
 
     # ---- reading
 
@@ -138,6 +142,11 @@ class Peers:
     def roll(self) -> int:
         """The marks of all who are present, in any order, as one number of 64 bits."""
         return self._roll
+
+    @property
+    def lives(self) -> int:
+        """The same of their lives: it does not change when one has to contradict, as happens at loss."""
+        return self._lives
 
     def is_present_at(self, address: Address) -> bool:
         """Whether somebody who is present has that address."""
@@ -178,7 +187,7 @@ class Peers:
         """Let a member be in another incarnation from now on."""
         self._exit(peer)
         peer.epoch, peer.counter = epoch, counter
-        peer.mark = mark_of(peer.node_id, epoch, counter)
+        peer.mark, peer.life = mark_of(peer.node_id, epoch, counter), mark_of(peer.node_id, epoch, 0)
         self._enter(peer)
         self._touch(peer)
 
@@ -192,12 +201,14 @@ class Peers:
     def _enter(self, peer: Peer) -> None:
         if peer.is_present:
             self._roll ^= peer.mark
+            self._lives ^= peer.life
             for address in (peer.address, *peer.others):
                 self._present_at[address] = self._present_at.get(address, 0) + 1
 
     def _exit(self, peer: Peer) -> None:
         if peer.is_present:
             self._roll ^= peer.mark
+            self._lives ^= peer.life
             for address in (peer.address, *peer.others):
                 self._present_at[address] -= 1
                 if not self._present_at[address]:
