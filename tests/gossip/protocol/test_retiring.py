@@ -1,9 +1,11 @@
 """Who is retired is forgotten by all and stays out; who is over leaves the contexts, and nothing is lost by it."""
 
+from dataclasses import replace
+
 import pytest
 
 from crdts import Context, Replica, encode_context
-from gossip.protocol import Address, Notify, Send
+from gossip.protocol import Config, Identity, Notify, Send
 from gossip.protocol.closing import QUIET
 from gossip.protocol.errors import NodeRetired
 from gossip.protocol.fence import fence_of, fenced_nodes, is_fenced, life_of
@@ -13,19 +15,20 @@ from gossip.protocol.messages import (
     Gone,
     Hello,
     Introduce,
-    Known,
-    Leave,
     Message,
+    Ping,
     Push,
     Report,
     Retired,
+    Updates,
     Welcome,
 )
+from gossip.protocol.peers import mark_of
 from gossip.protocol.retiring import TOLD_INTERVAL
 from gossip.protocol.seal import OVERHEAD_BYTES
 from simulations import Cluster, Link, Node
 
-from .support import Puppet, Rig, connect, notices, of_type, only, say
+from .support import Puppet, Rig, connect, notices, of_type, only, pass_time_with, say
 
 ZEROS = bytes(8)
 
@@ -203,7 +206,8 @@ def test_nothing_of_a_fenced_node_is_taken() -> None:
     rig, puppet = fence_puppet()
     before = rig.replica.context
     delta = Rig(name="writer").replica.orset("s").add("x")
-    messages: list[Message] = [Push(delta, 6, 0), Leave(1), Known(((b"another.", Address("10.4.4.4", 4747)),)), Gone()]
+    another = Puppet("another", host="10.4.4.4").row()
+    messages: list[Message] = [Push(delta, 6, 0), Updates((puppet.own_row("left"),)), Updates((another,)), Gone()]
     for message in messages:
         effects = rig.receive(puppet.address, puppet.says(message))
         assert not [m for m in puppet.hears(effects) if not isinstance(m, Retired)]
@@ -239,8 +243,7 @@ def test_a_fenced_node_that_others_name_is_not_greeted() -> None:
     rig, puppet = fence_puppet()
     other = Puppet("other", host="10.3.0.1")
     other.meets(rig)
-    named = other.says(Known(((puppet.node_id, puppet.address),)))
-    effects = [*rig.receive(other.address, named), *rig.pass_time(3.0)]
+    effects = [*other.tells(rig, puppet.row(epoch=2)), *rig.pass_time(3.0)]
     assert not of_type(Hello, puppet.hears(effects))
 
 
@@ -262,30 +265,30 @@ def test_retiring_again_changes_nothing() -> None:
 # ---- writers
 
 
-def test_the_lives_of_restarted_nodes_leave_the_contexts_by_themselves() -> None:
-    cluster = cluster_of(disk=True)
-    for _ in range(3):
-        for node in list(cluster.nodes):
-            node.stop()
-            cluster.restart(node.index)
-            cluster.run(0.5)
-            cluster[node.index].replica.orset("s").add(f"{node.name} again")
-        cluster.run(20.0)
+def test_the_earlier_lives_of_a_node_that_was_started_again_are_closed_by_nobody() -> None:
+    cluster = cluster_of()
+    cluster[2].stop()
+    cluster.restart(2).replica.orset("s").add("n2 again")
+    cluster.run(60.0)
     for node in cluster.nodes:
-        assert lives(node) == ["n0.4", "n1.4", "n2.4", "n3.4"]
-        assert {"n0", "n3", "n0 again", "n3 again"} <= elements(node)
+        assert lives(node) == ["n0.1", "n1.1", "n2.1", "n2.2", "n3.1"]
+        assert not node.replica.store.kernel.limits
+        assert elements(node) == {"n0", "n1", "n2", "n2 again", "n3"}
 
 
-def test_without_disks_they_do_too() -> None:
-    cluster = cluster_of(disk=False)
-    for node in list(cluster.nodes[1:]):
-        node.stop()
-        cluster.restart(node.index)
-        cluster.run(5.0)
-    cluster.run(20.0)
-    assert all(lives(node) == ["n0.1"] or lives(node)[0] == "n0.1" for node in cluster.nodes)
-    assert all(not {"n1.1", "n2.1", "n3.1"} & set(lives(node)) for node in cluster.nodes)
-    assert all(elements(node) == {"n0", "n1", "n2", "n3"} for node in cluster.nodes)
+def test_all_lives_of_a_node_leave_the_contexts_when_it_is_retired() -> None:
+    cluster = cluster_of()
+    for turn in range(3):
+        cluster[3].stop()
+        cluster.restart(3).replica.orset("s").add(f"n3 again {turn}")
+        cluster.run_until_converged()
+    assert lives(cluster[0]) == ["n0.1", "n1.1", "n2.1", "n3.1", "n3.2", "n3.3", "n3.4"]
+    cluster[3].vanish()
+    cluster[0].retire(3)
+    cluster.run(40.0)
+    for node in cluster.running():
+        assert lives(node) == ["n0.1", "n1.1", "n2.1"]
+        assert elements(node) == {"n0", "n1", "n2", "n3", "n3 again 0", "n3 again 1", "n3 again 2"}
 
 
 def test_a_writer_that_keeps_nothing_and_leaves_is_closed_by_the_others() -> None:
@@ -301,15 +304,16 @@ def test_a_writer_that_keeps_nothing_and_leaves_is_closed_by_the_others() -> Non
 @pytest.mark.parametrize("how", ["failed", "left with a disk"])
 def test_nobody_is_closed_while_somebody_is_missing_who_may_have_more(how: str) -> None:
     cluster = cluster_of()
-    cluster[2].stop()
-    cluster.restart(2)
     if how == "failed":
         cluster[3].stop()
     else:
         cluster[3].leave(for_good=False)
+    cluster[2].vanish()
+    cluster[0].retire(2)
     cluster.run(60.0)
-    assert all("n2.1" in lives(node) for node in cluster.running())
-    assert all(not node.replica.store.kernel.limits for node in cluster.running())
+    for node in cluster.running():
+        assert "n2.1" in lives(node)
+        assert list(node.replica.store.kernel.limits) == [fence_of(cluster[2].engine.identity.node_id)]
     cluster.restart(3)
     cluster.run(30.0)
     assert all("n2.1" not in lives(node) for node in cluster.running())
@@ -354,52 +358,111 @@ def test_another_goes_on_when_the_one_who_closes_dies() -> None:
 def test_at_heavy_loss_all_writers_that_are_over_are_closed_nevertheless() -> None:
     cluster = cluster_of(12, link=Link(loss=0.4))
     for index in range(3, 9):
-        cluster[index].stop()
-        cluster.restart(index)
+        cluster[index].vanish()
+        cluster[0].retire(index)
     cluster.run(120.0)
     for node in cluster.running():
-        assert not [life for life in lives(node) if not life.endswith((".2", "0.1", "1.1", "2.1", "9.1"))]
+        assert lives(node) == ["n0.1", "n1.1", "n10.1", "n11.1", "n2.1", "n9.1"]
 
 
-def test_nothing_is_asked_while_there_is_nothing_to_close() -> None:
+def test_nothing_is_asked_while_somebody_is_missing() -> None:
     cluster = cluster_of()
-    cluster[3].vanish()
+    cluster[3].stop()
     cluster.run(30.0)
-    asked = []
-    cluster.network.taps.append(lambda source, target, data: asked.append(len(data)))
+    sent: list[int] = []
+    cluster.network.taps.append(lambda source, target, data: sent.append(len(data)))
     cluster.run(60.0)
-    quiet, asked[:] = sum(asked), []
-    cluster[2].stop()
-    cluster.restart(2)
-    cluster.run(30.0)  # n2.1 is over, and n3 is missing
-    asked.clear()
+    quiet, sent[:] = sum(sent), []
+    cluster[2].vanish()
+    cluster[0].retire(2)
+    cluster.run(30.0)
+    sent.clear()
     cluster.run(60.0)
-    assert abs(sum(asked) - quiet) < 0.1 * quiet
+    assert "n2.1" in lives(cluster[0])
+    assert sum(sent) < 1.1 * quiet
 
 
 def test_a_member_is_not_clear_until_it_has_known_for_a_while_who_is_there() -> None:
     rig, puppet = Rig(), Puppet()
     puppet.meets(rig)
-    for seconds, clear in ((1.0, False), (QUIET + 3.0, True)):
+    for seconds, clear in ((1.0, False), (quiet(rig), True)):
         alive(rig, puppet, seconds)
         asked = puppet.hears(rig.receive(puppet.address, puppet.says(Ask(("w",)))))
         assert only(Report, asked).clear == clear
+    puppet.tells(rig, puppet.own_row(counter=1))  # contradicts something, which is no change
+    asked = puppet.hears(rig.receive(puppet.address, puppet.says(Ask(("w",)))))
+    assert only(Report, asked) == Report(Context(), agreed_mark(rig, puppet), True)
     Puppet("newcomer", host="10.3.0.1").meets(rig)
     asked = puppet.hears(rig.receive(puppet.address, puppet.says(Ask(("w",)))))
     assert not only(Report, asked).clear
 
 
+def test_nobody_is_clear_who_cannot_list_everybody() -> None:
+    rig, puppet = Rig(config=replace(Config.lan(), shuffle_interval=1e6)), Puppet()
+    rig.engine.acquaint(0.0, [(Identity(puppet.node_id, puppet.name, 1), puppet.address)], partial=True)
+    alive(rig, puppet, quiet(rig))
+    asked = puppet.hears(rig.receive(puppet.address, puppet.says(Ask(("w",)))))
+    assert not only(Report, asked).clear
+
+
+def test_a_member_that_is_retired_while_it_is_probed_disturbs_nothing() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    while not of_type(Ping, puppet.hears(rig.tick())):
+        pass
+    rig.done(rig.engine.retire(rig.now, puppet.node_id))
+    assert not of_type(Ping, puppet.hears(rig.pass_time(5.0)))
+    assert rig.states() == {}
+
+
 # ---- messages by hand
+
+
+def quiet(rig: Rig) -> float:
+    """Seconds after which a member is clear for sure, if nothing changes."""
+    return (QUIET + 3) * rig.engine._out.config.probe_interval
+
+
+def alive(rig: Rig, puppet: Puppet, seconds: float) -> list[Message]:
+    """Let time pass while the puppet answers pings; return what it hears."""
+    return puppet.hears(pass_time_with(rig, seconds, puppet))
+
+
+def agreed_mark(rig: Rig, puppet: Puppet) -> int:
+    """The mark of a cluster of those two."""
+    return mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
 
 
 def led() -> tuple[Rig, Puppet]:
     """A rig that leads, as its id is below that of its only member, and that member."""
     puppet = Puppet()
     seed = next(s for s in range(1, 99) if Rig(seed=s).identity.node_id < puppet.node_id)
-    rig = Rig(seed=seed, epoch=2)
+    rig = Rig(seed=seed)
     puppet.meets(rig)
-    alive(rig, puppet, QUIET + 3.0)
     return rig, puppet
+
+
+def goner(rig: Rig, puppet: Puppet, *, gap: bool = False) -> str:
+    """Let the rig hear of a write of one that has left and keeps nothing, and know for a while who is there.
+
+    ``gap``: and not of the write before that.
+    """
+    gone = Puppet("gone", host="10.2.0.9")
+    gone.meets(rig)
+    writer = Replica(f"{gone.node_id.hex()}.{gone.epoch}")
+    if gap:
+        writer.orset("s").add("lost")
+    rig.receive(gone.address, gone.says(Push(writer.orset("s").add("x"), 0, 0)))
+    rig.receive(gone.address, gone.says(Updates((gone.own_row("left"),)), Gone()))
+    alive(rig, puppet, quiet(rig))
+    return writer.replica_id
+
+
+def step(rig: Rig, puppet: Puppet) -> list[Ask]:
+    """One tick, with every ping answered; returns what the puppet is asked."""
+    heard = puppet.hears(rig.tick())
+    puppet.acks(rig, heard)
+    return of_type(Ask, heard)
 
 
 def test_a_question_is_answered_with_what_is_there_of_these_writers() -> None:
@@ -412,7 +475,7 @@ def test_a_question_is_answered_with_what_is_there_of_these_writers() -> None:
     report = only(Report, answer)
     assert report.context == Context({writer.replica.replica_id: 1})
     assert not report.clear  # it has never met the writer
-    assert report.mark == int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    assert report.mark == agreed_mark(rig, puppet)
 
 
 def test_only_members_are_asked_and_answered() -> None:
@@ -420,68 +483,52 @@ def test_only_members_are_asked_and_answered() -> None:
     assert not of_type(Report, puppet.hears(rig.receive(puppet.address, puppet.says(Ask(("w",))))))
 
 
-def earlier_life(rig: Rig, puppet: Puppet) -> str:
-    """Let the rig hear of a write of its own earlier life."""
-    earlier = Rig(seed=1, name="earlier").replica
-    life = f"{rig.identity.node_id.hex()}.1"
-    earlier = type(earlier)(life)
-    rig.receive(puppet.address, puppet.says(Push(earlier.orset("s").add("x"), 0, 0)))
-    return life
-
-
 @pytest.mark.parametrize("wrong", ["mark", "clear", "less", "more"])
 def test_it_is_not_begun_before_all_agree(wrong: str) -> None:
     rig, puppet = led()
-    life = earlier_life(rig, puppet)
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
-    context = Context({life: {"less": 0, "more": 2}.get(wrong, 1)})
-    for _ in range(20):
-        asked = of_type(Ask, puppet.hears(rig.tick()))
-        for ask in asked:
-            assert ask.writers[0] == life
+    writer = goner(rig, puppet)
+    mark = agreed_mark(rig, puppet)
+    context = Context({writer: {"less": 0, "more": 2}.get(wrong, 1)})
+    asked = 0
+    for _ in range(100):
+        for ask in step(rig, puppet):
+            asked += 1
+            assert writer in ask.writers
             report = Report(context, mark ^ (wrong == "mark"), wrong != "clear")
             rig.receive(puppet.address, puppet.says(report))
+    assert asked
     assert not rig.kernel.limits
-    rig.receive(puppet.address, puppet.says(Report(Context({life: 1}), mark, True)))
-    assert rig.kernel.limits[life] == (1, False)
+    rig.receive(puppet.address, puppet.says(Report(Context({writer: 1}), mark, True)))
+    assert rig.kernel.limits[writer] == (1, False)
 
 
 def test_it_is_closed_once_all_have_reported_behind_the_limit() -> None:
     rig, puppet = led()
-    life = earlier_life(rig, puppet)
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
-    context = Context({life: 1})
-    while life not in rig.replica.retired:
-        assert rig.now < 40.0
-        for _ in of_type(Ask, puppet.hears(rig.tick())):
-            assert life not in rig.replica.retired
-            rig.receive(puppet.address, puppet.says(Report(context.copy(), mark, True)))
+    writer = goner(rig, puppet)
+    context = Context({writer: 1})
+    end = rig.now + 40.0
+    while writer not in rig.replica.retired:
+        assert rig.now < end
+        for _ in step(rig, puppet):
+            assert writer not in rig.replica.retired
+            rig.receive(puppet.address, puppet.says(Report(context.copy(), agreed_mark(rig, puppet), True)))
             if rig.kernel.limits:
-                context.add(*rig.replica.said_of(life)[0])
-    assert life not in rig.replica.context.replicas()
-    assert not of_type(Ask, puppet.hears(rig.pass_time(30.0)))
+                context.add(*rig.replica.said_of(writer)[0])
+    assert writer not in rig.replica.context.replicas()
+    assert not of_type(Ask, alive(rig, puppet, 30.0))
 
 
 def test_questions_that_do_not_help_grow_rare() -> None:
     rig, puppet = led()
-    earlier_life(rig, puppet)
-    early = len(of_type(Ask, alive(rig, puppet, 10.0)))
-    alive(rig, puppet, 120.0)
-    assert len(of_type(Ask, alive(rig, puppet, 60.0))) < early
-
-
-def alive(rig: Rig, puppet: Puppet, seconds: float) -> list[Message]:
-    """Let time pass, with a word of the puppet now and then."""
-    heard: list[Message] = []
-    end = rig.now + seconds
-    while rig.now < end:
-        heard += puppet.hears(rig.tick())
-        rig.receive(puppet.address, puppet.says(Digest(ZEROS, 0)))
-    return heard
+    goner(rig, puppet)
+    early = len(of_type(Ask, alive(rig, puppet, 60.0)))
+    late = len(of_type(Ask, alive(rig, puppet, 60.0)))
+    assert 0 < late < early
 
 
 def test_a_report_for_somebody_else_s_life_counts_for_nobody() -> None:
     rig, puppet = led()
+    goner(rig, puppet)
     before = rig.replica.context
     rig.receive(puppet.address, puppet.says(Report(Context({"w": 5}), 0, True)))
     assert rig.replica.context == before
@@ -511,16 +558,13 @@ def test_a_node_that_is_welcomed_by_one_and_refused_by_another_is_retired() -> N
 
 def test_a_writer_with_a_gap_that_nobody_can_fill_is_limited_and_not_waited_for() -> None:
     rig, puppet = led()
-    writer = Replica(f"{rig.identity.node_id.hex()}.1")
-    writer.orset("s").add("lost")
-    rig.receive(puppet.address, puppet.says(Push(writer.orset("s").add("kept"), 0, 0)))
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
-    context = Context.of([(writer.replica_id, 2, 3)])
-    for _ in range(9):
-        for _ in of_type(Ask, puppet.hears(rig.tick())):
-            rig.receive(puppet.address, puppet.says(Report(context.copy(), mark, True)))
+    writer = goner(rig, puppet, gap=True)
+    context = Context.of([(writer, 2, 3)])
+    for _ in range(100):
+        for _ in step(rig, puppet):
+            rig.receive(puppet.address, puppet.says(Report(context.copy(), agreed_mark(rig, puppet), True)))
             if rig.kernel.limits:
-                context.add(*rig.replica.said_of(writer.replica_id)[0])
-    assert rig.kernel.limits == {writer.replica_id: (2, False)}
+                context.add(*rig.replica.said_of(writer)[0])
+    assert rig.kernel.limits == {writer: (2, False)}
     alive(rig, puppet, 5.0)
     assert not of_type(Ask, alive(rig, puppet, 60.0))
