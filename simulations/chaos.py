@@ -11,6 +11,7 @@ from .faults import (
     Churn,
     ClockJump,
     Crash,
+    Deaf,
     DiskFull,
     Fault,
     Flap,
@@ -18,6 +19,7 @@ from .faults import (
     Isolate,
     Join,
     Leave,
+    OldNews,
     OneWay,
     Partition,
     Pause,
@@ -65,6 +67,7 @@ def _retire(rng: random.Random, nodes: int, at: float, seconds: float) -> Fault:
 DRAWS: Final[dict[str, _Draw]] = {
     "partition": _partition,
     "one-way": lambda rng, nodes, at, seconds: OneWay(at=at, seconds=seconds, of=_some(rng, nodes)),
+    "deaf": lambda rng, nodes, at, seconds: Deaf(at=at, seconds=seconds, of=_some(rng, nodes)),
     "isolate": lambda rng, nodes, at, seconds: Isolate(at=at, seconds=seconds, node=rng.randrange(nodes)),
     "flap": lambda rng, nodes, at, seconds: Flap(
         at=at, seconds=seconds, of=_some(rng, nodes), down=rng.uniform(0.05, 3.0), up=rng.uniform(0.05, 3.0)
@@ -92,6 +95,7 @@ DRAWS: Final[dict[str, _Draw]] = {
     "retire": _retire,
     "churn": lambda rng, _nodes, at, seconds: Churn(at=at, seconds=min(seconds, 5.0), every=rng.uniform(1.0, 5.0)),
     "forge": lambda _rng, _nodes, at, seconds: Forge(at=at, seconds=seconds),
+    "old-news": lambda rng, nodes, at, seconds: OldNews(at=at, seconds=seconds, node=rng.randrange(nodes)),
 }
 """How each kind is drawn: from the rng, the number of nodes, and when it begins and for how long."""
 
@@ -120,7 +124,7 @@ class Chaos:
             return {}
         config = {
             "fanout": rng.choice([1, 2, 4]),
-            "digest_interval": rng.choice([0.3, 1.0]),
+            "probe_interval": rng.choice([0.3, 1.0]),
             "datagram_bytes": rng.choice([600, 1200]),
             "stream_chunk_bytes": rng.choice([500, 65_536]),
             "push_buffer_bytes": rng.choice([1_000, 262_144]),

@@ -86,6 +86,8 @@ class Cluster:
         topology = topology or Topology(near=link or Link())
         self._calm = topology
         self._weathers: list[dict[str, Any]] = []
+        self.rough_until = 0.0
+        """When links last ceased to be rough, or were changed while they were."""
         self.network = Network(self.queue, random.Random(f"{seed} network"), topology)
         self.streams = Streams(self.network)
         self.addresses: list[Address] = []
@@ -233,6 +235,8 @@ class Cluster:
         topology = self._calm
         for changes in self._weathers:
             topology = topology.with_links(**changes)
+        if self.network.topology.is_rough:
+            self.rough_until = self.queue.now
         self.network.topology = topology
 
     # ---- looking

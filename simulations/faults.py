@@ -3,7 +3,7 @@
 from typing import Final
 
 from .fault import Fault
-from .network_faults import LAYOUTS, Flap, Forge, Isolate, OneWay, Partition, Weather
+from .network_faults import LAYOUTS, Deaf, Flap, Forge, Isolate, OldNews, OneWay, Partition, Weather
 from .node_faults import (
     Churn,
     ClockJump,
@@ -12,6 +12,7 @@ from .node_faults import (
     DiskFull,
     Join,
     Leave,
+    MassCrash,
     Pause,
     RestartAll,
     Retire,
@@ -25,6 +26,7 @@ __all__ = [
     "ClockJump",
     "Clone",
     "Crash",
+    "Deaf",
     "DiskFull",
     "Fault",
     "Flap",
@@ -32,6 +34,8 @@ __all__ = [
     "Isolate",
     "Join",
     "Leave",
+    "MassCrash",
+    "OldNews",
     "OneWay",
     "Partition",
     "Pause",
@@ -44,8 +48,22 @@ __all__ = [
 FAULTS: Final[dict[str, type[Fault]]] = {
     each.kind: each
     for each in (
-        *(Partition, OneWay, Isolate, Flap, Weather, Crash, RestartAll, Pause, ClockJump, DiskFull, SlowDisk),
-        *(Join, Leave, Retire, Churn, Clone, Forge),
+        *(
+            Partition,
+            OneWay,
+            Deaf,
+            Isolate,
+            Flap,
+            Weather,
+            Crash,
+            MassCrash,
+            RestartAll,
+            Pause,
+            ClockJump,
+            DiskFull,
+            SlowDisk,
+        ),
+        *(Join, Leave, Retire, Churn, Clone, Forge, OldNews),
     )
 }
 """In the order in which they are documented."""

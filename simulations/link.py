@@ -63,6 +63,11 @@ class Link:
                 raise ScenarioError(f"{name} is at least 0 and finite, not {getattr(self, name)}")
 
     @property
+    def is_rough(self) -> bool:
+        """Whether datagrams may be lost, spoiled or held back for long."""
+        return any((self.loss, self.burst_every, self.corruption, self.bandwidth, self.mtu, self.reordering))
+
+    @property
     def delay(self) -> Latency:
         """The latency as the distribution that it is kept as."""
         assert not isinstance(self.latency, tuple | float | int)

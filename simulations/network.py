@@ -1,6 +1,7 @@
 """A virtual network: datagrams that are delayed, lost, doubled, reordered, spoiled, queued or cut off."""
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,6 +15,8 @@ from .topology import Topology
 
 HEADER_BYTES: Final = 28
 """What IPv4 and UDP add to a datagram."""
+PAST_CUTS: Final = 4096
+"""Lifted cuts that are remembered at most."""
 
 
 class Host(Protocol):
@@ -48,9 +51,16 @@ class Cut:
     """Only what goes from a group to a later one is held."""
 
     def blocks(self, source: Address, target: Address) -> bool:
-        rest = int(self.one_way)
-        one, other = self.side.get(source, rest), self.side.get(target, rest)
+        one, other = self.side_of(source), self.side_of(target)
         return one < other if self.one_way else one != other
+
+    def side_of(self, address: Address) -> int:
+        return self.side.get(address, int(self.one_way))
+
+    def is_lesser(self, address: Address) -> bool:
+        """Whether no more than half of those it names are on the side of that address."""
+        sides = list(self.side.values())
+        return 2 * sides.count(self.side_of(address)) <= len(sides)
 
 
 @dataclass(slots=True)
@@ -72,7 +82,8 @@ class Network:
         self.topology = topology
         self.hosts: dict[Address, Host] = {}
         self._index: dict[Address, int] = {}
-        self._cuts: list[Cut] = []
+        self._cuts: list[tuple[Cut, float]] = []
+        self._past_cuts: deque[tuple[Cut, float]] = deque(maxlen=PAST_CUTS)
         self._channels: dict[tuple[Address, Address], _Channel] = {}
         self._trace = blake2b(digest_size=16)
         self.on_cut: list[Callable[[], None]] = []
@@ -110,23 +121,46 @@ class Network:
 
     def add_cut(self, cut: Cut) -> Callable[[], None]:
         """Hold what the cut blocks, besides other cuts; returns a function that lifts it."""
-        self._cuts.append(cut)
+        under_way = cut, self.queue.now
+        self._cuts.append(under_way)
         for told in self.on_cut:
             told()
 
         def lift() -> None:
-            if cut in self._cuts:
-                self._cuts.remove(cut)
+            if under_way in self._cuts:
+                self._cuts.remove(under_way)
+                self._past_cuts.append((cut, self.queue.now))
 
         return lift
 
     def heal(self) -> None:
         """Lift all cuts."""
+        self._past_cuts += [(cut, self.queue.now) for cut, _ in self._cuts]
         self._cuts.clear()
+
+    def joined_since(self, one: Address, other: Address) -> float:
+        """Since when nothing is held that goes from one to the other or back: 0 for always, infinity if it is."""
+        if not (self.passes(one, other) and self.passes(other, one)):
+            return float("inf")
+        lifted = [when for cut, when in self._past_cuts if cut.blocks(one, other) or cut.blocks(other, one)]
+        return max(lifted, default=0.0)
 
     def passes(self, source: Address, target: Address) -> bool:
         """Whether no cut holds what goes from one to the other."""
-        return not self._cuts or not any(cut.blocks(source, target) for cut in self._cuts)
+        return not self._cuts or not any(cut.blocks(source, target) for cut, _ in self._cuts)
+
+    def even_since(self, address: Address) -> float:
+        """Since when a node hears most of the others if they hear it, and is heard if it hears, as far as cuts go:
+        infinity while it does not.
+        """
+        if any(cut.one_way and cut.is_lesser(address) for cut, _ in self._cuts):
+            return float("inf")
+        lifted = [when for cut, when in self._past_cuts if cut.one_way and cut.is_lesser(address)]
+        return max(lifted, default=0.0)
+
+    def held_for(self, source: Address, target: Address) -> float:
+        """For how many seconds a cut has held what goes from one to the other; 0 if none does."""
+        return max((self.queue.now - start for cut, start in self._cuts if cut.blocks(source, target)), default=0.0)
 
     # ---- datagrams
 

@@ -1,6 +1,7 @@
 """Faults of the network: cuts, bad weather, and strangers who forge."""
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -25,6 +26,8 @@ VICTIM: Final = Address("192.0.2.7", 9)
 """Whom forged datagrams are said to come from: nobody here."""
 FORGED_EACH: Final = 0.05
 """Seconds between two forged datagrams."""
+OLD_NEWS: Final = 2000
+"""Datagrams of the time of a node's earlier life that are kept at most, the latest."""
 
 
 SHORTEST_FLAP: Final = 0.001
@@ -73,6 +76,21 @@ class OneWay(Fault):
     def apply(self, cluster: "Cluster") -> End:
         rest = tuple(i for i in range(len(cluster.nodes)) if i not in self.of)
         return cluster.add_cut(_present((self.of, rest), cluster), one_way=True)
+
+    def nodes(self) -> tuple[int, ...]:
+        return self.of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deaf(Fault):
+    """What all others send to these nodes is lost; they are still heard."""
+
+    kind: ClassVar[str] = "deaf"
+    of: tuple[int, ...]
+
+    def apply(self, cluster: "Cluster") -> End:
+        rest = tuple(i for i in range(len(cluster.nodes)) if i not in self.of)
+        return cluster.add_cut(_present((rest, self.of), cluster), one_way=True)
 
     def nodes(self) -> tuple[int, ...]:
         return self.of
@@ -188,6 +206,49 @@ class Forge(Fault):
         network.taps.append(tap)
         forge()
         return end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldNews(Fault):
+    """When a node has been started anew, what was sent before comes once more, at any time and in any order.
+
+    So its earlier life is heard of again, and that it was gone.
+    """
+
+    kind: ClassVar[str] = "old-news"
+    node: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        if self.node >= len(cluster.nodes):
+            return None
+        kept: deque[tuple[Address, Address, bytes]] = deque(maxlen=OLD_NEWS)
+        rng = random.Random(f"{cluster.seed} old news {self.at}")
+        network, life = cluster.network, cluster[self.node].disk.epoch
+        ended = False
+
+        def tap(source: Address, target: Address, data: bytes) -> None:
+            if cluster[self.node].disk.epoch == life and VICTIM not in (source, target):
+                kept.append((source, target, data))
+
+        def repeat() -> None:
+            if ended:
+                return
+            if kept and cluster[self.node].disk.epoch > life:
+                network.send(*rng.choice(kept))
+            cluster.queue.at(cluster.queue.now + FORGED_EACH, repeat)
+
+        def end() -> None:
+            nonlocal ended
+            if not ended:
+                network.taps.remove(tap)
+            ended = True
+
+        network.taps.append(tap)
+        repeat()
+        return end
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
 
 
 def _present(groups: tuple[tuple[int, ...], ...], cluster: "Cluster") -> tuple[tuple[int, ...], ...]:

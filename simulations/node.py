@@ -146,12 +146,14 @@ class Node:
     def pause(self) -> None:
         """Do nothing at all, as an agent process that computes: its sockets fill up."""
         self._paused = True
+        self._cluster.tell("paused", self)
 
     def resume(self) -> None:
         """Go on: first with what has come in meanwhile."""
         if not self._paused:
             return
         self._paused = False
+        self._cluster.tell("resumed", self)
         while self._inbox and not self._paused:
             call, args = self._inbox.popleft()
             call(*args)
@@ -186,6 +188,7 @@ class Node:
                     self.disk.save(effect, self._saved)
                 case Notify():
                     self.notices.append(effect)
+                    cluster.tell("noticed", self, effect)
                 case OpenStream():
                     cluster.streams.open(self, effect.conn, effect.address)
                 case Write():

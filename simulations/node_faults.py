@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from gossip.protocol.errors import LocalError
@@ -86,6 +87,26 @@ class RestartAll(Fault):
         come_back = crash.apply(cluster) if crash in waiting else None
         if come_back is not None:
             cluster.queue.at(cluster.queue.now + self.down, come_back)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MassCrash(Fault):
+    """A share of the nodes, drawn at random, dies at once, and never comes back."""
+
+    kind: ClassVar[str] = "mass-crash"
+    share: float
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if not 0 <= self.share <= 1:
+            raise ScenarioError(f"mass-crash: share is from 0 to 1, not {self.share}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        running = cluster.running()
+        victims = Random(f"{cluster.seed} mass crash {self.at}").sample(running, int(self.share * len(running)))
+        for node in victims[: len(running) - 1]:
+            node.vanish()
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from crdts import Delta, Event
-from gossip.protocol import Persist
+from gossip.protocol import Notify, Persist
 
 if TYPE_CHECKING:
     from .node import Node
@@ -26,3 +26,12 @@ class Observer:
 
     def saved(self, node: "Node", batch: Persist) -> None:
         """The node's disk has these for good."""
+
+    def noticed(self, node: "Node", notice: Notify) -> None:
+        """The node tells people of something."""
+
+    def paused(self, node: "Node") -> None:
+        """The node does nothing from now on."""
+
+    def resumed(self, node: "Node") -> None:
+        """It goes on, and has not taken in yet what came meanwhile."""

@@ -53,8 +53,6 @@ class Judge(Observer):
         self._safe: dict[int, Context] = {}
         self._budget: dict[tuple[bytes, str], list[tuple[int, int, int]]] = {}
         self._owed: dict[Address, int] = {}
-        self._unsure: dict[int, list[int]] = {}
-        """By node, about whom it has not been right since the end of the faults."""
         self._cluster: Cluster | None = None
 
     @property
@@ -144,15 +142,18 @@ class Judge(Observer):
 
     def check(self) -> None:
         """Every running node holds what the model says of what it has processed."""
+        by_name: dict[str, list[Node]] = {}
+        for node in self.cluster.running():
+            by_name.setdefault(node.name, []).append(node)
         for node in self.cluster.running():
             self._check_model(node)
-            self._check_acknowledgements(node)
+            self._check_acknowledgements(node, by_name)
 
-    def _check_acknowledgements(self, node: Node) -> None:
-        """Who is said to have all that a node wrote has it."""
+    def _check_acknowledgements(self, node: Node, by_name: Mapping[str, list[Node]]) -> None:
+        """Who is said to have all that a node wrote has it. Clones share a name."""
         me, last, epochs = self._acknowledged(node)
-        for other in self.cluster.running():
-            known = epochs.get(other.name) == other.engine.identity.epoch
+        for other in [each for name in epochs for each in by_name.get(name, ())]:
+            known = epochs[other.name] == other.engine.identity.epoch
             if known and other.replica.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged is there", f"{other.name} does not have {me}:{last}", node)
 
@@ -282,25 +283,6 @@ class Judge(Observer):
             self.fail("the kill log keeps its limit", f"{kernel.log.size} of {kernel.log.limit} kills", node)
         if not node.engine.durable:
             self.fail("everything is saved in the end", f"{node.disk.waiting} batches wait", node)
-
-    def membership(self) -> str:
-        """Who has not been right yet about whom, for people; empty once every node has been right about every other.
-
-        Not all at one moment: where datagrams are lost, somebody is always held to be gone for a little while.
-        """
-        nodes = self.cluster.nodes
-        for node in self.cluster.running():
-            members = node.engine.members(self.cluster.queue.now)
-            listed = {each.address: each.epoch for each in members if each.state == "alive"}
-            unsure = self._unsure.setdefault(node.index, [other.index for other in nodes if other is not node])
-            unsure[:] = [
-                index
-                for index in unsure
-                if listed.get(nodes[index].address) != (nodes[index].engine.identity.epoch if nodes[index].up else None)
-            ]
-            if unsure:
-                return f"{node.name} has not been right about {', '.join(nodes[index].name for index in unsure[:5])}"
-        return ""
 
 
 def read(replica: Replica) -> dict[str, str]:

@@ -9,10 +9,12 @@ from typing import Final
 from crdts import Delta, Dot, Event
 from crdts.schema import RETIRED
 
+from .census import Census
 from .cluster import Cluster
 from .node import Node
 from .observer import Observer
 from .recording import NodeTotals, Sample, Spread, Summary, WriteTrace
+from .rest import Rest
 
 MAX_TRACES: Final = 10_000
 """Writes whose spread is followed at most; later ones are counted only."""
@@ -143,15 +145,14 @@ class Recorder(Observer):
         return before + _counts(node) if node.up else before
 
     def views(self, cluster: Cluster) -> tuple[tuple[int, ...], ...]:
-        """Whom each node would send to, by index."""
-        place = {node.address: node.index for node in cluster.nodes}
-        now = cluster.queue.now
+        """Whom each node sends to, by index."""
+        place = {node.engine.identity.node_id: node.index for node in cluster.nodes}
         return tuple(
-            tuple(place[m.address] for m in node.engine.members(now) if m.state == "alive") if node.up else ()
+            tuple(place[node_id] for node_id in node.engine.view() if node_id in place) if node.up else ()
             for node in cluster.nodes
         )
 
-    def summary(self, cluster: Cluster, ended: float, converged: float | None) -> Summary:
+    def summary(self, cluster: Cluster, ended: float, converged: float | None, census: Census, rest: Rest) -> Summary:
         """The run in numbers; ``ended`` is when the faults were over."""
         sums: Counter[str] = Counter()
         for node in cluster.nodes:
@@ -176,6 +177,9 @@ class Recorder(Observer):
             missed_by_push=sums["events_repaired"] / new if new else 0.0,
             states_joined=sums["states_joined"],
             streams=sums["streams_opened"],
+            false_failures=census.false_failures.total(),
+            dead_links=census.dead_links(),
+            bytes_at_rest=rest.bytes_a_node_second,
             events=cluster.queue.ran,
         )
 

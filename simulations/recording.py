@@ -109,6 +109,12 @@ class Summary:
     """Share of deliveries that a digest or a stream had to make good."""
     states_joined: int
     streams: int
+    false_failures: int
+    """Times that a node came to count one as failed which ran and was not paused."""
+    dead_links: float
+    """Share of the entries of all views that name a node which does not run, in the end."""
+    bytes_at_rest: float | None
+    """Bytes a node and second at the end, with nothing left to tell; None if that was not reached."""
     events: int
     """Of the simulator's queue."""
 

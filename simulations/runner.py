@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from .census import Census
 from .cluster import STEP, Cluster
 from .faults import Fault, Partition
 from .node import Node
@@ -12,12 +13,15 @@ from .operations import Write, perform
 from .oracles import Judge
 from .recorder import SAMPLE_EACH, Recorder
 from .recording import Interval, Recording, Summary
+from .rest import Rest
 from .scenario import Scenario
 
 CHECK_EACH: Final = 5.0
 """Virtual seconds between two looks of the judge at every node."""
 RETIRED_STEP: Final = 0.5
 """Virtual seconds between two looks at whether who was retired, or is over, has left."""
+REST_WITHIN: Final = 60.0
+"""Virtual seconds in which nodes come to rest after all are equal and know each other."""
 MEMBERSHIP_STEP: Final = 0.5
 """Virtual seconds between two looks at whether all know who is there."""
 
@@ -48,16 +52,20 @@ class Run:
     seed: int
     on_second: Callable[[float], None] | None = None
     judge: Judge = field(default_factory=Judge)
+    census: Census = field(init=False)
     recorder: Recorder = field(default_factory=Recorder)
     cluster: Cluster = field(init=False)
     _faults: list[_Active] = field(default_factory=list)
     _ended: float = 0.0
     _converged: float | None = None
+    _rest: Rest = field(default_factory=Rest)
 
     def __post_init__(self) -> None:
         plan = self.scenario.concrete(self.seed)
-        self.cluster = plan.cluster(self.seed, observers=[self.judge, self.recorder])
+        self.census = Census(self.judge.fail)
+        self.cluster = plan.cluster(self.seed, observers=[self.judge, self.census, self.recorder])
         self.judge.watch(self.cluster)
+        self.census.watch(self.cluster)
         queue = self.cluster.queue
         for fault in plan.faults:
             if fault.at <= plan.duration:
@@ -130,6 +138,7 @@ class Run:
 
     def _check(self) -> None:
         self.judge.check()
+        self.census.check()
         self.cluster.queue.at(self.cluster.queue.now + CHECK_EACH, self._check)
 
     # ---- the end
@@ -153,10 +162,40 @@ class Run:
             self._converged = None
             self.judge.fail("all are equal in time", f"not after {self.scenario.settle} s; {self._behind()}")
         if self.scenario.membership and not self.scenario.view:
-            while (wrong := self.judge.membership()) and cluster.queue.now < bound:
+            while (wrong := self.census.wrong()) and cluster.queue.now < bound:
                 cluster.run(MEMBERSHIP_STEP)
             if wrong:
                 self.judge.fail("everybody knows who is there", f"{wrong} after {self.scenario.settle} s")
+        self._check_views()
+        if self.scenario.rest and not self.judge.failures:
+            self._come_to_rest()
+
+    def _check_views(self) -> None:
+        if apart := self.census.pieces():
+            self.judge.fail("the nodes are in one piece", f"{apart} are not with the others")
+        dead = self.census.dead_links()
+        if dead > self.scenario.dead_links:
+            self.judge.fail(
+                "views forget the dead", f"{dead:.1%} of the entries, {self.scenario.dead_links:.1%} allowed"
+            )
+
+    def _come_to_rest(self) -> None:
+        """When all has been said, nodes look after each other, which is cheap, and nothing else goes on."""
+        cluster, rest = self.cluster, self._rest
+        bound = cluster.queue.now + REST_WITHIN
+        while (restless := rest.restless(cluster)) and cluster.queue.now < bound:
+            cluster.run(MEMBERSHIP_STEP)
+        if restless:
+            self.judge.fail("nodes come to rest", f"{restless} after {REST_WITHIN:.0f} s")
+            return
+        dear = "never measured"
+        while dear and cluster.queue.now < bound:  # news of who has just come back takes a while
+            rest.begin(cluster)
+            cluster.run(self.scenario.rest)
+            rest.end(cluster)
+            dear = rest.dear(cluster)
+        if dear:
+            self.judge.fail("rest is cheap", dear)
 
     def _behind(self) -> str:
         """Why it is not over."""
@@ -172,7 +211,7 @@ class Run:
     def recording(self) -> Recording:
         """What has happened so far."""
         cluster, recorder = self.cluster, self.recorder
-        summary: Summary = recorder.summary(cluster, self._ended, self._converged)
+        summary: Summary = recorder.summary(cluster, self._ended, self._converged, self.census, self._rest)
         return Recording(
             scenario=self.scenario.name,
             title=self.scenario.title,

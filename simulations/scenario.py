@@ -67,6 +67,10 @@ class Scenario:
     """Further writes, each on its own."""
     membership: bool = True
     """Whether every node must list exactly the running ones as alive in the end."""
+    rest: float = 5.0
+    """Virtual seconds for which nodes are watched when nothing is left to do; 0: not at all."""
+    dead_links: float = 1.0
+    """Share of the entries of all views that may name a node which does not run, in the end; 1: not asked."""
 
     def __post_init__(self) -> None:
         for each in fields(self):  # the same run whether it says 5 or 5.0, as files do
@@ -95,9 +99,11 @@ class Scenario:
                 raise ScenarioError(f"{name} is in seconds, above 0, not {getattr(self, name)}")
         if self.view % 2:
             raise ScenarioError(f"view is an even number, not {self.view}")
-        for name in ("view", "disk_delay", "log_limit", "clock_skew"):
+        for name in ("view", "rest", "disk_delay", "log_limit", "clock_skew"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"{name} is not negative, and finite, not {getattr(self, name)}")
+        if not 0 <= self.dead_links <= 1:
+            raise ScenarioError(f"dead_links is a share from 0 to 1, not {self.dead_links}")
         if not 0 <= self.clock_drift < 1:
             raise ScenarioError(f"clock_drift is in seconds a second, at least 0 and below 1, not {self.clock_drift}")
 

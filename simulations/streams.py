@@ -31,6 +31,11 @@ class Streams:
         self.broken = 0
         """Streams that a link broke by itself."""
 
+    @property
+    def open_ends(self) -> int:
+        """Ends of streams that are open or being opened."""
+        return len(self._pipes)
+
     def _passes(self, one: Address, other: Address) -> bool:
         return self._network.passes(one, other) and self._network.passes(other, one)
 

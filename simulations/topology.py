@@ -37,6 +37,11 @@ class Topology:
         if self.edge_every < 1:
             raise ScenarioError(f"edge_every is at least 1, not {self.edge_every}")
 
+    @property
+    def is_rough(self) -> bool:
+        """Whether any link may lose datagrams, spoil them or hold them back for long."""
+        return self.near.is_rough or self.far.is_rough
+
     def with_links(self, **changes: Any) -> "Topology":
         """The same layout with something changed on every link, such as ``loss=0.2``."""
         return replace(self, near=replace(self.near, **changes), far=replace(self.far, **changes))

@@ -7,6 +7,7 @@ which wants to be called at `deadline`.
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from crdts import Event, Replica
 
@@ -261,7 +262,7 @@ class Engine:
         return [p.name for p in alive if p.acked >= seq], [p.name for p in alive if p.acked < seq]
 
     def statistics(self) -> Statistics:
-        return self._out.statistics()
+        return replace(self._out.statistics(), candidates=self._members.candidates)
 
     # ---- inside
 

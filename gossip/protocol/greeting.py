@@ -14,7 +14,7 @@ from .errors import UnprovenAddress
 from .identity import Address
 from .messages import Challenge, Hello, Message, Proof, Welcome
 from .output import Output
-from .peers import Peers
+from .roster import Roster
 from .wire import COOKIE_BYTES, HELLO_BYTES
 
 CANDIDATE_TRIES: Final = 8
@@ -35,9 +35,11 @@ class Proven:
     name: str
     epoch: int
     known: int
-    """Members that it lists."""
+    """Members that it knows of."""
     rtt: float | None
     """Seconds it took to answer, if it was asked."""
+    has_answered: bool = True
+    """Whether it has just shown that it hears us."""
 
 
 @dataclass(slots=True)
@@ -51,9 +53,10 @@ class _Attempt:
 class Greeter:
     """Greets, answers greetings, and says who has proven where it is."""
 
-    def __init__(self, output: Output, peers: Peers) -> None:
+    def __init__(self, output: Output, roster: Roster) -> None:
         self._out = output
-        self._peers = peers
+        self._roster = roster
+        self._peers = roster.peers
         self._secret = output.rng.randbytes(32)
         self._seeds: dict[Address, _Attempt] = {}
         self._candidates: dict[Address, _Attempt] = {}
@@ -90,6 +93,11 @@ class Greeter:
         """Greet nobody any more."""
         self._seeds, self._candidates, self._greeted = {}, {}, {}
         self._due = float("inf")
+
+    @property
+    def candidates(self) -> int:
+        """How many there are."""
+        return len(self._candidates)
 
     def deadline(self) -> float:
         """When `tick` has somebody to greet; too early where a candidate has come by itself meanwhile."""
@@ -137,7 +145,7 @@ class Greeter:
         """Say hello, padded so that no answer to it can be longer."""
         me = self._out.identity
         # The cookie is for an address, not yet for a node: who answers is what we want to know.
-        hello = Hello(me.name, me.epoch, len(self._peers.present()), self._cookie(address))
+        hello = Hello(me.name, me.epoch, self._roster.known, self._cookie(address))
         padding = bytes(max(0, HELLO_BYTES - self._out.size([hello])))
         self._out.send(address, [replace(hello, padding=padding)])
 
@@ -184,10 +192,9 @@ class Greeter:
 
     def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
-        known = len(self._peers.present())
-        self._reply(source, [Welcome(me.name, me.epoch, known, hello.cookie, self._cookie(source))])
+        self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, self._cookie(source))])
         if self._is_proven(sender, source):
-            return Proven(sender, source, hello.name, hello.epoch, hello.known, None)
+            return Proven(sender, source, hello.name, hello.epoch, hello.known, None, has_answered=False)
         self._greeted[sender, source] = (hello.name, hello.epoch, hello.known)
         if len(self._greeted) > self._out.config.max_candidates:
             del self._greeted[next(iter(self._greeted))]

@@ -29,6 +29,9 @@ LISTINGS: Final = 4
 """Members whose whole list we are being told at a time, at most."""
 WARNING_INTERVAL: Final = 1.0
 """Seconds between two warnings to a member that it is said to be gone."""
+CONTRADICTION: Final = 0.5
+"""Of the shortest suspicion: how long a member was suspect at least when we believe others that it has failed. It must
+have had the time to contradict."""
 RIDERS_BYTES: Final = 100
 """Of a datagram with updates: room for what they ride on."""
 
@@ -240,12 +243,21 @@ class Hearsay:
             if now - peer.answered < self._out.config.probe_interval:
                 self._warn(now, peer, row)
                 return
+        if state == FAILED and peer.is_present and not self._has_been_suspect(now, peer):
+            self._warn(now, peer, row)  # after a partition, the other side has obituaries of all of us
+            if peer.state == SUSPECT:
+                return
+            state = SUSPECT
         if row.counter > peer.counter:
             self._roster.peers.advance(peer, row.epoch, row.counter)
             if state == ALIVE:
                 peer.version, peer.tags = row.version, row.tags
         self._roster.turn(now, peer, state)
         self.spread(peer)
+
+    def _has_been_suspect(self, now: float, peer: Peer) -> bool:
+        """For long enough to have contradicted, if it could."""
+        return peer.state == SUSPECT and now - peer.since >= self._out.config.suspicion * CONTRADICTION
 
     def _warn(self, now: float, peer: Peer, row: Update) -> None:
         """We know better, but only the member itself can make the others believe it."""

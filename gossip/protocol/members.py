@@ -25,7 +25,7 @@ class Members:
     def __init__(self, output: Output, profile: Profile) -> None:
         self._out = output
         self._roster = Roster(output)
-        self._greeter = Greeter(output, self._roster.peers)
+        self._greeter = Greeter(output, self._roster)
         self._hearsay = Hearsay(output, self._roster, self._greeter, profile)
         self._shuffles = Shuffles(output, self._roster, self._hearsay)
         self.to_probe: list[Peer] = []
@@ -99,6 +99,11 @@ class Members:
     def refutations(self) -> int:
         """Times that we had to contradict what was said of us."""
         return self._hearsay.refutations
+
+    @property
+    def candidates(self) -> int:
+        """Addresses heard of that are still to prove themselves."""
+        return self._greeter.candidates
 
     @property
     def to_compare(self) -> list[Peer]:
@@ -186,7 +191,7 @@ class Members:
         peer.name = proven.name
         if restarted:
             self._roster.begin_life(now, peer, proven.epoch)
-        if peer.address == proven.address:
+        if peer.address == proven.address and (proven.has_answered or restarted):
             self.confirm(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._hearsay.introduce(peer, proven.known)

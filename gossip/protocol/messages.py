@@ -23,7 +23,7 @@ class Hello:
     name: str
     epoch: int
     known: int
-    """Members that I list: who has no more to name need not name them."""
+    """Members that I know of: who knows no more of them need name none."""
     cookie: bytes
     padding: bytes = b""
 

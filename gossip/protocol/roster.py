@@ -40,6 +40,11 @@ class Roster:
         found = [self.peers.find(node_id) for node_id in self.view.ids]
         return [peer for peer in found if peer is not None and peer.is_present]
 
+    @property
+    def known(self) -> int:
+        """How many members are known, for others to see whether to name more; enough, if the cluster is too large."""
+        return self._out.config.full_membership_max if self.is_partial else len(self.peers.present())
+
     def is_full(self) -> bool:
         return len(self.peers.present()) >= self._out.config.full_membership_max
 

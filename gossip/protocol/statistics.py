@@ -42,5 +42,8 @@ class Statistics:
     """Last-writer-wins stamps too far ahead for our clock to follow."""
     fingerprint_mismatches: int = 0
     """Times a member had the same events and yet another content: a bug, a cloned identity or corruption."""
+    candidates: int = 0
+    """Addresses heard of that have not proven themselves yet, at present; of those who stay silent they are forgotten
+    after a while."""
     rejected: Mapping[str, int] = field(default_factory=dict)
     """Refused input, by reason."""

@@ -89,7 +89,7 @@ class _Spread(Observer):
         for event in events:
             self.written[event.dot] = node.now
 
-    def merged(self, node: Any, delta: Delta, new: list[Event]) -> None:  # noqa: ARG002
+    def merged(self, node: Any, delta: Delta, new: list[Event]) -> None:
         for event in new:
             if event.dot in self.written:
                 self.delays.append(node.now - self.written[event.dot])

@@ -4,7 +4,7 @@ Each spoils one rule while its context is open.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
@@ -14,15 +14,9 @@ from crdts.delta import state_delta
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
-from gossip.protocol import Address, Engine
-from gossip.protocol.effects import Effect
-from gossip.protocol.errors import RemoteError
-from gossip.protocol.members import Members
-from gossip.protocol.messages import Frame, Leave, StateEnd, StatePart, WholeContext
+from gossip.protocol.messages import Frame, StateEnd, StatePart, WholeContext
 from gossip.protocol.output import Output
-from gossip.protocol.peers import FAILED, Peer, Peers
 from gossip.protocol.session import Session
-from gossip.protocol.wire import decode_datagram, encode_datagram
 from simulations import node as node_module
 from simulations.disk import Disk
 
@@ -125,39 +119,6 @@ def removal_without_a_dot() -> AbstractContextManager[Any]:
     return replaced(Kernel, "write", make)
 
 
-def stale_incarnation_accepted() -> AbstractContextManager[Any]:
-    """Word of a member's earlier life counts like word of the present one."""
-
-    def make(receive: Any) -> Any:
-        def receives(self: Engine, now: float, source: Address, datagram: bytes) -> list[Effect]:
-            with suppress(RemoteError):
-                sender, epoch, messages = decode_datagram(self._out.seal.open(datagram))
-                peer = self._members.proven(sender, source)
-                if peer is not None and epoch < peer.epoch:
-                    fresh = [Leave(peer.epoch) if isinstance(each, Leave) else each for each in messages]
-                    datagram = self._out.seal.seal(encode_datagram(sender, peer.epoch, fresh), self._out.rng)
-            effects: list[Effect] = receive(self, now, source, datagram)
-            return effects
-
-        return receives
-
-    return replaced(Engine, "receive", make)
-
-
-def forgetting_dead_members() -> AbstractContextManager[Any]:
-    """A member that has failed is forgotten (memberlist #222: after 30 s, and no partition heals)."""
-
-    def make(turn: Any) -> Any:
-        def turns(self: Peers, peer: Peer, state: str, now: float) -> None:
-            turn(self, peer, state, now)
-            if state == FAILED:
-                self.remove(peer)
-
-        return turns
-
-    return replaced(Peers, "turn", make)
-
-
 def dots_leave_before_the_disk_has_them() -> AbstractContextManager[Any]:
     """What tells of a write is sent at once, and not when a crash cannot undo it any more."""
 
@@ -216,20 +177,6 @@ def spending_without_rights() -> AbstractContextManager[Any]:
     return patch.object(BoundedCounter, "_check_rights", check)
 
 
-def failed_members_never_asked_again() -> AbstractContextManager[Any]:
-    """Nobody looks whether a failed member is back."""
-
-    def make(in_state: Any) -> Any:
-        return lambda self, state: [] if state == FAILED else in_state(self, state)
-
-    return replaced(Peers, "in_state", make)
-
-
-def greeting_for_every_stranger() -> AbstractContextManager[Any]:
-    """An unproven address is greeted, which takes more bytes than it may have sent."""
-    return patch.object(Members, "challenge", Members._send_hello)
-
-
 PLANTED: Final[list[Plant]] = [
     context_wider_than_the_delta,
     killed_dot_counted_as_processed,
@@ -237,14 +184,10 @@ PLANTED: Final[list[Plant]] = [
     fold_before_the_last_range,
     loser_of_lww_dropped,
     removal_without_a_dot,
-    stale_incarnation_accepted,
-    forgetting_dead_members,
     dots_leave_before_the_disk_has_them,
     received_events_not_saved,
     states_not_saved,
     trimmed_log_not_noticed,
     prekilled_dots_left_out_of_states,
     spending_without_rights,
-    failed_members_never_asked_again,
-    greeting_for_every_stranger,
 ]

@@ -52,7 +52,7 @@ def test_everything_a_file_says_is_in_the_scenario() -> None:
         writes = [[1, 0, "set.add", 3]]
         [config]
         fanout = 3
-        digest_interval = 2
+        probe_interval = 2
         [topology]
         kind = "slow-edge"
         edge_every = 2
@@ -82,7 +82,7 @@ def test_everything_a_file_says_is_in_the_scenario() -> None:
         start="warm",
         sealed=True,
         writes=(Write(1.0, 0, "set.add", 3),),
-        config=(("fanout", 3), ("digest_interval", 2.0)),
+        config=(("fanout", 3), ("probe_interval", 2.0)),
         topology=Topology(
             kind="slow-edge", edge_every=2, near=Link(latency=0.001), far=Link(latency=FAR.latency, loss=0.1)
         ),
@@ -347,7 +347,7 @@ SCENARIOS = st.builds(
     settle=st.floats(0.1, 99),
     start=st.sampled_from(["boot", "warm"]),
     profile=st.sampled_from(["lan", "wan", "local"]),
-    config=st.sampled_from([(), (("fanout", 2), ("digest_interval", 0.5))]),
+    config=st.sampled_from([(), (("fanout", 2), ("probe_interval", 0.5))]),
     sealed=st.booleans(),
     disk=st.booleans(),
     clock_drift=st.floats(0, 0.5),

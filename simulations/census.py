@@ -1,0 +1,116 @@
+"""Whether nodes are right about who is there: in the end, for long, and always where nothing can excuse them."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from gossip.protocol import Notify, notices
+
+from .calm import Calm
+from .graph import largest_component, neighbours
+from .node import Node
+
+GRACE: Final = 5.0
+"""Seconds after a disturbance of two nodes in which one may still come to believe, mostly by hearsay, that the other is
+gone; and on links that lose nothing."""
+LONGEST: Final = 60.0
+"""Seconds for which a node may count one as failed that it could hear all the while, whatever links lose."""
+
+Fail: TypeAlias = Callable[[str, str, Node], None]
+
+
+class Census(Calm):
+    """Watches who counts whom as failed."""
+
+    def __init__(self, fail: Fail) -> None:
+        """``fail`` is told the rule that is broken, what is wrong, and where."""
+        super().__init__()
+        self._fail = fail
+        self._failed: dict[tuple[int, str], float] = {}
+        """Since when a node, by index, counts a member, by id, as failed."""
+        self.false_failures: Counter[tuple[str, str]] = Counter()
+        """How many times a node came to count one as failed which ran and was not paused: (who, whom)."""
+
+    # ---- always
+
+    def started(self, node: Node) -> None:
+        super().started(node)
+        for key in [key for key in self._failed if key[0] == node.index]:
+            del self._failed[key]
+
+    def noticed(self, node: Node, notice: Notify) -> None:
+        if notice.event == notices.MEMBER_FAILED:
+            self._on_failed(node, str(notice.fields["member_id"]))
+        elif notice.event in (notices.MEMBER_RETURNED, notices.MEMBER_LEFT):
+            failed = self._failed.pop((node.index, str(notice.fields["member_id"])), None)
+            if failed is not None and notice.event == notices.MEMBER_RETURNED:
+                self._on_returned(node, str(notice.fields["member_id"]))
+
+    def _on_failed(self, node: Node, member_id: str) -> None:
+        self._failed[node.index, member_id] = node.now
+        member = self._node_of(member_id)
+        if member is None or not member.up or member.paused:
+            return
+        self.false_failures[node.name, member.name] += 1
+        calm = node.now - max(self.smooth_since(), self.together_since(node, member), self.even_since(node, member))
+        if calm >= GRACE:
+            what = f"{member.name}, {calm:.1f} s after anything had disturbed the two"
+            self._fail("nobody who is there is counted as failed", what, node)
+
+    def _on_returned(self, node: Node, member_id: str) -> None:
+        """Who cannot hear can neither answer nor contradict."""
+        member = self._node_of(member_id)
+        deaf = self.deaf_for(member) if member is not None else 0.0
+        if member is not None and deaf >= GRACE and node.now - self.smooth_since() >= GRACE:
+            self._fail("who hears nobody does not come back", f"{member.name}, deaf for {deaf:.1f} s", node)
+
+    def _node_of(self, member_id: str) -> Node | None:
+        """The node of that id, unless there are several: then nobody can be right about it."""
+        who = [node for node in self.cluster.nodes if node.engine.identity.node_id.hex() == member_id]
+        return who[0] if len(who) == 1 else None
+
+    # ---- now and then
+
+    def check(self) -> None:
+        """Nobody is taken for gone for long by who could hear it all the while."""
+        for (index, member_id), since in self._failed.items():
+            node, member = self.cluster.nodes[index], self._node_of(member_id)
+            if member is None or not member.up or not node.up:
+                continue
+            wrong = node.now - max(since, self.together_since(node, member))
+            if wrong > LONGEST and self._counts_as_failed(node, member_id):
+                self._fail("who is there is found again", f"{member.name} has been failed for {wrong:.0f} s", node)
+
+    @staticmethod
+    def _counts_as_failed(node: Node, member_id: str) -> bool:
+        return any(each.id == member_id and each.state == "failed" for each in node.engine.members(node.now))
+
+    # ---- in the end
+
+    def wrong(self) -> str:
+        """Who is wrong about whom at this moment, for people; empty if every node is right about every other."""
+        running = {node.address: node.engine.identity.epoch for node in self.cluster.running()}
+        names = {node.address: node.name for node in self.cluster.nodes}
+        for node in self.cluster.running():
+            members = node.engine.members(node.now)
+            listed = {each.address: each.epoch for each in members if each.state in ("alive", "suspect")}
+            wanted = {address: epoch for address, epoch in running.items() if address != node.address}
+            about = [address for address in (*wanted, *listed) if wanted.get(address) != listed.get(address)]
+            if about:
+                named = dict.fromkeys(names.get(address, str(address)) for address in about[:5])
+                return f"{node.name} is wrong about {', '.join(named)}"
+        return ""
+
+    def dead_links(self) -> float:
+        """Share of the entries of all views that name a node which does not run; 0 if there are none."""
+        alive = {node.engine.identity.node_id for node in self.cluster.running()}
+        entries = [node_id for node in self.cluster.running() for node_id in node.engine.view()]
+        return sum(node_id not in alive for node_id in entries) / len(entries) if entries else 0.0
+
+    def pieces(self) -> str:
+        """Whom the others cannot reach over any views, for people; empty if the running nodes are in one piece."""
+        running = self.cluster.running()
+        place = {node.engine.identity.node_id: number for number, node in enumerate(running)}
+        views = [[place[other] for other in node.engine.view() if other in place] for node in running]
+        largest = largest_component(neighbours(views))
+        return f"{len(running) - largest} of {len(running)} nodes" if largest < len(running) else ""

@@ -1,0 +1,238 @@
+"""Bugs of membership that others have made, or we, planted into the protocol: the simulator must find each of them.
+
+Each spoils one rule while its context is open. Most need trouble of a certain kind: that of a scenario.
+"""
+
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
+from typing import Any, Final
+from unittest.mock import patch
+
+from gossip.protocol import Address, Engine, Identity
+from gossip.protocol.effects import Effect
+from gossip.protocol.errors import RemoteError
+from gossip.protocol.greeting import Greeter
+from gossip.protocol.hearsay import Hearsay
+from gossip.protocol.members import Members
+from gossip.protocol.messages import Update, Updates
+from gossip.protocol.peers import FAILED, Peer
+from gossip.protocol.roster import Roster
+from gossip.protocol.views import View
+from gossip.protocol.wire import decode_datagram, encode_datagram
+from simulations import node as node_module
+
+from .planted import Plant, replaced
+
+
+def stale_incarnation_accepted() -> AbstractContextManager[Any]:
+    """Word of a member's earlier life counts like word of the present one."""
+
+    def make(receive: Any) -> Any:
+        def receives(self: Engine, now: float, source: Address, datagram: bytes) -> list[Effect]:
+            with suppress(RemoteError):
+                sender, epoch, messages = decode_datagram(self._out.seal.open(datagram))
+                peer = self._members.proven(sender, source)
+                if peer is not None and epoch < peer.epoch:
+                    fresh = [_refreshed(each, peer) if isinstance(each, Updates) else each for each in messages]
+                    datagram = self._out.seal.seal(encode_datagram(sender, peer.epoch, fresh), self._out.rng)
+            effects: list[Effect] = receive(self, now, source, datagram)
+            return effects
+
+        return receives
+
+    return replaced(Engine, "receive", make)
+
+
+def _refreshed(updates: Updates, peer: Peer) -> Updates:
+    """What it says of itself, as if its present life said so."""
+    rows = updates.rows
+    return Updates(tuple(replace(row, epoch=peer.epoch) if row.node_id == peer.node_id else row for row in rows))
+
+
+def epoch_ignored_in_hearsay() -> AbstractContextManager[Any]:
+    """What is said of a member's earlier life is believed of the present one."""
+
+    def make(weigh: Any) -> Any:
+        def weighs(self: Hearsay, now: float, teller: Peer, source: Address, row: Update) -> None:
+            peer = self._roster.peers.find(row.node_id)
+            if peer is not None and row.epoch < peer.epoch:
+                row = replace(row, epoch=peer.epoch)
+            weigh(self, now, teller, source, row)
+
+        return weighs
+
+    return replaced(Hearsay, "_on_word_of_another", make)
+
+
+def epoch_not_kept() -> AbstractContextManager[Any]:
+    """Every life is of the same incarnation, so that a restart does not beat its own obituary (memberlist #311)."""
+
+    def make(engine: Any) -> Any:
+        def makes(identity: Identity, *args: Any) -> Engine:
+            made: Engine = engine(replace(identity, epoch=1), *args)
+            return made
+
+        return makes
+
+    return replaced(node_module, "Engine", make)
+
+
+def forgetting_dead_members() -> AbstractContextManager[Any]:
+    """A member that has failed is forgotten (memberlist #222: after 30 s, and no partition heals)."""
+
+    def make(on_gone: Any) -> Any:
+        def forgets(self: Roster, peer: Peer, state: str) -> None:
+            on_gone(self, peer, state)
+            if state == FAILED and self.peers.find(peer.node_id) is peer:
+                self.forget(peer)
+
+        return forgets
+
+    return replaced(Roster, "_on_gone", make)
+
+
+def failed_members_never_asked_again() -> AbstractContextManager[Any]:
+    """Nobody looks whether a failed member is back."""
+
+    def make(in_state: Any) -> Any:
+        return lambda self, state: [] if state == FAILED else in_state(self, state)
+
+    return replaced(Members, "in_state", make)
+
+
+def any_word_revives() -> AbstractContextManager[Any]:
+    """A failed member that is heard is alive, although it may hear nobody."""
+
+    def make(heard: Any) -> Any:
+        def hears(self: Members, now: float, peer: Peer, epoch: int) -> None:
+            heard(self, now, peer, epoch)
+            self.confirm(now, peer)
+
+        return hears
+
+    return replaced(Members, "heard", make)
+
+
+def greeting_revives() -> AbstractContextManager[Any]:
+    """So is one that greets, as who hears nobody does."""
+
+    def make(admit: Any) -> Any:
+        return lambda self, now, proven: admit(self, now, replace(proven, has_answered=True))
+
+    return replaced(Members, "_admit", make)
+
+
+def no_refutation() -> AbstractContextManager[Any]:
+    """Who is said to be gone does not contradict."""
+    return patch.object(Hearsay, "_on_word_of_us", lambda *_: None)
+
+
+def counter_never_bumped() -> AbstractContextManager[Any]:
+    """It contradicts in the very incarnation that is said to be gone."""
+
+    def make(on_word: Any) -> Any:
+        def contradicts(self: Hearsay, now: float, teller: Peer, source: Address, row: Update) -> None:
+            on_word(self, now, teller, source, row)
+            self._counter = 0
+
+        return contradicts
+
+    return replaced(Hearsay, "_on_word_of_us", make)
+
+
+def obituaries_believed_at_once() -> AbstractContextManager[Any]:
+    """Whoever is said to have failed has, and need not have been suspect before."""
+    return patch.object(Hearsay, "_has_been_suspect", lambda *_: True)
+
+
+def failed_tellers_believed() -> AbstractContextManager[Any]:
+    """The word of a failed member, which finds everybody gone, counts like any other, and at once (consul #5928)."""
+
+    def weigh(self: Hearsay, now: float, _teller: Peer, peer: Peer, state: str, row: Update) -> None:
+        if row.counter > peer.counter:
+            self._roster.peers.advance(peer, row.epoch, row.counter)
+        self._roster.turn(now, peer, state)
+        self.spread(peer)
+
+    return patch.object(Hearsay, "_weigh", weigh)
+
+
+def one_miss_is_enough() -> AbstractContextManager[Any]:
+    """A member that does not answer in time has failed, and is not suspect first."""
+
+    def make(suspect: Any) -> Any:
+        def fails(self: Members, now: float, peer: Peer) -> None:
+            suspect(self, now, peer)
+            self.fail(now, peer)
+
+        return fails
+
+    return replaced(Members, "suspect", make)
+
+
+def greeting_for_every_stranger() -> AbstractContextManager[Any]:
+    """An unproven address is greeted, which takes more bytes than it may have sent."""
+    return patch.object(Greeter, "challenge", Greeter.greet)
+
+
+def candidates_never_given_up() -> AbstractContextManager[Any]:
+    """Who was only heard of and never answers is greeted for ever."""
+    return patch("gossip.protocol.greeting.CANDIDATE_TRIES", 10**9)
+
+
+def news_told_for_ever() -> AbstractContextManager[Any]:
+    """An update is told on and on."""
+    return patch("gossip.protocol.updates.TELLINGS", 10**9)
+
+
+def dead_links_kept() -> AbstractContextManager[Any]:
+    """Who is gone stays in the views, and is handed on by shuffles."""
+    stack = ExitStack()
+    stack.enter_context(patch.object(View, "discard", lambda *_: None))
+    stack.enter_context(patch.object(View, "discard_where", lambda *_: None))
+    return stack
+
+
+def partner_kept_in_the_view() -> AbstractContextManager[Any]:
+    """A shuffle begins with anybody but the oldest, who stays in the view: the dead are found by chance."""
+
+    def begin(self: View) -> bytes | None:
+        return min(self._ages, key=lambda node_id: self._ages[node_id], default=None)
+
+    return patch.object(View, "begin", begin)
+
+
+def entries_copied_by_shuffles() -> AbstractContextManager[Any]:
+    """What was given away is kept, and what comes drives out whatever is there: views grow alike."""
+
+    def make(take: Any) -> Any:
+        def takes(self: View, received: Any) -> None:
+            self._given = list(self._ages)[::-1]
+            take(self, received)
+
+        return takes
+
+    return replaced(View, "take", make)
+
+
+PLANTED: Final[dict[Plant, str]] = {
+    stale_incarnation_accepted: "stale-incarnation",
+    epoch_ignored_in_hearsay: "stale-incarnation",
+    epoch_not_kept: "chaos",
+    forgetting_dead_members: "chaos",
+    failed_members_never_asked_again: "chaos",
+    any_word_revives: "deaf",
+    greeting_revives: "deaf",
+    no_refutation: "chaos",
+    counter_never_bumped: "chaos",
+    obituaries_believed_at_once: "partition-heal",
+    failed_tellers_believed: "deaf",
+    one_miss_is_enough: "chaos",
+    greeting_for_every_stranger: "chaos",
+    candidates_never_given_up: "churn",
+    news_told_for_ever: "chaos",
+    dead_links_kept: "half-crash",
+    partner_kept_in_the_view: "half-crash",
+    entries_copied_by_shuffles: "half-crash",
+}
+"""And the scenario that finds it."""
