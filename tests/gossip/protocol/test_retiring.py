@@ -3,7 +3,7 @@
 import pytest
 
 from crdts import Context, Replica, encode_context
-from gossip.protocol import Address, Notify, Send
+from gossip.protocol import Notify, Send
 from gossip.protocol.closing import QUIET
 from gossip.protocol.errors import NodeRetired
 from gossip.protocol.fence import fence_of, fenced_nodes, is_fenced, life_of
@@ -13,12 +13,11 @@ from gossip.protocol.messages import (
     Gone,
     Hello,
     Introduce,
-    Known,
-    Leave,
     Message,
     Push,
     Report,
     Retired,
+    Updates,
     Welcome,
 )
 from gossip.protocol.retiring import TOLD_INTERVAL
@@ -203,7 +202,7 @@ def test_nothing_of_a_fenced_node_is_taken() -> None:
     rig, puppet = fence_puppet()
     before = rig.replica.context
     delta = Rig(name="writer").replica.orset("s").add("x")
-    messages: list[Message] = [Push(delta, 6, 0), Leave(1), Known(((b"another.", Address("10.4.4.4", 4747)),)), Gone()]
+    messages: list[Message] = [Push(delta, 6, 0), Updates((puppet.own_row("left"),)), Gone()]
     for message in messages:
         effects = rig.receive(puppet.address, puppet.says(message))
         assert not [m for m in puppet.hears(effects) if not isinstance(m, Retired)]
@@ -239,7 +238,7 @@ def test_a_fenced_node_that_others_name_is_not_greeted() -> None:
     rig, puppet = fence_puppet()
     other = Puppet("other", host="10.3.0.1")
     other.meets(rig)
-    named = other.says(Known(((puppet.node_id, puppet.address),)))
+    named = other.says(Updates((puppet.row(),)))
     effects = [*rig.receive(other.address, named), *rig.pass_time(3.0)]
     assert not of_type(Hello, puppet.hears(effects))
 
