@@ -20,11 +20,12 @@ from gossip.protocol.messages import (
     Updates,
     Welcome,
 )
+from gossip.protocol.peers import mark_of
 from gossip.protocol.retiring import TOLD_INTERVAL
 from gossip.protocol.seal import OVERHEAD_BYTES
 from simulations import Cluster, Link, Node
 
-from .support import Puppet, Rig, connect, notices, of_type, only, say
+from .support import Puppet, Rig, connect, notices, of_type, only, pass_time_with, say
 
 ZEROS = bytes(8)
 
@@ -411,7 +412,7 @@ def test_a_question_is_answered_with_what_is_there_of_these_writers() -> None:
     report = only(Report, answer)
     assert report.context == Context({writer.replica.replica_id: 1})
     assert not report.clear  # it has never met the writer
-    assert report.mark == int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    assert report.mark == mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
 
 
 def test_only_members_are_asked_and_answered() -> None:
@@ -432,7 +433,7 @@ def earlier_life(rig: Rig, puppet: Puppet) -> str:
 def test_it_is_not_begun_before_all_agree(wrong: str) -> None:
     rig, puppet = led()
     life = earlier_life(rig, puppet)
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    mark = mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
     context = Context({life: {"less": 0, "more": 2}.get(wrong, 1)})
     for _ in range(20):
         asked = of_type(Ask, puppet.hears(rig.tick()))
@@ -448,7 +449,7 @@ def test_it_is_not_begun_before_all_agree(wrong: str) -> None:
 def test_it_is_closed_once_all_have_reported_behind_the_limit() -> None:
     rig, puppet = led()
     life = earlier_life(rig, puppet)
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    mark = mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
     context = Context({life: 1})
     while life not in rig.replica.retired:
         assert rig.now < 40.0
@@ -470,13 +471,8 @@ def test_questions_that_do_not_help_grow_rare() -> None:
 
 
 def alive(rig: Rig, puppet: Puppet, seconds: float) -> list[Message]:
-    """Let time pass, with a word of the puppet now and then."""
-    heard: list[Message] = []
-    end = rig.now + seconds
-    while rig.now < end:
-        heard += puppet.hears(rig.tick())
-        rig.receive(puppet.address, puppet.says(Digest(ZEROS, 0)))
-    return heard
+    """Let time pass; the puppet answers every ping."""
+    return puppet.hears(pass_time_with(rig, seconds, puppet))
 
 
 def test_a_report_for_somebody_else_s_life_counts_for_nobody() -> None:
@@ -513,7 +509,7 @@ def test_a_writer_with_a_gap_that_nobody_can_fill_is_limited_and_not_waited_for(
     writer = Replica(f"{rig.identity.node_id.hex()}.1")
     writer.orset("s").add("lost")
     rig.receive(puppet.address, puppet.says(Push(writer.orset("s").add("kept"), 0, 0)))
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    mark = mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
     context = Context.of([(writer.replica_id, 2, 3)])
     for _ in range(9):
         for _ in of_type(Ask, puppet.hears(rig.tick())):
