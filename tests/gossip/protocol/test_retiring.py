@@ -412,7 +412,9 @@ def test_a_question_is_answered_with_what_is_there_of_these_writers() -> None:
     report = only(Report, answer)
     assert report.context == Context({writer.replica.replica_id: 1})
     assert not report.clear  # it has never met the writer
-    assert report.mark == mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
+    assert report.mark == mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(
+        puppet.node_id, puppet.epoch, 0
+    )
 
 
 def test_only_members_are_asked_and_answered() -> None:
