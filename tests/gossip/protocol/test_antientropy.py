@@ -344,7 +344,7 @@ def test_whoever_waits_asks_the_late_again_and_again_until_the_wait_is_over() ->
     assert 8 <= len(of_type(Digest, slow.hears(effects))) <= 13
     assert len(of_type(Digest, quick.hears(effects))) <= 1
     rig.done(rig.engine.await_acks(rig.now, 0))
-    assert len(of_type(Digest, slow.hears(rig.pass_time(0.5)))) <= 1
+    assert len(of_type(Digest, slow.hears(rig.pass_time(0.5)))) <= 2
 
 
 def test_a_new_life_has_to_acknowledge_anew() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from crdts import Context, Replica, encode_context
-from gossip.protocol import Address, Notify, Send
+from gossip.protocol import Notify, Send
 from gossip.protocol.closing import QUIET
 from gossip.protocol.errors import NodeRetired
 from gossip.protocol.fence import fence_of, fenced_nodes, is_fenced, life_of
@@ -13,19 +13,19 @@ from gossip.protocol.messages import (
     Gone,
     Hello,
     Introduce,
-    Known,
-    Leave,
     Message,
     Push,
     Report,
     Retired,
+    Updates,
     Welcome,
 )
+from gossip.protocol.peers import mark_of
 from gossip.protocol.retiring import TOLD_INTERVAL
 from gossip.protocol.seal import OVERHEAD_BYTES
 from simulations import Cluster, Link, Node
 
-from .support import Puppet, Rig, connect, notices, of_type, only, say
+from .support import Puppet, Rig, connect, notices, of_type, only, pass_time_with, say
 
 ZEROS = bytes(8)
 
@@ -203,7 +203,7 @@ def test_nothing_of_a_fenced_node_is_taken() -> None:
     rig, puppet = fence_puppet()
     before = rig.replica.context
     delta = Rig(name="writer").replica.orset("s").add("x")
-    messages: list[Message] = [Push(delta, 6, 0), Leave(1), Known(((b"another.", Address("10.4.4.4", 4747)),)), Gone()]
+    messages: list[Message] = [Push(delta, 6, 0), Updates((puppet.own_row("left"),)), Gone()]
     for message in messages:
         effects = rig.receive(puppet.address, puppet.says(message))
         assert not [m for m in puppet.hears(effects) if not isinstance(m, Retired)]
@@ -239,7 +239,7 @@ def test_a_fenced_node_that_others_name_is_not_greeted() -> None:
     rig, puppet = fence_puppet()
     other = Puppet("other", host="10.3.0.1")
     other.meets(rig)
-    named = other.says(Known(((puppet.node_id, puppet.address),)))
+    named = other.says(Updates((puppet.row(),)))
     effects = [*rig.receive(other.address, named), *rig.pass_time(3.0)]
     assert not of_type(Hello, puppet.hears(effects))
 
@@ -412,7 +412,9 @@ def test_a_question_is_answered_with_what_is_there_of_these_writers() -> None:
     report = only(Report, answer)
     assert report.context == Context({writer.replica.replica_id: 1})
     assert not report.clear  # it has never met the writer
-    assert report.mark == int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    assert report.mark == mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(
+        puppet.node_id, puppet.epoch, 0
+    )
 
 
 def test_only_members_are_asked_and_answered() -> None:
@@ -433,7 +435,7 @@ def earlier_life(rig: Rig, puppet: Puppet) -> str:
 def test_it_is_not_begun_before_all_agree(wrong: str) -> None:
     rig, puppet = led()
     life = earlier_life(rig, puppet)
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    mark = mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
     context = Context({life: {"less": 0, "more": 2}.get(wrong, 1)})
     for _ in range(20):
         asked = of_type(Ask, puppet.hears(rig.tick()))
@@ -449,7 +451,7 @@ def test_it_is_not_begun_before_all_agree(wrong: str) -> None:
 def test_it_is_closed_once_all_have_reported_behind_the_limit() -> None:
     rig, puppet = led()
     life = earlier_life(rig, puppet)
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    mark = mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
     context = Context({life: 1})
     while life not in rig.replica.retired:
         assert rig.now < 40.0
@@ -471,13 +473,8 @@ def test_questions_that_do_not_help_grow_rare() -> None:
 
 
 def alive(rig: Rig, puppet: Puppet, seconds: float) -> list[Message]:
-    """Let time pass, with a word of the puppet now and then."""
-    heard: list[Message] = []
-    end = rig.now + seconds
-    while rig.now < end:
-        heard += puppet.hears(rig.tick())
-        rig.receive(puppet.address, puppet.says(Digest(ZEROS, 0)))
-    return heard
+    """Let time pass; the puppet answers every ping."""
+    return puppet.hears(pass_time_with(rig, seconds, puppet))
 
 
 def test_a_report_for_somebody_else_s_life_counts_for_nobody() -> None:
@@ -514,7 +511,7 @@ def test_a_writer_with_a_gap_that_nobody_can_fill_is_limited_and_not_waited_for(
     writer = Replica(f"{rig.identity.node_id.hex()}.1")
     writer.orset("s").add("lost")
     rig.receive(puppet.address, puppet.says(Push(writer.orset("s").add("kept"), 0, 0)))
-    mark = int.from_bytes(rig.identity.node_id) ^ int.from_bytes(puppet.node_id)
+    mark = mark_of(rig.identity.node_id, rig.identity.epoch, 0) ^ mark_of(puppet.node_id, puppet.epoch, 0)
     context = Context.of([(writer.replica_id, 2, 3)])
     for _ in range(9):
         for _ in of_type(Ask, puppet.hears(rig.tick())):
