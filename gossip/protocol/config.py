@@ -58,7 +58,7 @@ class Config:
     """Entries exchanged in a shuffle, each of about 20 bytes."""
     max_candidates: int = 256
     """Addresses heard of and not yet proven that are remembered at most."""
-    probe_interval: float = 0.5
+    probe_interval: float = 0.55
     """Seconds between two probes, each of one member in turn, with a digest of our data. Shorter notices the dead and
     repairs lost pushes sooner; a probe and its answer are about 170 bytes."""
     probe_timeout: float = 0.2
@@ -66,7 +66,7 @@ class Config:
     than a program usually keeps its node from running."""
     indirect_probes: int = 3
     """Members asked to ping one that does not answer. More tolerates more loss."""
-    suspicion: float = 1.3
+    suspicion: float = 1.2
     """Seconds that a member is suspect at least before it counts as failed, for every factor of ten in the size of the
     cluster. More tolerates more loss and longer stalls, and notices the dead later."""
     update_interval: float = 0.1
