@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, Final
+from unittest.mock import patch
 
 from crdts import Delta, Event
 from gossip.protocol import Config, Engine
@@ -99,12 +100,8 @@ class _Spread(Observer):
 def sending(make: MakeDissemination) -> Iterator[None]:
     """Simulated nodes send news that way."""
     plumtree.install()
-    engine = node_module.Engine
-    node_module.Engine = partial(Engine, dissemination=make)  # type: ignore[misc, assignment]
-    try:
+    with patch.object(node_module, "Engine", partial(Engine, dissemination=make)):
         yield
-    finally:
-        node_module.Engine = engine  # type: ignore[misc]
 
 
 def measure(case: Case, way: Way | None = None) -> Outcome:
@@ -113,9 +110,7 @@ def measure(case: Case, way: Way | None = None) -> Outcome:
     spread = _Spread()
     with sending(way.make):
         config = Config(fanout=way.fanout, hops=12)
-        cluster = Cluster(
-            case.nodes, seed=7, warm=True, link=Link(latency=DELAY), config=config, observers=[spread]
-        )
+        cluster = Cluster(case.nodes, seed=7, warm=True, link=Link(latency=DELAY), config=config, observers=[spread])
         cluster.network.tracing = False
         rng = random.Random(7)
         cluster.run(1.0)
@@ -218,4 +213,8 @@ if __name__ == "__main__":
     nodes, loss = int(sys.argv[1]), float(sys.argv[2])
     for each in {**WAYS, **TREES}.values():
         if len(sys.argv) < 4 or sys.argv[3] in each.name:
-            print(*row(measure(Case(each.name, nodes, loss, "dead" in sys.argv, "burst" in sys.argv), each)), sep=" | ", flush=True)
+            print(
+                *row(measure(Case(each.name, nodes, loss, "dead" in sys.argv, "burst" in sys.argv), each)),
+                sep=" | ",
+                flush=True,
+            )

@@ -25,6 +25,8 @@ from gossip.protocol.messages import (
     Offer,
     Proof,
     Push,
+    Receipt,
+    Relay,
     Roll,
     Same,
     StateEnd,
@@ -32,6 +34,7 @@ from gossip.protocol.messages import (
     Welcome,
     WholeContext,
 )
+from gossip.protocol.spread import Span
 from gossip.protocol.wire import encode_datagram, encode_frame
 
 _MARK = b"mark...."
@@ -93,6 +96,9 @@ def datagrams(sender: bytes) -> list[bytes]:
         Known(((_MARK, Address("10.99.0.1", 1)), (_MARK, Address("fd00::1", 2)))),
         Push(delta, 3, 5),
         *pushes,
+        Relay(delta, 1, None),
+        Relay(delta, 2, Span(_MARK, sender)),
+        Receipt(1, 70, b"\xff" * 8, 3),
         Roll(12345),
         Digest(_MARK, 12345),
         Same(_MARK),

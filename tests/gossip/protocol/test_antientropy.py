@@ -306,7 +306,7 @@ def test_members_tell_how_far_they_are() -> None:
     rig.receive(puppet.address, puppet.says(page))
     assert rig.engine.acked_by(3) == (["puppet"], [])
     assert rig.engine.acked_by(4) == ([], ["puppet"])
-    digest = only(Digest, puppet.hears(rig.pass_time(1.1)))
+    *_, digest = of_type(Digest, puppet.hears(rig.pass_time(1.1)))
     effects = rig.receive(puppet.address, puppet.says(Same(digest.context_hash)))
     assert "member.progressed" in notices(effects)
     assert rig.engine.acked_by(5) == (["puppet"], [])

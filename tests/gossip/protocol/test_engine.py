@@ -9,7 +9,7 @@ import pytest
 import gossip.protocol
 from crdts import Replica
 from gossip.protocol import Address, Config, Effect, Persist, Send
-from gossip.protocol.messages import Digest, Leave, Offer, Push
+from gossip.protocol.messages import Digest, Leave, Offer, Push, Relay
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, of_type
@@ -61,7 +61,7 @@ def test_before_the_deadline_a_tick_has_nothing_to_do(seed: int) -> None:
     for _ in range(300):
         busy(rig, rng, puppet)
         early = (rig.now + rig.engine.deadline()) / 2
-        if early > rig.now:
+        if rig.now < early < rig.engine.deadline():
             rig.now = early
             assert rig.engine.tick(rig.now) == []
         rig.tick()
@@ -91,7 +91,7 @@ def test_any_clock_will_do() -> None:
         rig.now = start
         puppet.meets(rig)
         rig.replica.orset("s").add(1)
-        assert of_type(Push, puppet.hears(rig.pass_time(0.1)))
+        assert of_type(Relay, puppet.hears(rig.pass_time(0.1)))
         assert of_type(Digest, puppet.hears(rig.pass_time(3.0)))
         rig.pass_time(15.0)
         assert rig.states() == {"puppet": "failed"}
@@ -175,7 +175,7 @@ def sizes(root: object) -> dict[str, int]:
 def test_the_core_does_no_input_or_output_and_reads_no_clock() -> None:
     allowed = {"crdts", "cbor2", "cryptography"} | {
         *("base64", "binascii", "collections", "dataclasses", "functools", "hashlib", "ipaddress", "itertools"),
-        *("random", "typing"),
+        *("abc", "bisect", "random", "typing"),
     }
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

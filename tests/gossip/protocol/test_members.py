@@ -19,6 +19,7 @@ from gossip.protocol.messages import (
     Offer,
     Proof,
     Push,
+    Relay,
     Roll,
     Same,
     Welcome,
@@ -213,7 +214,7 @@ def test_who_is_made_acquainted_is_a_member_at_once_and_nobody_hears_of_it() -> 
 def test_who_is_made_acquainted_is_heard_pushed_to_and_watched_like_anybody_who_was_met() -> None:
     rig, (puppet,) = acquainted(1)
     rig.replica.orset("s").add(1)
-    assert of_type(Push, puppet.hears(rig.pass_time(0.1)))
+    assert of_type(Relay, puppet.hears(rig.pass_time(0.1)))
     assert of_type(ContextPage, puppet.hears(rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))))
     assert "member.failed" in notices(rig.pass_time(10.0))
     assert "member.returned" in notices(rig.receive(puppet.address, puppet.says(Same(bytes(8)))))
