@@ -33,8 +33,11 @@ a node that is overloaded does not make it worse."""
 REPEATS_EACH: Final = 2
 REPAIRED_DOTS: Final = 4096
 """Events that came by repair and not yet by a relay that are remembered: they are still to be passed on."""
-DOUBLED_RECEIPTS: Final = 64
-"""Receipts that are sent twice after something came twice: its receipt was probably lost."""
+LOSSY: Final = 12
+"""From here on receipts are sent twice: too much comes twice, as receipts are lost. See `_note_loss`."""
+LOSSY_MAX: Final = 32
+LOSSY_STEP: Final = 6
+"""What comes twice counts so much, and is made up for by as many that come once: one in seven is tolerated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class SplitTree(Dissemination):
         self._arrivals: dict[bytes, Arrivals] = {}
         self._receipts: dict[bytes, int] = {}
         self._receipts_due = float("inf")
-        self._doubled = 0
+        self._lossy = 0
         self._repaired: dict[Dot, None] = {}
         self._listed: Sequence[Peer] = ()
         self._ring: list[bytes] = []
@@ -270,13 +273,16 @@ class SplitTree(Dissemination):
             self._tidy()
             arrivals = self._arrivals[peer.node_id] = Arrivals(peer.epoch)
         arrivals.add(relay.number)
-        if not brought_news:
-            self._doubled = DOUBLED_RECEIPTS
-        self._owe_receipt(now, peer.node_id, 2 if self._doubled else 1)
+        self._note_loss(brought_news)
+        self._owe_receipt(now, peer.node_id, 2 if self._lossy >= LOSSY else 1)
         if arrivals.unconfirmed >= WINDOW // 4:
             self._receipts_due = now
         seq = self._out.kernel.context.prefix(f"{peer.node_id.hex()}.{peer.epoch}")
         return seq if seq > arrivals.saved else 0
+
+    def _note_loss(self, brought_news: bool) -> None:
+        """Count what comes twice against what comes once."""
+        self._lossy = max(0, self._lossy - 1) if brought_news else min(LOSSY_MAX, self._lossy + LOSSY_STEP)
 
     def _owe_receipt(self, now: float, node_id: bytes, copies: int) -> None:
         self._receipts[node_id] = max(copies, self._receipts.get(node_id, 0))
@@ -299,5 +305,4 @@ class SplitTree(Dissemination):
             receipt = Receipt(arrivals.epoch, arrivals.highest, arrivals.mask_bytes(), arrivals.saved)
             self._out.send(peer.address, [receipt])
             if copies > 1:
-                self._doubled = max(0, self._doubled - 1)
                 self._owe_receipt(now, node_id, copies - 1)

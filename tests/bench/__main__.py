@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import bench_compare, bench_growth, bench_node, contestants, plot
+from . import bench_compare, bench_dissemination, bench_growth, bench_node, bench_processes, contestants, plot
 from .bench_growth import Growth
 from .measure import Figure, Row, progress, yardstick
 
@@ -22,6 +22,9 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 
 def main() -> None:
     arguments = _arguments()
+    if arguments.what == "dissemination":
+        _print([bench_dissemination.table(arguments.large), bench_processes.table()], {})
+        return
     results: dict[str, Any] = {"python": platform.python_version()}
     tables = []
     if arguments.what != "node":
@@ -55,7 +58,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measurements; less is better in all.")
-    parser.add_argument("what", nargs="?", choices=("crdts", "node"), help="only the data types, or only the node")
+    parser.add_argument("what", nargs="?", choices=("crdts", "node", "dissemination"), help="only that")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument("--large", action="store_true", help="also a million entries, which takes minutes")
     parser.add_argument("--plot", action="store_true", help="also draw build/bench_ratios.png and bench_growth.png")

@@ -1,7 +1,6 @@
 """Ways to send news compared: what they cost and how fast they are, in the simulator and between real processes."""
 
 import random
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +9,9 @@ from functools import partial
 from itertools import product
 from typing import Any, Final
 from unittest.mock import patch
+
+from rich.box import MARKDOWN
+from rich.table import Table
 
 from crdts import Delta, Event
 from gossip.protocol import Config, Engine
@@ -90,7 +92,7 @@ class _Spread(Observer):
         for event in events:
             self.written[event.dot] = node.now
 
-    def merged(self, node: Any, delta: Delta, new: list[Event]) -> None:  # noqa: ARG002
+    def merged(self, node: Any, delta: Delta, new: list[Event]) -> None:
         for event in new:
             if event.dot in self.written:
                 self.delays.append(node.now - self.written[event.dot])
@@ -209,12 +211,10 @@ HEADINGS: Final = (
     "left to digests",
 )
 
-if __name__ == "__main__":
-    nodes, loss = int(sys.argv[1]), float(sys.argv[2])
-    for each in {**WAYS, **TREES}.values():
-        if len(sys.argv) < 4 or sys.argv[3] in each.name:
-            print(
-                *row(measure(Case(each.name, nodes, loss, "dead" in sys.argv, "burst" in sys.argv), each)),
-                sep=" | ",
-                flush=True,
-            )
+
+def table(large: bool) -> Table:
+    """All of it, in Markdown that can be copied into a README."""
+    made = Table(*HEADINGS, box=MARKDOWN, title="news to all, in one-way delays of 10 ms", title_justify="left")
+    for outcome in outcomes(large):
+        made.add_row(*row(outcome))
+    return made

@@ -161,14 +161,17 @@ def test_in_a_burst_receipts_do_not_wait_until_the_window_has_passed() -> None:
     assert len(of_type(Receipt, puppet.hears(effects))) >= 3
 
 
-def test_a_receipt_that_was_probably_lost_is_sent_twice() -> None:
+def test_receipts_are_sent_twice_while_much_comes_twice() -> None:
     rig = Rig(config=quick())
     (puppet,) = crowd(rig, 1)
-    receipts = []
-    for number in (1, 2):
-        effects = rig.receive(puppet.address, puppet.says(Relay(news(), number, None))) + rig.pass_time(0.05)
-        receipts.append(len(of_type(Receipt, puppet.hears(effects))))
-    assert receipts == [1, 2]
+
+    def receipts(number: int, element: int) -> int:
+        relay = Relay(news(element, f"w{element}"), number, None)
+        effects = rig.receive(puppet.address, puppet.says(relay)) + rig.pass_time(0.05)
+        return len(of_type(Receipt, puppet.hears(effects)))
+
+    assert [receipts(number, 0) for number in range(1, 5)] == [1, 1, 2, 2]
+    assert [receipts(100 + number, number) for number in range(1, 30)][-1] == 1
 
 
 def test_a_receipt_says_which_writes_of_the_sender_the_disk_has_once_it_has_them() -> None:
