@@ -36,8 +36,8 @@ REPAIRED_DOTS: Final = 4096
 LOSSY: Final = 12
 """From here on receipts are sent twice: too much comes twice, as receipts are lost. See `_note_loss`."""
 LOSSY_MAX: Final = 32
-LOSSY_STEP: Final = 6
-"""What comes twice counts so much, and is made up for by as many that come once: one in seven is tolerated."""
+LOSSY_STEP: Final = 8
+"""What comes twice counts so much, and is made up for by as many that come once: one in nine is tolerated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ RINGS: Final = 3
 """Each gives a node two neighbours: up to six, one more than HyParView has by default."""
 LAZY_INTERVAL: Final = 0.002
 """Seconds for which announcements to one neighbour are collected."""
-MISSING_TIMEOUT: Final = 0.1
+MISSING_TIMEOUT: Final = 0.2
 """Seconds that an announced message may take to come over the tree."""
 GRAFT_TIMEOUT: Final = 0.05
 """Seconds until the next neighbour that announced it is asked."""
