@@ -18,10 +18,11 @@ from gossip.protocol import Address, Engine
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
 from gossip.protocol.members import Members
-from gossip.protocol.messages import Frame, Leave, StateEnd, StatePart, WholeContext
+from gossip.protocol.messages import Frame, Leave, Relay, StateEnd, StatePart, WholeContext
 from gossip.protocol.output import Output
 from gossip.protocol.peers import FAILED, Peer, Peers
 from gossip.protocol.session import Session
+from gossip.protocol.tree import SplitTree
 from gossip.protocol.wire import decode_datagram, encode_datagram
 from simulations import node as node_module
 from simulations.disk import Disk
@@ -230,6 +231,20 @@ def greeting_for_every_stranger() -> AbstractContextManager[Any]:
     return patch.object(Members, "challenge", Members._send_hello)
 
 
+def receipts_before_the_disk() -> AbstractContextManager[Any]:
+    """A receipt says that writes are saved which the disk does not have yet."""
+
+    def make(arrived: Any) -> Any:
+        def arrives(self: SplitTree, now: float, peer: Peer, relay: Relay, brought_news: bool) -> int:
+            seq: int = arrived(self, now, peer, relay, brought_news)
+            self._confirm_saved(now, peer, seq)
+            return 0
+
+        return arrives
+
+    return replaced(SplitTree, "_arrived", make)
+
+
 PLANTED: Final[list[Plant]] = [
     context_wider_than_the_delta,
     killed_dot_counted_as_processed,
@@ -247,4 +262,5 @@ PLANTED: Final[list[Plant]] = [
     spending_without_rights,
     failed_members_never_asked_again,
     greeting_for_every_stranger,
+    receipts_before_the_disk,
 ]
