@@ -132,7 +132,8 @@ def measure(case: Case, way: Way | None = None) -> Outcome:
     new = counted["events_new"]
     useful = writes if case.burst else new
     delays = sorted(spread.delays)
-    assert len(delays) == writes * (len(cluster.running()) - 1)
+    # A burst that is too much for pushes may come as a state, which does not name its events.
+    assert case.burst or len(delays) == writes * (len(cluster.running()) - 1)
     return Outcome(
         case,
         counted["events_known"] / new,
