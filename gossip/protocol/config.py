@@ -20,14 +20,16 @@ class Config:
     All nodes of a cluster interoperate whatever their settings.
     """
 
-    fanout: int = 4
-    """Members that a new event is pushed to, by its writer and by everyone who hears of it first. More is faster and
-    survives more loss; traffic grows in proportion. A cluster of at most so many other members is sent to directly."""
+    fanout: int = 6
+    """Members that a new event is pushed to, by its writer and by each relay. More means fewer hops (with 6, two to 30
+    members and four or five to 1,000) and no more traffic in all, but more of it for the writer of a burst. A cluster
+    of at most so many other members is sent to directly. Where members see only a part of the cluster, at most 4."""
     hops: int = 6
-    """Times an event is passed on at most, counted from its writer. Events stop by themselves where they are known."""
+    """Times an event is passed on at most, counted from its writer, where members see only a part of the cluster.
+    Events stop by themselves where they are known."""
     push_interval: float = 0.002
-    """Seconds between two batches of pushes. Longer means fewer, fuller datagrams and later news; a write after a
-    quiet moment is always sent at once."""
+    """Seconds between two batches of pushes, and for which receipts are collected. Longer means fewer, fuller datagrams
+    and later news; a write after a quiet moment is always sent at once."""
     push_buffer_bytes: int = 256 * 1024
     """Bytes of events pushed in one batch. A burst beyond it is fetched by peers over a stream instead."""
     datagram_bytes: int = 1200

@@ -31,7 +31,7 @@ def carriers(messages: list[Message]) -> list[Push | Relay]:
 
 
 def pushes(puppets: list[Puppet], effects: list[Effect]) -> dict[str, list[Push]]:
-    """What was pushed, by who got it."""
+    """What was flooded, by who got it."""
     return {p.name: found for p in puppets if (found := of_type(Push, p.hears(effects)))}
 
 
@@ -75,15 +75,14 @@ def test_in_a_cluster_no_larger_than_the_fanout_everybody_hears_from_the_writer_
     assert +pushed == {cluster[2].address: 4}
 
 
-def test_in_a_larger_cluster_news_reaches_all_within_a_few_hops_and_at_a_bounded_cost() -> None:
+def test_in_a_larger_cluster_news_reaches_each_once_within_a_few_hops() -> None:
     cluster = Cluster(30, seed=1)
     cluster.run(3.0)
     pushed = tapped(cluster, Push, Relay)
     cluster[2].replica.orset("s").add(1)
     cluster.run(0.05)
-    reached = sum(len(node.replica.orset("s")) for node in cluster.nodes)
-    assert reached >= 28
-    assert sum(pushed.values()) <= 30 * Config().fanout
+    assert cluster.converged()
+    assert sum(pushed.values()) == 29
     assert max(pushed.values()) <= Config().fanout
 
 
@@ -138,7 +137,7 @@ def test_where_nothing_is_lost_next_to_nothing_is_repaired_and_what_is_lost_arri
     assert raced <= 3, "a digest and a push of the same event may cross"
     cluster.set_link(loss=1.0)
     cluster[0].replica.orset("s").add("lost")
-    cluster.run(0.1)
+    cluster.run(3.0)
     cluster.set_link(loss=0.0)
     cluster.run_until_converged()
     statistics = [node.engine.statistics() for node in cluster.nodes]
@@ -174,7 +173,7 @@ def test_what_a_push_cannot_carry_is_told_by_digest_at_once(config: Config, valu
     for i in range(200):
         rig.replica.lwwmap("m").set(f"{i}", value)
     told = puppet.hears(rig.pass_time(0.02))
-    assert of_type(Push, told) == []
+    assert of_type(Relay, told) == []
     assert len(of_type(Digest, told)) in (1, 2)
 
 
