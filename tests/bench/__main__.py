@@ -60,7 +60,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measurements; less is better in all.")
     parser.add_argument("what", nargs="?", choices=("crdts", "node", "dissemination"), help="only that")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
-    parser.add_argument("--large", action="store_true", help="also what takes many minutes: a million entries, 1,000 nodes")
+    parser.add_argument(
+        "--large", action="store_true", help="also what takes many minutes: a million entries, 1,000 nodes"
+    )
     parser.add_argument("--plot", action="store_true", help="also draw build/bench_ratios.png and bench_growth.png")
     return parser.parse_args()
 
