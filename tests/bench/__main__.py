@@ -94,7 +94,9 @@ def _arguments() -> argparse.Namespace:
     which = "only data types, only the node, or ways to spread news; or a cluster of processes (a quarter of an hour)"
     parser.add_argument("what", nargs="?", choices=("crdts", "node", "dissemination", "cluster"), help=which)
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
-    parser.add_argument("--large", action="store_true", help="also a million entries, which takes minutes")
+    parser.add_argument(
+        "--large", action="store_true", help="also what takes many minutes: a million entries, 1,000 nodes"
+    )
     parser.add_argument("--plot", action="store_true", help="also draw build/bench_ratios.png and bench_growth.png")
     bench_cluster.add_arguments(parser)
     return parser.parse_args()
