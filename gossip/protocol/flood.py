@@ -49,7 +49,7 @@ class Flood(Dissemination):
         """Pass it on, unless the writer reached everyone itself."""
         if not isinstance(message, Push) or message.hops <= 1 or not new:
             return (), None
-        if message.reach and len(self._members.alive()) + 1 <= message.reach:
+        if message.reach and len(self._members.targets()) + 1 <= message.reach:
             return (), None
         return new, FloodRoute(message.hops - 1, peer.node_id if peer else sender)
 
@@ -58,7 +58,7 @@ class Flood(Dissemination):
             self._send(events, route.hops, route.source)
 
     def _send(self, events: Sequence[Event], hops: int, source: bytes | None) -> None:
-        alive = self._members.alive()
+        alive = self._members.targets()
         targets = sample_targets(alive, self._fanout, self._out.rng, but=source)
         if not targets:
             return
