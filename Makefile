@@ -6,7 +6,7 @@ RUN_STAMP := $(VENV)/.installed-run
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: demo test run sim check bench soak clean
+.PHONY: demo test run sim check bench bench-cluster soak clean
 .DEFAULT_GOAL := demo
 
 $(RUN_STAMP): pyproject.toml
@@ -41,6 +41,9 @@ $(BENCH_STAMP): $(STAMP)
 
 bench: $(BENCH_STAMP)  ## measurements, compared with other libraries, printed and drawn into build/
 	$(BIN)/python -m tests.bench --plot
+
+bench-cluster: $(STAMP)  ## a cluster of 30 processes, beside serf where it is installed; ARGS='--only join,spread'
+	$(BIN)/python -m tests.bench cluster $(ARGS)
 
 soak: $(STAMP)   ## the long runs
 	$(BIN)/python -m pytest -m soak

@@ -174,6 +174,12 @@ class Context:
             part._bounds.pop(replica, None)
         return part
 
+    def only(self, replicas: Iterable[str]) -> "Context":
+        """The part of these replicas."""
+        part = Context()
+        part._bounds = {replica: self._bounds[replica][:] for replica in replicas if replica in self._bounds}
+        return part
+
     def cloud_size(self) -> int:
         """How many ranges do not belong to a prefix: 0 when every replica's dots are contiguous from 1."""
         return sum(len(b) // 2 - (b[0] == 1) for b in self._bounds.values())

@@ -7,7 +7,7 @@ from typing import Final, Self
 from .base import Crdt, check_context, check_home, not_mergeable
 from .changes import OnChange
 from .clock import HybridClock
-from .context import Context
+from .context import Context, Dot
 from .delta import Delta
 from .errors import InvalidValue, UnsupportedType
 from .kernel import Kernel
@@ -136,6 +136,14 @@ class Replica(Accessors):
         """
         return self._retirement.retire(other_id)
 
+    def forbid(self, writer_id: str) -> Delta:
+        """Say that nothing will ever be written under an id under which nothing was: it counts as closed at once.
+
+        Takes no room in any context, and is heard of by everybody in the end: a mark that lasts. Raises `InvalidValue`
+        for a writer of whom something was heard.
+        """
+        return self._retirement.forbid(writer_id)
+
     def report(self, peer_id: str, context: Context) -> Delta:
         """Note the `context` that a peer has sent; returns the event that closes a retired writer, if one may be.
 
@@ -143,9 +151,13 @@ class Replica(Accessors):
         """
         return self._retirement.report(peer_id, check_context(context))
 
+    def said_of(self, other_id: str) -> list[Dot]:
+        """The dots of what this replica has said of a writer's retirement: whose context has them knows of it."""
+        return self._retirement.said_of(other_id)
+
     @property
     def retired(self) -> dict[str, int]:
-        """Writers that are closed, with the seq of their last event."""
+        """Writers that are closed, with the seq of their last event: 0 for ids that were forbidden."""
         limits = self.store.kernel.limits
         return {writer: limits[writer].last for writer in sorted(limits) if limits[writer].closed}
 

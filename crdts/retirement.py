@@ -15,7 +15,7 @@ reported. No clock is involved: what cannot report is either waited for or retir
 
 import cbor2
 
-from .context import Context
+from .context import Context, Dot
 from .delta import NOTHING, Delta, Event
 from .errors import InvalidValue
 from .schema import RETIRED, check_replica_id, writer_limit
@@ -51,6 +51,18 @@ class Retirement:
         if not self._ours(writer):
             begun = self._write(writer, self._last_known(writer), closed=False)
         return self.close_what_is_safe() or begun
+
+    def forbid(self, writer: str) -> Delta:
+        """Close an id under which nothing was ever written, at once; an empty delta if it is closed already."""
+        check_replica_id(writer)
+        self._store.check_settled("retiring")
+        kernel = self._store.kernel
+        limit = kernel.limits.get(writer)
+        if limit is not None and limit.closed:
+            return NOTHING
+        if kernel.context.last(writer) or writer == kernel.replica_id:
+            raise InvalidValue(f"{writer!r} is a writer; retire it")
+        return self._write(writer, 0, closed=True)
 
     def report(self, peer: str, context: Context) -> Delta:
         """Note what ``peer`` has processed, as it said itself; close what is now safe to close."""
@@ -98,6 +110,10 @@ class Retirement:
         gone = {writer, *(other for other, limit in kernel.limits.items() if limit.closed)}
         known = [report.last(writer) for peer, report in self._reports.items() if peer not in gone]
         return max([kernel.context.last(writer), *known])
+
+    def said_of(self, writer: str) -> list[Dot]:
+        """The dots of what we have said of a writer's retirement: who has them knows."""
+        return [event.dot for event in self._ours(writer)]
 
     def _ours(self, writer: str) -> tuple[Event, ...]:
         """What we have said of a writer's retirement."""

@@ -17,7 +17,7 @@ here come from a newer version: they are carried along and never read.
 | c | counter | writer | generation, up, down; or -generation, up and down that are void |
 | b | bounded counter | holder | lower bound, granted, spent, {holder: transferred}; or seq of a share, what is void |
 | o | map of objects | holds no entries of its own | |
-| x | retired writers | replica id | last seq, closed or not |
+| x | retired writers | replica id | last seq (0: it never wrote, and never will), closed or not |
 """
 
 from collections.abc import Callable, Iterable

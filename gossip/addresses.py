@@ -1,12 +1,24 @@
-"""Addresses as people write them."""
+"""Addresses as people write them, and as sockets want them.
 
+Everywhere else an IPv4 address is written as such, whatever socket it came through, and a link-local IPv6 address
+carries the interface it belongs to, as in ``fe80::1%eth0``: without it nobody could send anything there.
+"""
+
+import errno
 import ipaddress
 import socket
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 import trio
 
 from .protocol import Address
 from .protocol.errors import ConfigError
+
+MAPPED: Final = "::ffff:"
+"""How an IPv4 address begins on an IPv6 socket."""
+
+SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -46,9 +58,14 @@ def family_of(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _flags(family: socket.AddressFamily) -> int:
-    """An IPv6 socket reaches IPv4 addresses in their mapped form."""
-    return getattr(socket, "AI_V4MAPPED", 0) if family == socket.AF_INET6 else 0
+def families_from(host: str) -> socket.AddressFamily:
+    """The family of addresses that a socket bound to ``host`` can reach; unspecified for both."""
+    return socket.AddressFamily.AF_UNSPEC if is_dual(host) else family_of(host)
+
+
+def is_dual(host: str) -> bool:
+    """Whether a socket bound to ``host`` takes both IPv4 and IPv6."""
+    return host == "::"
 
 
 def reachable(host: str) -> str:
@@ -59,7 +76,38 @@ def reachable(host: str) -> str:
 async def resolve(host: str, port: int, family: socket.AddressFamily = socket.AddressFamily.AF_UNSPEC) -> list[Address]:
     """Every address of ``host`` in that family, or in any; empty if the name does not resolve now."""
     try:
-        found = await trio.socket.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM, flags=_flags(family))
+        found = await trio.socket.getaddrinfo(host, port, family=family, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):  # UnicodeError: text that cannot be a host's name
         return []
-    return list(dict.fromkeys(Address(str(entry[4][0]), int(entry[4][1])) for entry in found))
+    return list(dict.fromkeys(address_of(entry[4]) for entry in found))
+
+
+def address_of(sockaddr: Any) -> Address:
+    """What the system calls a socket address; of an IPv6 socket or of another."""
+    host, port, *rest = sockaddr
+    if host.startswith(MAPPED) and "." in host:
+        return Address(host.removeprefix(MAPPED), port)
+    if rest and rest[1]:
+        host = f"{host.partition('%')[0]}%{_interface_name(rest[1])}"
+    return Address(host, port)
+
+
+def sockaddr_of(address: Address, family: socket.AddressFamily) -> SocketAddress:
+    """``address`` as a socket of that family wants it. Raises OSError if it cannot reach it."""
+    host, port = address
+    if family != socket.AF_INET6:
+        if ":" in host:
+            raise OSError(errno.EAFNOSUPPORT, "an IPv4 socket reaches no IPv6 address")
+        return host, port
+    if ":" not in host:
+        return MAPPED + host, port
+    bare, _, interface = host.partition("%")
+    if not interface:
+        return host, port
+    return bare, port, 0, int(interface) if interface.isdecimal() else socket.if_nametoindex(interface)
+
+
+def _interface_name(index: int) -> str:
+    with suppress(OSError):  # it has just gone
+        return socket.if_indextoname(index)
+    return str(index)

@@ -200,6 +200,14 @@ def _members(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
     return [asdict(member) | {"address": str(member.address)} for member in node.members()]
 
 
+def _tag(node: Node, args: dict[str, Any]) -> dict[str, str]:
+    kept = {key: value for key, value in node.tags.items() if key not in args["remove"]}
+    changed = kept | args["set"]
+    if changed != node.tags:
+        node.set_tags(changed)
+    return dict(node.tags)
+
+
 def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
     states = [member.state for member in node.members()]
     kernel = node.replica.store.kernel
@@ -208,8 +216,12 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "id": node.id,
         "replica_id": node.replica.replica_id,
         "address": str(node.address),
+        "cluster": node.cluster,
         "pid": os.getpid(),
         "sealed": node.sealed,
+        "tags": dict(node.tags),
+        "partial": node.is_partial,
+        "retired": node.retired,
         "members": {state: states.count(state) for state in dict.fromkeys(states)},
         "objects": len(kernel.objects),
         "entries": sum(len(entries) for entries in kernel.live.values()),
@@ -217,6 +229,13 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "version": str(node.version()),
         "statistics": asdict(node.statistics()),
     }
+
+
+def _retire(node: Node, args: dict[str, Any]) -> dict[str, Any]:
+    member = args["member"]
+    names = {each.id: each.name for each in node.members()}
+    found = node.retire(member, force=args["force"])
+    return {"id": found, "name": names.get(found)}
 
 
 def _ls(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
@@ -269,6 +288,7 @@ def _change_map(node: Node, args: dict[str, Any]) -> dict[str, Any]:
 _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "members": _members,
     "status": _status,
+    "tag": _tag,
     "ls": _ls,
     "get": _get,
     "orset": _change_set,
@@ -276,4 +296,5 @@ _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "register": _set_register,
     "map": _change_map,
     "leave": lambda _, __: None,
+    "retire": _retire,
 }

@@ -63,7 +63,7 @@ class Driver:
         self._log = log
         self._links: dict[int, _Link] = {}
         self._nursery: trio.Nursery | None = None
-        self._stopping = False
+        self._stopping = self._writing_ended = False
         self._thread = 0
         self.handed_on = 0
         """The token of the last batch that went to the disk."""
@@ -106,6 +106,15 @@ class Driver:
         """Whether what is written now will be carried on."""
         return self._nursery is not None and not self._stopping
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether everything is in memory only, and gone when the node is."""
+        return self._saver is None
+
+    def end_writing(self) -> None:
+        """Refuse mutations from now on, as if it was closed; all else goes on."""
+        self._writing_ended = True
+
     def stop(self) -> None:
         """From now on it counts as closed; to be called before `run` is cancelled, which takes a moment to end."""
         self._stopping = True
@@ -113,14 +122,15 @@ class Driver:
     # ---- what the node asks for
 
     def check_writable(self) -> None:
-        """Refuse a mutation that could not be handed on; raises `NotRunning` or `WrongThread`."""
-        if not self.running:
+        """Refuse a mutation that could not be handed on; raises `NotRunning`, `WrongThread` or `NodeRetired`."""
+        if not self.running or self._writing_ended:
             raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
         if get_ident() != self._thread:
             raise WrongThread(
                 f"node {self._engine.identity.name} runs in another thread; nothing was written. "
                 "Write from there, by trio.from_thread.run_sync"
             )
+        self._engine.check_writable()
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""

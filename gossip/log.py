@@ -15,6 +15,10 @@ WRITES_UNSAVED: Final = "writes.unsaved"
 WRITES_UNSHARED: Final = "writes.unshared"
 DATAGRAM_REFUSED: Final = "datagram.refused"
 SEED_UNRESOLVED: Final = "seed.unresolved"
+DISCOVERY_STARTED: Final = "discovery.started"
+DISCOVERY_FAILED: Final = "discovery.failed"
+NEIGHBOUR_UNREADABLE: Final = "neighbour.unreadable"
+PORT_TAKEN: Final = "port.taken"
 LISTENER_FAILED: Final = "listener.failed"
 
 _LEVELS: Final[dict[str, str]] = {
@@ -26,6 +30,8 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_FAILED: "warning",
     notices.MEMBERS_PARTIAL: "info",
     notices.MEMBER_SUSPECTED: "debug",
+    notices.MEMBER_RETIRED: "info",
+    notices.IDENTITY_RETIRED: "error",
     notices.INPUT_REJECTED: "warning",
     notices.STAMP_REFUSED: "warning",
     notices.FINGERPRINT_MISMATCHED: "error",

@@ -1,25 +1,28 @@
 """A running node, for use inside a Trio program."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
 from weakref import WeakSet
 
 import trio
 
-from crdts import Replica, Transaction
+from crdts import CrdtError, Replica, Transaction
 from crdts.ormap import Accessors
 from crdts.store import Store
 
 from .driver import Driver
 from .log import WRITES_UNSAVED, WRITES_UNSHARED
 from .protocol import Address, Engine, Member, Statistics
-from .protocol.errors import ConfigError, NotRunning, SyncTimeout
+from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
+from .protocol.fence import life_of
 from .version import Version
 from .watch import Watch
 
 SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a node waits at its end until some member has its last writes."""
+LAST_WORDS_GRACE: Final = 1.0
+"""Seconds that it then waits until some member has heard that it will write no more."""
 DISK_GRACE: Final = 10.0
 """Seconds that it waits for its disk before that: nobody is told of a write that is not saved."""
 
@@ -38,6 +41,7 @@ class Node(Accessors):
         address: Address,
         log: Any,
         *,
+        cluster: str,
         sealed: bool,
         has_seeds: bool,
     ) -> None:
@@ -47,11 +51,15 @@ class Node(Accessors):
         self._log = log
         self._address = address
         self._has_seeds = has_seeds
+        self.cluster = cluster
+        """The cluster's name."""
         self.sealed = sealed
         """Whether everything it sends is encrypted under a cluster key."""
         self.stop_requested = trio.Event()
         """Set when `gossip leave` told this node to leave and stop: end the block then."""
         self._left = False
+        self._last_words = 0
+        """The seq of the event by which it has closed itself, if it has."""
         self._awaited: list[int] = []
         self._watches: WeakSet[Watch] = WeakSet()
 
@@ -100,12 +108,69 @@ class Node(Accessors):
         return self._address
 
     def members(self) -> list[Member]:
-        """Every other member ever met, in the order they were met."""
+        """Every other member ever met and not retired; in a cluster too large to list (`is_partial`) those of the view.
+
+        Whoever has changed last comes last.
+        """
         return self._engine.members(trio.current_time())
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the cluster is larger than `Config.full_membership_max`, so that `members` are not all of it."""
+        return self._engine.is_partial
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """What this node says of itself, as others see it among its `members`."""
+        return self._engine.tags
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Say this of the node from now on, in place of its former tags; raises `ConfigError` if it is too much."""
+        self._check_running()
+        self._driver.do(self._engine.set_tags(tags))
 
     def statistics(self) -> Statistics:
         """What this node has done so far, in numbers."""
         return self._engine.statistics()
+
+    @property
+    def retired(self) -> bool:
+        """Whether the cluster has retired this node: it takes no part any more, and refuses writes."""
+        return self._engine.retired
+
+    def retire(self, member: str, *, force: bool = False) -> str:
+        """Say that a member is gone for good, under its name or id; returns the id.
+
+        What it wrote stays. Everybody forgets it as soon as they hear of this, and nobody ever admits it again: to
+        come back it needs a fresh data directory. This is for what has failed or left, not for what is slow: what only
+        it has is lost to the others. Raises `UnknownMember`, `MemberAlive` unless ``force``d, `NodeRetired`.
+        """
+        self._check_running()
+        found = self._find(member)
+        state = next((each.state for each in self.members() if each.id == found), "failed")
+        if state not in ("failed", "left") and not force:
+            raise MemberAlive(
+                f"{member} is {state}: stop it first (`gossip leave` there hands over its last writes), "
+                "or force it if it cannot be stopped"
+            )
+        self._driver.do(self._engine.retire(trio.current_time(), bytes.fromhex(found)))
+        return found
+
+    def _find(self, member: str) -> str:
+        """The id of who is meant; raises `UnknownMember`."""
+        kernel = self._replica.store.kernel
+        members = self.members()
+        named = [each for each in members if each.name == member]
+        written = [writer.partition(".")[0] for writer in (*kernel.context.replicas(), *kernel.limits)]
+        if member == self.id or (member == self.name and not named):
+            raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
+        if len(named) == 1:
+            return named[0].id
+        if named:
+            raise UnknownMember(f"{len(named)} members are called {member}; name one by its id: {_ids(named)}")
+        if member in [each.id for each in members] or (member in written and life_of(f"{member}.1")):
+            return member
+        raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
 
     def name_of(self, replica_id: str) -> str:
         """The name of the node that writes under ``replica_id`` (`Change.writer`); the id itself if it is unknown."""
@@ -161,7 +226,8 @@ class Node(Accessors):
         return self._last_seq() > 0
 
     def _last_seq(self) -> int:
-        return self._replica.store.kernel.context.last(self._replica.replica_id)
+        last = self._replica.store.kernel.context.last(self._replica.replica_id)
+        return last - 1 if self._last_words else last
 
     @contextmanager
     def _asking_for(self, seq: int) -> Iterator[None]:
@@ -215,8 +281,21 @@ class Node(Accessors):
             self._driver.do(self._engine.leave())
         return len(self._engine.acked_by(self._last_seq())[0])
 
+    async def _close_writer(self) -> None:
+        """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
+        with suppress(CrdtError):
+            self._replica.retire(self._replica.replica_id)
+            self._last_words = self._last_seq()
+        self._driver.end_writing()
+        self._driver.do(self._engine.flush(trio.current_time()))
+        with trio.move_on_after(LAST_WORDS_GRACE), self._asking_for(self._last_words):
+            while self._last_words and self._may_be_heard("alive") and not self._engine.acked_by(self._last_words)[0]:
+                await self._changed()
+
     async def _hand_over(self) -> None:
         """Wait until somebody has our writes, those made while we wait included, as long as there is anybody."""
+        if self.retired:
+            return  # who could take them does not
         with trio.move_on_after(DISK_GRACE) as on_time:
             await self.flush()
         if on_time.cancelled_caught:
@@ -239,12 +318,27 @@ class Node(Accessors):
         return any(member.state in states for member in members) or (self._has_seeds and not members)
 
     async def finish(self) -> None:
-        """Leave, if there is still anything to leave with. For `open_node`."""
-        if self._driver.running:
+        """Leave, if there is still anything to leave with. For `open_node`.
+
+        A node that keeps its data in memory only says besides that nothing can come of it any more.
+        """
+        if not self._driver.running:
+            return
+        if self.retired or not self._driver.keeps_nothing:
             await self.leave()
+            return
+        await self._hand_over()
+        if self._last_seq() and not self._is_sole_holder():
+            await self._close_writer()
+        self._left = True
+        self._driver.do(self._engine.leave(keeps_nothing=True))
 
     def close(self) -> None:
         """Refuse what is written from now on, and end every iteration over changes. For `open_node`."""
         self._driver.stop()
         for watch in list(self._watches):
             watch.close()
+
+
+def _ids(members: list[Member]) -> str:
+    return ", ".join(f"{member.id} ({member.state})" for member in members)

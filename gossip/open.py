@@ -1,8 +1,9 @@
 """Opening a node: its transport, its identity, the tasks that serve it, and their end."""
 
+import errno
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -11,17 +12,23 @@ import trio
 
 from crdts import Replica
 
-from .addresses import family_of, is_loopback, resolve, split_address
+from .addresses import is_loopback, reachable, resolve, split_address
+from .announcement import Card
 from .control import open_control, serve_control
 from .datadir import DataDir
+from .discovery import Discovery
 from .disk import Disk
 from .driver import Driver
 from .faults import TransportFaults
 from .log import LISTENER_FAILED, NODE_STARTED, NODE_STOPPED, NODE_UNSEALED, logger_for
 from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
-from .protocol.errors import ConfigError
-from .seeds import SeedFinder, parse_seeds, refuse_strangers
+from .protocol.errors import AddressInUse, ConfigError
+from .protocol.peers import FAILED, LEFT
+from .protocol.profile import Profile, check_tags
+from .protocol.seal import DEFAULT_CLUSTER
+from .release import RELEASE
+from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
 from .transport import Sockets, Transport
 
 Service: TypeAlias = Callable[..., Awaitable[None]]
@@ -35,6 +42,10 @@ async def open_node(
     bind: str = "127.0.0.1:0",
     join: Sequence[str | Address] = (),
     key: str | bytes | None = None,
+    cluster: str = DEFAULT_CLUSTER,
+    discover: bool = False,
+    advertise: str | Address | None = None,
+    tags: Mapping[str, str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     config: Config | None = None,
     faults: TransportFaults | None = None,
@@ -44,15 +55,29 @@ async def open_node(
 
     ``bind`` is HOST:PORT, port 0 for any free one. ``join`` names nodes of the cluster: they are tried until they
     answer, for ever, and names are resolved again on each round. ``key`` is the cluster key (`new_key`); without one
-    nothing is sealed and only loopback addresses are accepted. ``data_dir`` keeps the node's identity; the data
-    itself lives in memory. ``log`` is a structlog logger to use instead of the library's own.
+    nothing is sealed and only loopback addresses are accepted. ``cluster`` names the cluster: nodes of different names
+    never mix, even under one key. ``data_dir`` keeps the node's identity; the data itself lives in memory. ``log`` is
+    a structlog logger to use instead of the library's own.
+
+    ``discover`` finds the other nodes of the cluster on the local network by multicast DNS, and lets them find this
+    one; a node on loopback finds those on this machine. It is off unless asked for, because it tells everybody on that
+    network the node's name and id, the cluster's name and the key's id, and because it takes a thread and some 4 MiB.
+
+    ``advertise`` is HOST:PORT where others reach this node, if that is not where it listens: behind a router that
+    forwards a port. A name is looked up once, at the start.
+
+    ``tags`` are a few words about this node that all members see, such as ``{"role": "worker"}``; `Node.set_tags`
+    changes them.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
     Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
     """
     host, port = split_address(bind)
     seeds = parse_seeds(join)
+    outside = await _resolve_advertised(advertise)
+    profile = Profile(RELEASE, check_tags(tags or {}), outside)
     secret = parse_key(key) if key is not None else None
+    seal_for(secret, cluster)  # refuses a name that is none, before anything is opened
     host = await _resolve_bind(host, port)
     if secret is None and not is_loopback(host):
         raise ConfigError(
@@ -60,11 +85,25 @@ async def open_node(
         )
     if secret is None:
         refuse_strangers(seeds)
+        if outside is not None and not is_loopback(outside.host):
+            raise ConfigError(
+                f"without a cluster key nobody reaches a node at {outside}; make a key with `gossip keygen`"
+            )
     with ExitStack() as stack:
         directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
         sockets = stack.enter_context(_bind(host, port))
         async with run_node(
-            name, sockets, seeds=seeds, secret=secret, directory=directory, config=config, faults=faults, log=log
+            name,
+            sockets,
+            seeds=seeds,
+            secret=secret,
+            cluster=cluster,
+            discover=discover,
+            profile=profile,
+            directory=directory,
+            config=config,
+            faults=faults,
+            log=log,
         ) as node:
             yield node
 
@@ -76,6 +115,9 @@ async def run_node(
     *,
     seeds: Sequence[Address] = (),
     secret: bytes | None = None,
+    cluster: str = DEFAULT_CLUSTER,
+    discover: bool = False,
+    profile: Profile | None = None,
     directory: DataDir | None = None,
     disk: Disk | None = None,
     config: Config | None = None,
@@ -84,6 +126,7 @@ async def run_node(
 ) -> AsyncIterator[Node]:
     """What `open_node` does once everything is looked up and bound: a node on any transport, and on any disk."""
     config = config or Config.lan()
+    profile = profile or Profile(RELEASE)
     rng = random.SystemRandom()
     log = log if log is not None else logger_for(name)
     with ExitStack() as stack:
@@ -91,18 +134,39 @@ async def run_node(
         control = stack.enter_context(open_control(directory.path)) if directory else None
         replica = Replica(identity.replica_id)
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
-        engine = Engine(identity, config, rng, replica, seal_for(secret), trio.current_time())
+        seal = seal_for(secret, cluster)
+        engine = Engine(identity, config, rng, replica, seal, trio.current_time(), profile)
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)
-        node = Node(replica, engine, driver, transport.address, log, sealed=secret is not None, has_seeds=bool(seeds))
+        node = Node(
+            replica,
+            engine,
+            driver,
+            transport.address,
+            log,
+            cluster=cluster,
+            sealed=secret is not None,
+            has_seeds=bool(seeds),
+        )
         services: list[Service] = [driver.run]
+        book = SeedBook(driver, engine)
         if seeds:
-            services.append(SeedFinder(driver, engine, seeds, family_of(node.address.host), config, log).run)
+            services.append(SeedFinder(book, seeds, node.address.host, config, log).run)
+        if discover:
+            card = Card(node.id, name, cluster, seal.key_id.hex())
+            services.append(Discovery(card, node.address, profile.advertise, book, partial(_present, node), log).run)
         answering = trio.CancelScope()
         if control is not None:
             services.append(partial(serve_control, node, control, answering))
-        log.info(NODE_STARTED, address=str(node.address), id=node.id, sealed=secret is not None, data="in memory")
+        log.info(
+            NODE_STARTED,
+            address=str(node.address),
+            id=node.id,
+            cluster=cluster,
+            sealed=secret is not None,
+            data="in memory",
+        )
         if secret is None:
             log.warning(NODE_UNSEALED, bound_to=str(node.address))
         stack.callback(log.info, NODE_STOPPED)
@@ -150,6 +214,24 @@ async def _running(node: Node, services: Sequence[Service], answering: trio.Canc
         raise failure
 
 
+def _present(node: Node) -> set[str]:
+    """The ids of the members that need not be looked for."""
+    return {member.id for member in node.members() if member.state not in (FAILED, LEFT)}
+
+
+async def _resolve_advertised(advertise: str | Address | None) -> Address | None:
+    """The IP address and port that others are to be told, IPv4 if it is a name that has both."""
+    if advertise is None:
+        return None
+    address = advertise if isinstance(advertise, Address) else Address(*split_address(advertise))
+    if not address.port:
+        raise ConfigError(f"cannot advertise {address}: port 0 is nobody's; name the port that others reach")
+    found = await resolve(*address)
+    if not found or reachable(found[0].host) != found[0].host:
+        raise ConfigError(f"cannot advertise {address}: others find nobody there; name the address that they reach")
+    return min(found, key=lambda address: ":" in address.host)
+
+
 async def _resolve_bind(host: str, port: int) -> str:
     """The IP address to bind to, IPv4 if ``host`` is a name that has both."""
     found = await resolve(host, port)
@@ -165,7 +247,8 @@ def _bind(host: str, port: int) -> Iterator[Sockets]:
     try:
         sockets = Sockets.bind(host, port)
     except OSError as error:
-        raise ConfigError(
+        kind = AddressInUse if error.errno == errno.EADDRINUSE else ConfigError
+        raise kind(
             f"cannot listen on {Address(host, port)}: {error.strerror or error}; bind to another address or port"
         ) from None
     try:

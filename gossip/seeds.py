@@ -1,16 +1,22 @@
 """Seeds: where to look for the cluster, by names that are looked up again and again."""
 
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import trio
 
-from .addresses import is_ip, is_loopback, reachable, resolve, split_address
+from .addresses import families_from, is_ip, is_loopback, reachable, resolve, split_address
 from .driver import Driver
 from .log import SEED_UNRESOLVED
 from .protocol import Address, Config, Engine
 from .protocol.errors import ConfigError
+
+_WANTED: Final = {
+    socket.AddressFamily.AF_INET: "IPv4 address",
+    socket.AddressFamily.AF_INET6: "IPv6 address",
+    socket.AddressFamily.AF_UNSPEC: "address",
+}
 
 
 def parse_seeds(join: Sequence[str | Address]) -> list[Address]:
@@ -34,22 +40,32 @@ def refuse_strangers(seeds: Sequence[Address]) -> None:
             )
 
 
-class SeedFinder:
-    """Resolves the seeds now and then: a name may get other addresses, or some at last."""
+class SeedBook:
+    """All addresses to look for the cluster at, whoever found them: hands the engine their union."""
 
-    def __init__(
-        self,
-        driver: Driver,
-        engine: Engine,
-        seeds: Sequence[Address],
-        family: socket.AddressFamily,
-        config: Config,
-        log: Any,
-    ) -> None:
+    def __init__(self, driver: Driver, engine: Engine) -> None:
         self._driver = driver
         self._engine = engine
+        self._by_finder: dict[object, list[Address]] = {}
+        self._union: list[Address] = []
+
+    def put(self, finder: object, addresses: Iterable[Address]) -> None:
+        """Everything that ``finder`` knows now, in place of what it knew before."""
+        self._by_finder[finder] = list(addresses)
+        union = list(dict.fromkeys(address for found in self._by_finder.values() for address in found))
+        if union != self._union:
+            self._union = union
+            self._driver.do(self._engine.set_seeds(trio.current_time(), union))
+
+
+class SeedFinder:
+    """Resolves the seeds now and then: a name may get other addresses, or some at last. Every address is used."""
+
+    def __init__(self, book: SeedBook, seeds: Sequence[Address], bound: str, config: Config, log: Any) -> None:
+        """``bound`` is the IP address that the node listens on."""
+        self._book = book
         self._seeds = seeds
-        self._family = family
+        self._family = families_from(bound)
         self._config = config
         self._log = log
         self._found: dict[Address, list[Address]] = {}
@@ -64,8 +80,7 @@ class SeedFinder:
                 await self._look_up(seed)
                 if seed not in self._found and seed not in warned:
                     warned.add(seed)
-                    family = "IPv6" if self._family == socket.AF_INET6 else "IPv4"
-                    self._log.warning(SEED_UNRESOLVED, seed=str(seed), wanted=f"{family} address")
+                    self._log.warning(SEED_UNRESOLVED, seed=str(seed), wanted=_WANTED[self._family])
             all_found = len(self._found) == len(set(self._seeds))
             await trio.sleep(self._config.seed_retry_max if all_found else delay)
             delay = min(2 * delay, self._config.seed_retry_max)
@@ -74,5 +89,4 @@ class SeedFinder:
         found = await resolve(reachable(seed.host), seed.port, self._family)
         if found and found != self._found.get(seed):  # what was found once is kept while names cannot be resolved
             self._found[seed] = found
-            addresses = dict.fromkeys(address for several in self._found.values() for address in several)
-            self._driver.do(self._engine.set_seeds(trio.current_time(), list(addresses)))
+            self._book.put(self, (address for several in self._found.values() for address in several))

@@ -11,7 +11,7 @@ import trio
 from trio.abc import HalfCloseableStream
 from trio.lowlevel import enable_ki_protection
 
-from .addresses import family_of
+from .addresses import address_of, family_of, is_dual, sockaddr_of
 from .protocol import Address
 
 BUFFER_BYTES: Final = 4 << 20
@@ -58,11 +58,15 @@ class Sockets:
     def __init__(self, udp: socket.socket, listener: trio.SocketListener) -> None:
         self.udp = udp
         self.listener = listener
-        self.address = Address(*udp.getsockname()[:2])
+        self.address = address_of(udp.getsockname())
+        self._plain = udp.family == socket.AF_INET
 
     @classmethod
     def bind(cls, host: str, port: int) -> "Sockets":
-        """Bind to an IP address; port 0 takes any that is free for both. Raises OSError."""
+        """Bind to an IP address; port 0 takes any that is free for both. Raises OSError.
+
+        ``::`` takes IPv4 as well.
+        """
         family = family_of(host)
         for tries in range(PORT_TRIES):
             udp = socket.socket(family, socket.SOCK_DGRAM)
@@ -70,10 +74,13 @@ class Sockets:
             try:
                 for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
                     udp.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+                if is_dual(host):
+                    for either in (udp, tcp):
+                        either.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 udp.setblocking(False)
-                udp.bind((host, port))
+                udp.bind(sockaddr_of(Address(host, port), family))
                 tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tcp.bind((host, udp.getsockname()[1]))
+                tcp.bind(sockaddr_of(Address(host, udp.getsockname()[1]), family))
                 tcp.listen(64)
                 return cls(udp, trio.SocketListener(trio.socket.from_stdlib_socket(tcp)))
             except OSError:
@@ -93,10 +100,10 @@ class Sockets:
 
     def receive(self) -> tuple[bytes, Address]:
         data, source = self.udp.recvfrom(65_535)
-        return data, Address(*source[:2])
+        return data, Address(*source) if self._plain else address_of(source)
 
     def send(self, data: bytes, address: Address) -> None:
-        self.udp.sendto(data, address)
+        self.udp.sendto(data, address if self._plain else sockaddr_of(address, socket.AF_INET6))
 
     async def sendable(self) -> None:
         await trio.lowlevel.wait_writable(self.udp)
@@ -105,7 +112,7 @@ class Sockets:
         @enable_ki_protection
         async def accepted(stream: trio.SocketStream) -> None:
             try:
-                address = Address(*stream.socket.getpeername()[:2])
+                address = address_of(stream.socket.getpeername())
             except OSError:  # it hung up already
                 return
             await handler(stream, address)

@@ -52,9 +52,7 @@ class Census(Calm):
         if member is None or not member.up or member.paused:
             return
         self.false_failures[node.name, member.name] += 1
-        calm = node.now - max(
-            self.smooth_since(), self.together_since(node, member), self.even_since(node, member)
-        )
+        calm = node.now - max(self.smooth_since(), self.together_since(node, member), self.even_since(node, member))
         if calm >= GRACE:
             what = f"{member.name}, {calm:.1f} s after anything had disturbed the two"
             self._fail("nobody who is there is counted as failed", what, node)

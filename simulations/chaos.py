@@ -24,6 +24,7 @@ from .faults import (
     Partition,
     Pause,
     RestartAll,
+    Retire,
     SlowDisk,
     Weather,
 )
@@ -58,6 +59,11 @@ def _weather(rng: random.Random, _nodes: int, at: float, seconds: float) -> Faul
     return Weather(at=at, seconds=seconds, link=tuple(link.items()))
 
 
+def _retire(rng: random.Random, nodes: int, at: float, seconds: float) -> Fault:
+    node, by = rng.sample(range(nodes), 2)
+    return Retire(at=at, seconds=rng.choice([0.0, seconds, seconds]), node=node, by=by)
+
+
 DRAWS: Final[dict[str, _Draw]] = {
     "partition": _partition,
     "one-way": lambda rng, nodes, at, seconds: OneWay(at=at, seconds=seconds, of=_some(rng, nodes)),
@@ -86,6 +92,7 @@ DRAWS: Final[dict[str, _Draw]] = {
     "leave": lambda rng, nodes, at, seconds: Leave(
         at=at, seconds=rng.choice([0.0, seconds, seconds]), node=rng.randrange(nodes)
     ),
+    "retire": _retire,
     "churn": lambda rng, _nodes, at, seconds: Churn(at=at, seconds=min(seconds, 5.0), every=rng.uniform(1.0, 5.0)),
     "forge": lambda _rng, _nodes, at, seconds: Forge(at=at, seconds=seconds),
     "old-news": lambda rng, nodes, at, seconds: OldNews(at=at, seconds=seconds, node=rng.randrange(nodes)),

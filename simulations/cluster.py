@@ -76,8 +76,8 @@ class Cluster:
         self.observers = list(observers)
         self.holds: Counter[tuple[str, int]] = Counter()
         """Faults under way by kind and node: what several of them hold ends with the last."""
-        self.retiring: list[str] = []
-        """Writers that somebody has said will never write again."""
+        self.retired: list[int] = []
+        """Nodes that are to be retired, whichever life of theirs it is."""
         self.rng = random.Random(f"{seed} faults")
         self._disk = disk
         self._disk_delay = disk_delay

@@ -48,7 +48,21 @@ __all__ = [
 FAULTS: Final[dict[str, type[Fault]]] = {
     each.kind: each
     for each in (
-        *(Partition, OneWay, Deaf, Isolate, Flap, Weather, Crash, MassCrash, RestartAll, Pause, ClockJump, DiskFull, SlowDisk),
+        *(
+            Partition,
+            OneWay,
+            Deaf,
+            Isolate,
+            Flap,
+            Weather,
+            Crash,
+            MassCrash,
+            RestartAll,
+            Pause,
+            ClockJump,
+            DiskFull,
+            SlowDisk,
+        ),
         *(Join, Leave, Retire, Churn, Clone, Forge, OldNews),
     )
 }

@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from errno import ENOSPC
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,9 +111,18 @@ class Node:
     def leave(self, *, for_good: bool = True) -> None:
         """Take leave of the others, and stop; a paused one cannot speak, and goes without a word."""
         if not self._paused:
-            self._do(self.engine.leave())
+            keeps_nothing = not self.disk.survives
+            if keeps_nothing and self.replica.store.kernel.context.last(self.replica.replica_id):
+                with suppress(OSError):
+                    self.replica.retire(self.replica.replica_id)
+            self._do(self.engine.flush(self._queue.now))
+            self._do(self.engine.leave(keeps_nothing=keeps_nothing))
         self.gone = for_good
         self.stop()
+
+    def retire(self, who: int) -> None:
+        """Say that a node is gone for good; raises as a mutation does."""
+        self._do(self.engine.retire(self._queue.now, self._cluster.node_id(who)))
 
     def vanish(self) -> None:
         """Stop for good, without a word."""
@@ -156,6 +166,7 @@ class Node:
         """Refuse a mutation that could not be saved: memory and disk must not disagree."""
         if not self._up:
             raise SimulationError(f"{self.name} has stopped; nothing was written")
+        self.engine.check_writable()
         if self.disk.full:
             raise OSError(ENOSPC, f"the disk of {self.name} is full; nothing was written")
 
@@ -184,6 +195,8 @@ class Node:
                     cluster.streams.write(self.address, effect.conn, effect.data)
                 case Close():
                     cluster.streams.close(self.address, effect.conn)
+        if self.engine.retired:
+            self.vanish()  # as whoever runs it would stop it
         self._schedule()
 
     def _saved(self, batch: Persist) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from crdts import WriterRetired
+from gossip.protocol.errors import LocalError
+from gossip.protocol.fence import fence_of
 
 from .disk import KEPT, LOST, TAILS, TORN
 from .errors import ScenarioError
@@ -18,8 +19,8 @@ SHORTEST_CHURN: Final = 0.001
 """Seconds between two newcomers at least."""
 LARGEST_JUMP: Final = 1e8
 """Seconds that a clock is set forward or back at most: stamps end in the year 2112."""
-REPORT_EACH: Final = 1.0
-"""Seconds between two rounds of reports of a retirement."""
+RETRY_EACH: Final = 1.0
+"""Seconds between two tries to retire somebody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,10 +231,7 @@ class Leave(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retire(Fault):
-    """A node goes for good and ``by`` says so: its writer leaves every context once all have been heard to know it.
-
-    The reports that end a retirement are carried here by the harness: nodes do not send them yet.
-    """
+    """A node leaves and ``by`` retires it; after ``seconds``, if that is not 0, it is started again all the same."""
 
     kind: ClassVar[str] = "retire"
     node: int
@@ -242,26 +240,36 @@ class Retire(Fault):
     def apply(self, cluster: "Cluster") -> End:
         if self.node == self.by or not (is_up(cluster, self.node) and is_up(cluster, self.by)):
             return None
-        writer = cluster[self.node].replica.replica_id
-        cluster[self.node].leave()
-        cluster.retiring.append(writer)
-        self._go_on(cluster, writer, "")
-        return None
+        if len(cluster.running()) <= 2:
+            return None
+        left = cluster[self.node]
+        left.leave(for_good=not self.seconds)
+        cluster.retired.append(left.who)
+        self._say_so(cluster, left.who)
+        if not self.seconds:
+            return None
 
-    def _go_on(self, cluster: "Cluster", writer: str, begun_by: str) -> None:
-        """Say that it is retired, once in each life of ``by``, and then who has been heard to know it, until it is."""
-        node = cluster[self.by]
-        if writer in node.replica.retired:
+        def end() -> None:
+            if cluster[self.node] is left:
+                cluster.restart(self.node)
+
+        return end
+
+    def _say_so(self, cluster: "Cluster", who: int) -> None:
+        """Retire it, as soon as ``by`` can write, or somebody else if that one has gone for good; until all know.
+
+        Again if it was forgotten: ``by`` may die before anybody has heard, with its disk or before that had it.
+        """
+        by = cluster[self.by]
+        if by.gone and cluster.running():
+            by = cluster.running()[0]
+        if by.up and not by.paused and by.who != who:
+            with suppress(OSError, LocalError):  # a full disk, or it is retired itself: another time
+                by.retire(who)
+        fence = fence_of(cluster.node_id(who))
+        if all(fence in node.replica.store.kernel.limits for node in cluster.running()):
             return
-        if node.up and not node.paused:
-            with suppress(OSError, WriterRetired):  # a full disk: another time
-                if begun_by != node.replica.replica_id and writer in node.replica.context.replicas():
-                    node.replica.retire(writer)
-                    begun_by = node.replica.replica_id
-                for other in cluster.running():
-                    if other is not node and begun_by:
-                        node.replica.report(other.replica.replica_id, other.replica.context)
-        cluster.queue.at(cluster.queue.now + REPORT_EACH, self._go_on, cluster, writer, begun_by)
+        cluster.queue.at(cluster.queue.now + RETRY_EACH, self._say_so, cluster, who)
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node, self.by)

@@ -15,8 +15,9 @@ from typing import Any, Final
 import cbor2
 
 from crdts import Context, Dot, Event, Replica
-from crdts.schema import BOUNDED, type_tag
+from crdts.schema import BOUNDED, RETIRED, type_tag
 from gossip.protocol import Address, Persist
+from gossip.protocol.fence import fence_of
 
 from .cluster import Cluster
 from .network_faults import VICTIM
@@ -219,7 +220,6 @@ class Judge(Observer):
         for node in (first, *others):
             self._check_complete(node)
             self._check_floor(node)
-            self._check_retired(node)
         values = read(first.replica)
         for node in others:
             found = read(node.replica)
@@ -227,13 +227,38 @@ class Judge(Observer):
             if wrong:
                 self.fail("everybody reads the same", f"{', '.join(wrong[:3])} differ from {first.name}", node)
 
-    def _check_retired(self, node: Node) -> None:
-        """Who was retired is closed everywhere, unless some life has ended unasked: nobody can report for it."""
-        if all(each.disk.epoch == 1 for each in self.cluster.nodes):
-            waiting = [writer for writer in self.cluster.retiring if writer not in node.replica.retired]
-            wrote = [writer for writer in waiting if any(dot[0] == writer for dot in self.made)]
-            if wrote:
-                self.fail("who was retired is closed", f"{', '.join(wrote)} still open", node)
+    def unretired(self) -> list[str]:
+        """What is not done yet of the retirements: fences that are not everywhere, members that are still listed, and
+        writers that are over and not closed, if they can be."""
+        cluster = self.cluster
+        fences = [(who, fence_of(cluster.node_id(who))) for who in dict.fromkeys(cluster.retired)]
+        fences = [(who, fence) for who, fence in fences if not self._is_lost(fence)]
+        found = []
+        for node in cluster.running():
+            limits = node.replica.store.kernel.limits
+            listed = [member.id for member in node.engine.members(cluster.queue.now)] if fences else []
+            for who, fence in fences:
+                alone = node.who == who and len(cluster.running()) == 1  # there is nobody to tell it
+                if (fence not in limits and not alone) or fence.partition(".")[0] in listed:
+                    found.append(f"n{who} is not fenced, or still listed, at {node.name}")
+        return found + [f"{writer} is not closed" for writer in self._open_writers()]
+
+    def _is_lost(self, fence: str) -> bool:
+        """Whether everybody who knew that a node was retired has died without a disk that did."""
+        said = [dot for dot, event in self.made.items() if event.obj == RETIRED and event.key == fence.encode()]
+        return bool(said) and all(dot in self.excused or dot in self._vanished for dot in said)
+
+    def _open_writers(self) -> list[str]:
+        """Writers that are over and not closed everywhere, if everybody who might have more of them can be asked."""
+        cluster = self.cluster
+        here = {node.replica.replica_id for node in cluster.running()}
+        away = [node for node in cluster.nodes if not node.up and node.who not in cluster.retired]
+        if away or len(here) < len(cluster.running()) or len(cluster.nodes) > cluster.config.full_membership_max:
+            return []
+        lost = {dot[0] for dot in (*self.excused, *self._vanished)}
+        over = sorted({dot[0] for dot in self.made} - here - lost)
+        contexts = [node.replica.context for node in cluster.running()]
+        return [writer for writer in over if any(context.last(writer) for context in contexts)]
 
     def _check_complete(self, node: Node) -> None:
         context = node.replica.store.kernel.context

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crdts import Delta, Dot, Event
+from crdts.schema import RETIRED
 
 from .census import Census
 from .cluster import Cluster
@@ -71,7 +72,9 @@ class Recorder(Observer):
         lives[-1] = lives[-1][0], node.now
 
     def wrote(self, node: Node, events: tuple[Event, ...]) -> None:
-        self.written += bool(events)
+        if all(event.obj == RETIRED for event in events):
+            return  # what nodes write by themselves
+        self.written += 1
         dot = events[-1].dot if events else None
         if dot is not None and len(self._traces) < MAX_TRACES and dot not in self._traces:
             self._traces[dot] = _Trace(node.now, node.index, {node.index})

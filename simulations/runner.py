@@ -18,6 +18,8 @@ from .scenario import Scenario
 
 CHECK_EACH: Final = 5.0
 """Virtual seconds between two looks of the judge at every node."""
+RETIRED_STEP: Final = 0.5
+"""Virtual seconds between two looks at whether who was retired, or is over, has left."""
 REST_WITHIN: Final = 60.0
 """Virtual seconds in which nodes come to rest after all are equal and know each other."""
 MEMBERSHIP_STEP: Final = 0.5
@@ -146,11 +148,18 @@ class Run:
         cluster, bound = self.cluster, self._ended + self.scenario.settle
         while not (equal := self._is_over()) and cluster.queue.now < bound:
             cluster.run(STEP)
+        self._converged = cluster.queue.now - self._ended if equal else None
+        while self.judge.unretired() and cluster.queue.now < bound:
+            cluster.run(RETIRED_STEP)
+        while not (equal := self._is_over()) and cluster.queue.now < bound:
+            cluster.run(STEP)
+        for what in self.judge.unretired():
+            self.judge.fail("who was retired is fenced, forgotten and closed", what)
         self.judge.check()
         if equal:
-            self._converged = cluster.queue.now - self._ended
             self.judge.check_together()
         else:
+            self._converged = None
             self.judge.fail("all are equal in time", f"not after {self.scenario.settle} s; {self._behind()}")
         if self.scenario.membership and not self.scenario.view:
             while (wrong := self.census.wrong()) and cluster.queue.now < bound:
@@ -166,7 +175,9 @@ class Run:
             self.judge.fail("the nodes are in one piece", f"{apart} are not with the others")
         dead = self.census.dead_links()
         if dead > self.scenario.dead_links:
-            self.judge.fail("views forget the dead", f"{dead:.1%} of the entries, {self.scenario.dead_links:.1%} allowed")
+            self.judge.fail(
+                "views forget the dead", f"{dead:.1%} of the entries, {self.scenario.dead_links:.1%} allowed"
+            )
 
     def _come_to_rest(self) -> None:
         """When all has been said, nodes look after each other, which is cheap, and nothing else goes on."""
@@ -194,14 +205,13 @@ class Run:
         return f"events processed: {sizes}" + (f"; not all saved at {', '.join(saving)}" if saving else "")
 
     def _is_over(self) -> bool:
-        return self.cluster.converged() and all(node.engine.durable for node in self.cluster.running())
+        durable = all(node.engine.durable for node in self.cluster.running())
+        return durable and self.cluster.converged()
 
     def recording(self) -> Recording:
         """What has happened so far."""
         cluster, recorder = self.cluster, self.recorder
-        summary: Summary = recorder.summary(
-            cluster, self._ended, self._converged, self.census, self._rest
-        )
+        summary: Summary = recorder.summary(cluster, self._ended, self._converged, self.census, self._rest)
         return Recording(
             scenario=self.scenario.name,
             title=self.scenario.title,

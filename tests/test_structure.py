@@ -147,8 +147,8 @@ PUBLIC = {
     ],
     "gossip": [
         *("Address", "Change", "Config", "ConfigError", "DataDirInUse", "GossipError", "KeyFormatError"),
-        *("LocalError", "Member", "Node", "NotRunning", "RemoteError", "Statistics", "SyncTimeout"),
-        *("TransportFaults", "Version", "Watch", "WrongThread", "new_key", "open_node"),
+        *("LocalError", "Member", "MemberAlive", "Node", "NodeRetired", "NotRunning", "RemoteError", "Statistics"),
+        *("SyncTimeout", "TransportFaults", "UnknownMember", "Version", "Watch", "WrongThread", "new_key", "open_node"),
     ],
     "gossip.protocol": [
         *("Address", "Close", "Config", "Effect", "Engine", "Identity", "Member", "Notify", "OpenStream"),

@@ -7,7 +7,7 @@ from .launch import launch
 from .misc import DISTRIBUTION, demo, keygen, version
 from .plugins import ExtensibleGroup
 from .run import run
-from .talk import leave, members, status
+from .talk import leave, members, retire, status, tag
 
 
 @click.group(cls=ExtensibleGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,24 @@ def cli() -> None:
     """
 
 
-for _command in (run, members, status, leave, ls, get, orset, counter, register, map_, watch, keygen, version, demo):
+for _command in (
+    run,
+    members,
+    status,
+    tag,
+    leave,
+    retire,
+    ls,
+    get,
+    orset,
+    counter,
+    register,
+    map_,
+    watch,
+    keygen,
+    version,
+    demo,
+):
     cli.add_command(_command)
 
 

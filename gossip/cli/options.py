@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,6 +41,15 @@ class AddressType(click.ParamType[str]):
         except ConfigError as error:
             self.fail(str(error), param, ctx)
         return value
+
+
+def parse_tags(texts: Iterable[str]) -> dict[str, str]:
+    """KEY=VALUE, several times; raises `click.UsageError`."""
+    pairs = [text.partition("=") for text in texts]
+    for key, equals, value in pairs:
+        if not key or not equals:
+            raise click.UsageError(f"a tag is KEY=VALUE, such as role=worker; not {key + equals + value!r}")
+    return {key: value for key, _, value in pairs}
 
 
 def verb_options(command: Callable[..., Any]) -> Callable[..., Any]:

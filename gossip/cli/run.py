@@ -5,7 +5,8 @@ import signal
 import socket
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from shlex import quote
@@ -15,11 +16,14 @@ import click
 import structlog
 import trio
 
+from gossip.log import PORT_TAKEN
+from gossip.node import Node
 from gossip.open import open_node
 from gossip.protocol import Address, Config
-from gossip.protocol.errors import ConfigError
+from gossip.protocol.errors import AddressInUse, ConfigError
+from gossip.protocol.seal import DEFAULT_CLUSTER
 
-from .options import AddressType, data_option
+from .options import AddressType, data_option, parse_tags
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
@@ -34,14 +38,43 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
     "--bind",
     type=AddressType(),
     metavar="HOST:PORT",
-    help=f"Where to listen.  [default: port {DEFAULT_PORT} of all addresses, or of 127.0.0.1 without a key]",
+    help=f"Where to listen; [::]:{DEFAULT_PORT} takes IPv4 and IPv6.  [default: port {DEFAULT_PORT}, or if that is "
+    "taken any other, of all IPv4 addresses, or of 127.0.0.1 without a key]",
 )
 @click.option(
     "--join",
     type=AddressType(),
     multiple=True,
     metavar="HOST:PORT",
-    help="A node of the cluster; may be given several times.",
+    help="A node of the cluster; may be given several times. All addresses of a name are tried, and it is looked up "
+    "again and again.",
+)
+@click.option(
+    "--cluster",
+    default=DEFAULT_CLUSTER,
+    show_default=True,
+    metavar="NAME",
+    help="The cluster's name; nodes of different names never mix.",
+)
+@click.option(
+    "--discovery/--no-discovery",
+    "discover",
+    default=True,
+    help="Find the cluster's nodes on the local network by multicast DNS, and tell them of this one: its name, id and "
+    "addresses and the cluster's name are there for all to see. Without a key, on this machine only.  [default: on]",
+)
+@click.option(
+    "--advertise",
+    type=AddressType(),
+    metavar="HOST:PORT",
+    help="Where others reach this node, if not where it listens: behind a router that forwards a port.",
+)
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A word about this node that all members see, such as role=worker; may be given several times.",
 )
 @click.option("--key-file", type=click.Path(path_type=Path), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
 @click.option(
@@ -58,16 +91,33 @@ def run(
     data_dir: Path,
     bind: str | None,
     join: tuple[str, ...],
+    cluster: str,
+    discover: bool,
+    advertise: str | None,
+    tags: tuple[str, ...],
     key_file: Path | None,
     profile: str,
     json_logs: bool,
     verbose: bool,
 ) -> None:
-    """Run a node until Ctrl-C, SIGTERM or `gossip leave`."""
+    """Run a node until Ctrl-C, SIGTERM or `gossip leave`.
+
+    Nodes on a local network that have the same key and cluster name find each other by themselves; --join names nodes
+    elsewhere.
+    """
     key = read_key(key_file)
-    bind = bind or (f"0.0.0.0:{DEFAULT_PORT}" if key else f"127.0.0.1:{DEFAULT_PORT}")
+    options = {
+        "join": join,
+        "key": key,
+        "cluster": cluster,
+        "discover": discover,
+        "advertise": advertise,
+        "tags": parse_tags(tags),
+        "data_dir": data_dir,
+        "config": PROFILES[profile](),
+    }
     configure_logs(as_json=json_logs, verbose=verbose)
-    trio.run(_run, name, data_dir, bind, join, key, PROFILES[profile]())
+    trio.run(_run, name, bind, options)
     for sign in STOP_SIGNALS:
         signal.signal(sign, signal.SIG_IGN)  # it has ended well: nothing may spoil the exit code any more
 
@@ -126,13 +176,32 @@ class _Careless:
             self._stream.flush()
 
 
-async def _run(name: str, data_dir: Path, bind: str, join: tuple[str, ...], key: str | None, config: Config) -> None:
-    log = structlog.get_logger().bind(node=name)
+async def _run(name: str, bind: str | None, options: dict[str, Any]) -> None:
+    options["log"] = structlog.get_logger().bind(node=name)
     with trio.CancelScope() as scope:
         _cancel_on_signals(scope)  # before the node is there, so that no signal finds the system's own handler
-        async with open_node(name, bind=bind, join=join, key=key, data_dir=data_dir, config=config, log=log) as node:
+        async with _node(name, bind, options) as node:
             click.echo(f"{name} listens on {node.address}; join it with --join {_as_seen_from_elsewhere(node.address)}")
             await node.stop_requested.wait()
+
+
+@asynccontextmanager
+async def _node(name: str, bind: str | None, options: dict[str, Any]) -> AsyncIterator[Node]:
+    """The node, where it was told to listen, or else on the default port, or on any that is free.
+
+    Where it is not discovered, others were told the port: then another is no help.
+    """
+    host = "0.0.0.0" if options["key"] else "127.0.0.1"  # noqa: S104
+    async with AsyncExitStack() as stack:
+        try:
+            opened = open_node(name, bind=bind or f"{host}:{DEFAULT_PORT}", **options)
+            node = await stack.enter_async_context(opened)
+        except AddressInUse:
+            if bind is not None or not options["discover"]:
+                raise
+            node = await stack.enter_async_context(open_node(name, bind=f"{host}:0", **options))
+            options["log"].info(PORT_TAKEN, port=DEFAULT_PORT, instead=node.address.port)
+        yield node
 
 
 def _cancel_on_signals(scope: trio.CancelScope) -> None:

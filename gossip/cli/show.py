@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-STATE_COLOURS: Final = {"alive": "green", "failed": "red", "left": "dim"}
+STATE_COLOURS: Final = {"alive": "green", "suspect": "yellow", "failed": "red", "left": "dim"}
 
 
 def console() -> Console:

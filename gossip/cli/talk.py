@@ -1,11 +1,13 @@
 """Verbs about the node and its cluster."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .client import ask
-from .options import verb_options
+from .options import parse_tags, verb_options
 from .show import STATE_COLOURS, count, duration, print_json, print_line, print_table
 
 
@@ -17,13 +19,41 @@ def members(data_dir: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif found:
-        rows = [(m["name"], m["state"], m["address"], duration(m["seconds"]), m["id"]) for m in found]
-        print_table(("NAME", "STATE", "ADDRESS", "FOR", "ID"), rows, styles=STATE_COLOURS)
+        rows = [
+            (m["name"], m["state"], m["address"], duration(m["seconds"]), _rtt(m), m["version"], _tags(m), m["id"])
+            for m in found
+        ]
+        print_table(("NAME", "STATE", "ADDRESS", "FOR", "RTT", "VERSION", "TAGS", "ID"), rows, styles=STATE_COLOURS)
     else:
-        print_line("no other members yet; start another node with --join and this node's address")
+        print_line("no other members yet; start another node on this network, or with --join and this node's address")
         print_line(
-            "(if this node was told whom to join: check the address, the firewall, and that the key is the same)"
+            "(if there is one: check the address, the firewall, and that key and cluster name are the same; "
+            "this node's log says whom it cannot read)"
         )
+
+
+def _rtt(member: dict[str, Any]) -> str:
+    return "-" if member["rtt"] is None else f"{member['rtt'] * 1000:.1f}ms"
+
+
+def _tags(member: dict[str, Any]) -> str:
+    return ",".join(f"{key}={value}" for key, value in member["tags"].items()) or "-"
+
+
+@click.command()
+@click.argument("tags", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--remove", multiple=True, metavar="KEY", help="Take a tag away; may be given several times.")
+@verb_options
+def tag(tags: tuple[str, ...], remove: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
+    """Show or change the node's tags.
+
+    All members see them, at once, in `gossip members`.
+    """
+    found = ask(data_dir, "tag", set=parse_tags(tags), remove=list(remove))
+    if as_json:
+        print_json(found)
+    else:
+        print_line(_tags({"tags": found}) if found else "no tags")
 
 
 @click.command()
@@ -37,10 +67,37 @@ def status(data_dir: Path, as_json: bool) -> None:
     counts = found.pop("statistics")
     states = {"alive": 0} | found["members"]
     found["members"] = ", ".join(f"{state}: {n}" for state, n in states.items())
+    found["tags"] = _tags(found)
+    found["partial"] = "yes: the cluster is too large to list" if found["partial"] else "no"
+    if found["retired"]:
+        found["retired"] = "yes: it takes no part any more; start with a fresh data directory"
+    else:
+        del found["retired"]
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0
     print_table(("", ""), [(key.replace("_", " "), value) for key, value in (found | counts).items()])
+
+
+@click.command()
+@click.argument("node")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--force", is_flag=True, help="Even if it is there: what only it has is lost to the others.")
+@verb_options
+def retire(node: str, yes: bool, force: bool, data_dir: Path, as_json: bool) -> None:
+    """Say that the member NODE (a name or an id) is gone for good.
+
+    Every member forgets it, and none ever admits it again. What it wrote, and others have, stays.
+    """
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
+        raise click.UsageError(f"{node} can never come back; add --yes if that is meant")
+    if not yes:
+        click.confirm(f"{node} can never come back, but for a fresh data directory. Retire it?", abort=True, err=True)
+    answer = ask(data_dir, "retire", member=node, force=force)
+    if as_json:
+        print_json({"retired": True} | answer)
+    else:
+        print_line(f"retired {answer['name'] or node} ({answer['id']}); no member will admit it again")
 
 
 @click.command()

@@ -11,11 +11,11 @@ from typing import Final
 from crdts import Context, LogTrimmed, encode_context
 
 from . import notices
+from .dissemination import payload_budget
 from .members import Members
 from .messages import Busy, ContextPage, Digest, Message, Offer, Push, Same
 from .output import Output
 from .peers import STRANGE_ROUNDS, Peer
-from .push import payload_budget
 from .sampling import sample_targets
 from .streams import Streams
 from .wire import HASH_BYTES
@@ -104,13 +104,13 @@ class AntiEntropy:
 
     # ---- answering
 
-    def handle(self, now: float, peer: Peer, message: Message) -> None:
-        """Take a digest, or an answer to one, of a member at its proven address."""
+    def handle(self, now: float, peer: Peer, message: Message) -> bool:
+        """Take a digest, or an answer to one, of a member at its proven address; return False if it is neither."""
         match message:
             case Digest():
                 self._on_digest(now, peer, message)
             case Same():
-                self._acked(peer, self._sent.get(message.context_hash, 0))
+                self.acked(peer, self._sent.get(message.context_hash, 0))
             case ContextPage():
                 self._on_page(now, peer, message)
             case Offer():
@@ -119,7 +119,8 @@ class AntiEntropy:
             case Busy():
                 peer.offers = 0
             case _:
-                pass
+                return False
+        return True
 
     def _on_digest(self, now: float, peer: Peer, digest: Digest) -> None:
         mark = self._hash()
@@ -127,7 +128,7 @@ class AntiEntropy:
             self._send_context(now, peer, self._out.kernel.exported_context())
             return
         peer.offers = 0
-        self._acked(peer, self._own_seq())
+        self.acked(peer, self._own_seq())
         self._out.send_data(peer.address, [Same(mark)])
         if digest.fingerprint == self._out.kernel.fingerprint:
             peer.strange_rounds, peer.strange_limit = 0, STRANGE_ROUNDS
@@ -143,7 +144,8 @@ class AntiEntropy:
             self._out.notify(notices.FINGERPRINT_MISMATCHED, member=peer.name)
             self._streams.open(now, peer, whole=True)
 
-    def _acked(self, peer: Peer, seq: int) -> None:
+    def acked(self, peer: Peer, seq: int) -> None:
+        """A member has all of our writes up to ``seq``, and on its disk."""
         if seq > peer.acked:
             peer.acked = seq
             self._out.notify(notices.MEMBER_PROGRESSED, member=peer.name, seq=seq)
@@ -178,7 +180,7 @@ class AntiEntropy:
         mine = self._out.kernel.exported_context()
         me = self._out.kernel.replica_id
         if page.first <= me and (not page.stop or me < page.stop):
-            self._acked(peer, page.context.prefix(me))
+            self.acked(peer, page.context.prefix(me))
         part = mine.within(page.first, page.stop)
         if page.answer and page.context.missing_from(part):
             self._send_context(now, peer, part, page.first, page.stop, answer=False)

@@ -6,11 +6,12 @@ who has evidence of its own fails a member; the others believe it (Das, Gupta, M
 Phillips, Currey: Lifeguard, 2018). Failed members are tried now and then for ever, so that every partition heals.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .antientropy import AntiEntropy
 from .health import Health
+from .identity import Address
 from .members import Members
 from .messages import ACCUSED, Ack, Message, Nack, Ping, PingRequest, Updates
 from .output import Output
@@ -36,9 +37,12 @@ class _Ping:
     """A ping under way."""
 
     target: bytes
+    address: Address
     sent: float
     requester: tuple[bytes, int] | None = None
     """Who asked for it, and under which number of theirs."""
+    helpers: tuple[bytes, ...] = ()
+    """Whom we asked to ping the same: they alone may speak for it."""
 
 
 @dataclass(slots=True)
@@ -163,7 +167,7 @@ class Detector:
 
     def _ping(self, now: float, target: Peer, riders: list[Message] | None = None) -> int:
         """Ping a member, with our digest, and with what it should know of our view of it."""
-        number = self._number_ping(_Ping(target.node_id, now))
+        number = self._number_ping(_Ping(target.node_id, target.address, now))
         messages: list[Message] = [Ping(number), *(riders or []), *self._members.call_roll(), *self._members.news()]
         if target.state in (SUSPECT, FAILED):
             messages.append(self._members.state_of(target))
@@ -180,11 +184,12 @@ class Detector:
         return self._number
 
     def _ping_again(self, now: float, target: Peer) -> None:
-        """Nothing but the question, and what the member should contradict if it can."""
-        messages: list[Message] = [Ping(self._number_ping(_Ping(target.node_id, now)))]
-        if target.state == SUSPECT:
-            messages.append(self._members.state_of(target))
-        self._out.send(target.address, messages)
+        """Nothing but the question, and what the member should contradict if it can, wherever it may be."""
+        for address in (target.address, *target.others[:1]):
+            messages: list[Message] = [Ping(self._number_ping(_Ping(target.node_id, address, now)))]
+            if target.state == SUSPECT:
+                messages.append(self._members.state_of(target))
+            self._out.send(address, messages)
 
     def _go_on(self, now: float, probe: _Probe) -> None:
         """A probe has not been answered in time."""
@@ -208,6 +213,8 @@ class Detector:
         out, target = self._out, probe.target.node_id
         helpers = sample_targets(self._members.alive(), out.config.indirect_probes, out.rng, but=target)
         probe.asked = len(helpers)
+        if ping := self._pings.get(probe.number):
+            self._pings[probe.number] = replace(ping, helpers=tuple(helper.node_id for helper in helpers))
         for helper in helpers:
             out.send(helper.address, [PingRequest(probe.number, target)])
 
@@ -232,9 +239,9 @@ class Detector:
         ping = self._pings.get(ack.number)
         if ping is None:
             return
-        if ping.target != peer.node_id:  # only whom we asked for help knows the number
+        if ping.target != peer.node_id:
             target = self._members.find(ping.target)
-            if target is not None and ping.requester is None:
+            if target is not None and peer.node_id in ping.helpers:
                 self._is_there(now, target)
             return
         del self._pings[ack.number]
@@ -242,6 +249,8 @@ class Detector:
         if ping.requester is not None:
             self._report(ping.requester, Ack)
         rtt = now - ping.sent
+        if ping.address != peer.address and peer.is_at(ping.address):
+            self._members.move(peer, ping.address)
         peer.rtt = rtt if peer.rtt is None else peer.rtt + RTT_WEIGHT * (rtt - peer.rtt)
         self._is_there(now, peer)
 
@@ -253,10 +262,11 @@ class Detector:
 
     def _on_nack(self, peer: Peer, nack: Nack) -> None:
         ping = self._pings.get(nack.number)
-        if ping is None:
+        if ping is None or peer.node_id not in ping.helpers:
             return
         if probe := self._probes.get(ping.target):
-            probe.nacks.append(peer.node_id)
+            if peer.node_id not in probe.nacks:
+                probe.nacks.append(peer.node_id)
         elif suspicion := self._suspicions.get(ping.target):
             suspicion.confirm(peer.node_id)
 
@@ -272,7 +282,7 @@ class Detector:
         if target is None or len(self._requests) >= MAX_REQUESTS:
             self._out.send(peer.address, [Nack(request.number)])
             return
-        number = self._number_ping(_Ping(target.node_id, now, (peer.node_id, request.number)))
+        number = self._number_ping(_Ping(target.node_id, target.address, now, (peer.node_id, request.number)))
         self._requests[number] = now + self._out.config.probe_timeout * REQUEST_SHARE
         self._due = min(self._due, self._requests[number])
         self._out.send(target.address, [Ping(number)])

@@ -15,18 +15,21 @@ from . import notices
 from .antientropy import AntiEntropy
 from .config import Config
 from .detector import Detector
-from .effects import Effect
+from .dissemination import MakeDissemination
+from .effects import Close, Effect
 from .errors import RemoteError
 from .identity import Address, Identity
 from .members import Members
-from .messages import Message, Push, Updates
+from .messages import Gone, Message, Push, Relay, Updates
 from .output import Output
 from .peers import Member, Peer
 from .profile import Profile, check_tags
 from .push import Pusher
+from .retiring import Retiring
 from .seal import Seal
 from .statistics import Statistics
 from .streams import Streams
+from .tree import SplitTree
 from .wire import decode_datagram
 
 
@@ -42,21 +45,29 @@ class Engine:
         seal: Seal,
         now: float,
         profile: Profile | None = None,
+        *,
+        dissemination: MakeDissemination = SplitTree,
     ) -> None:
-        """``rng`` must be unpredictable in production: cookies and nonces come from it."""
+        """``rng`` must be unpredictable in production: cookies and nonces come from it.
+
+        ``dissemination``: another way to send news, for comparisons.
+        """
         self._out = Output(identity, config, rng, replica, seal)
         self._members = Members(self._out, profile or Profile())
-        self._pusher = Pusher(self._out, self._members)
+        self._dissemination = dissemination(self._out, self._members)
+        self._pusher = Pusher(self._out, self._dissemination)
         self._streams = Streams(self._out, self._members, self._pusher)
         self._antientropy = AntiEntropy(self._out, self._members, self._streams)
         self._detector = Detector(self._out, self._members, self._antientropy, now)
+        self._retiring = Retiring(self._out, self._members, self._streams)
 
     # ---- what happened
 
     def set_seeds(self, now: float, addresses: list[Address]) -> list[Effect]:
         """Where other nodes may be found. They are greeted until they answer, for ever."""
         self._settle()
-        self._members.set_seeds(now, addresses)
+        if not self.retired:
+            self._members.set_seeds(now, addresses)
         return self._out.drain()
 
     def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]], *, partial: bool = False) -> None:
@@ -85,14 +96,20 @@ class Engine:
         if sender == self._out.identity.node_id:
             self._members.recognise_self(source)
             return self._out.drain()
+        if self.retired:
+            return self._out.drain()
+        if self._retiring.is_fenced(sender):
+            self._retiring.refuse(now, sender, source, len(datagram), messages)
+            return self._out.drain()
         peer = self._members.proven(sender, source)
         if peer is not None and epoch < peer.epoch:
             # Overtaken on its way by word of the next life. Events are as right as ever; all else is out of date.
-            for push in [message for message in messages if isinstance(message, Push)]:
+            for push in [message for message in messages if isinstance(message, Push | Relay)]:
                 self._on_push(now, sender, None, push)
             return self._out.drain()
         if peer is not None:
             self._members.heard(now, peer, epoch)
+            self._dissemination.heard(now, peer)
         self._members.datagram_arrived(len(datagram))
         self._take(now, sender, source, peer, messages)
         self._compare_where_needed(now)
@@ -102,7 +119,7 @@ class Engine:
         """The disk has everything up to and including the `Persist` effect of that token."""
         self._settle()
         self._out.persisted(token)
-        self._pusher.persisted()
+        self._pusher.persisted(now)
         self._compare_where_needed(now)
         return self._out.drain()
 
@@ -113,7 +130,10 @@ class Engine:
     def stream_opened(self, now: float, conn: int, address: Address) -> list[Effect]:
         """A stream is connected: one that `OpenStream` asked for, or one that was accepted."""
         self._settle()
-        self._streams.opened(now, conn, address)
+        if self.retired:
+            self._out.emit(Close(conn))
+        else:
+            self._streams.opened(now, conn, address)
         return self._out.drain()
 
     def stream_received(self, now: float, conn: int, data: bytes) -> list[Effect]:
@@ -156,10 +176,20 @@ class Engine:
         self._members.set_tags(check_tags(tags))
         return self._out.drain()
 
-    def leave(self) -> list[Effect]:
-        """Tell every member that we go on purpose."""
+    def leave(self, *, keeps_nothing: bool = False) -> list[Effect]:
+        """Tell every member that we go on purpose, and whether anything is left of us that could come back."""
         self._settle()
-        self._members.say_goodbye()
+        self._members.say_goodbye([Gone()] if keeps_nothing else [])
+        return self._out.drain()
+
+    def retire(self, now: float, node_id: bytes) -> list[Effect]:
+        """Fence a node for good: it is forgotten by all, and never admitted again, in any life.
+
+        Raises `NodeRetired` if we are retired ourselves, and else as a mutation does.
+        """
+        self._settle()
+        self._retiring.retire(node_id)
+        self._compare_where_needed(now)
         return self._out.drain()
 
     # ---- time
@@ -168,20 +198,24 @@ class Engine:
         """When `tick` wants to be called next, on the clock of ``now``."""
         return min(
             self._pusher.deadline(),
+            self._dissemination.deadline(),
             self._antientropy.deadline(),
             self._members.deadline(),
             self._detector.deadline(),
             self._streams.deadline(),
+            self._retiring.closing.deadline(),
         )
 
     def tick(self, now: float) -> list[Effect]:
         """Do what is due."""
         self._settle()
         self._pusher.tick(now)
+        self._dissemination.tick(now)
         self._members.tick(now)
         self._detector.tick(now)
         self._antientropy.tick(now)
         self._streams.tick(now)
+        self._retiring.closing.tick(now)
         self._compare_where_needed(now)
         return self._out.drain()
 
@@ -190,6 +224,15 @@ class Engine:
     @property
     def identity(self) -> Identity:
         return self._out.identity
+
+    @property
+    def retired(self) -> bool:
+        """Whether this node was retired and knows; then it takes no part any more."""
+        return self._retiring.retired
+
+    def check_writable(self) -> None:
+        """Refuse a mutation of a node that was retired; raises `NodeRetired`."""
+        self._retiring.check_writable()
 
     @property
     def durable(self) -> bool:
@@ -234,28 +277,43 @@ class Engine:
             if peer is not None and isinstance(message, Updates):
                 self._detector.note_accusations(peer, message)
             if self._members.handle(now, sender, source, message):
+                peer = peer or self._members.proven(sender, source)
                 continue
-            if isinstance(message, Push):
+            if self._retiring.handle(now, source, peer, message):
+                if self.retired:
+                    return
+                continue
+            if isinstance(message, Push | Relay):
                 self._on_push(now, sender, peer, message)
-            elif peer is not None and not self._detector.handle(now, peer, message):
-                self._antientropy.handle(now, peer, message)
+            elif peer is not None:
+                self._take_from_member(now, peer, message)
             unproven_question = peer is None
         if unproven_question:
             self._members.challenge(source)
 
-    def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push) -> None:
+    def _take_from_member(self, now: float, peer: Peer, message: Message) -> None:
+        for part in (self._detector, self._dissemination, self._antientropy):
+            if part.handle(now, peer, message):
+                return
+
+    def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push | Relay) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""
         before = self._out.kernel.processed
-        new = self._out.merge(now, push.delta, sender, pushed=not push.is_answer)
+        answers = isinstance(push, Push) and push.is_answer
+        new = self._out.merge(now, push.delta, sender, pushed=not answers)
+        self._pusher.received(now, new, push, peer, sender)
         if self._out.kernel.processed > before:
-            self._pusher.received(now, new, push, peer, sender)
             self._out.notify(notices.DATA_RECEIVED)
 
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
-        for peers in (self._members.to_compare, self._streams.finished_with):
+        self._retiring.notice()
+        for peer, seq in self._dissemination.confirmed:
+            self._antientropy.acked(peer, seq)
+        self._dissemination.confirmed.clear()
+        for peers in (self._members.to_compare, self._streams.finished_with, self._dissemination.to_compare):
             while peers:
                 self._antientropy.compare_with(peers.pop(0))
-        if self._pusher.overflowed or self._streams.has_news:
-            self._pusher.overflowed = self._streams.has_news = False
+        if self._dissemination.overflowed or self._streams.has_news:
+            self._dissemination.overflowed = self._streams.has_news = False
             self._antientropy.hurry(now)

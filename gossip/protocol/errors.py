@@ -18,6 +18,10 @@ class ConfigError(LocalError, ValueError):
     """A setting is out of range or contradicts another."""
 
 
+class AddressInUse(ConfigError):
+    """Another process listens there already."""
+
+
 class KeyFormatError(LocalError, ValueError):
     """A cluster key is not 32 bytes in base64. Make one with `gossip keygen`."""
 
@@ -28,6 +32,18 @@ class NotRunning(LocalError):
 
 class WrongThread(LocalError):
     """A node was used from a thread that it does not run in."""
+
+
+class NodeRetired(LocalError):
+    """The cluster has retired this node: it takes no part any more, under no epoch."""
+
+
+class UnknownMember(LocalError):
+    """No member, or more than one, is called like that."""
+
+
+class MemberAlive(LocalError):
+    """A member that is there cannot be retired: stop it first."""
 
 
 class SyncTimeout(LocalError, TimeoutError):
@@ -59,6 +75,12 @@ class UnknownKey(RemoteError):
     """Sealed under a key that this node does not have, or not sealed at all."""
 
     reason = "unknown_key"
+
+
+class Fenced(RemoteError):
+    """Word of a node that was retired."""
+
+    reason = "retired"
 
 
 class UnknownVersion(RemoteError):

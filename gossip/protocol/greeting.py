@@ -5,7 +5,7 @@ address that has not proven itself so, and never more bytes than came from it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -14,10 +14,14 @@ from .errors import UnprovenAddress
 from .identity import Address
 from .messages import Challenge, Hello, Message, Proof, Welcome
 from .output import Output
-from .peers import Peers
+from .roster import Roster
 from .wire import COOKIE_BYTES, HELLO_BYTES
 
-CANDIDATE_TRIES: Final = 6
+CANDIDATE_TRIES: Final = 8
+EAGER_RETRY_MAX: Final = 1.0
+"""Seconds at most between two greetings of a candidate, as somebody has just named it, and of a seed at first."""
+EAGER_TRIES: Final = 20
+"""Greetings after which a seed is tried ever more rarely."""
 SILENT_TRIES: Final = 5
 """Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 
@@ -30,6 +34,8 @@ class Proven:
     address: Address
     name: str
     epoch: int
+    known: int
+    """Members that it knows of."""
     rtt: float | None
     """Seconds it took to answer, if it was asked."""
     has_answered: bool = True
@@ -47,13 +53,14 @@ class _Attempt:
 class Greeter:
     """Greets, answers greetings, and says who has proven where it is."""
 
-    def __init__(self, output: Output, peers: Peers) -> None:
+    def __init__(self, output: Output, roster: Roster) -> None:
         self._out = output
-        self._peers = peers
+        self._roster = roster
+        self._peers = roster.peers
         self._secret = output.rng.randbytes(32)
         self._seeds: dict[Address, _Attempt] = {}
         self._candidates: dict[Address, _Attempt] = {}
-        self._greeted: dict[tuple[bytes, Address], tuple[str, int]] = {}
+        self._greeted: dict[tuple[bytes, Address], tuple[str, int, int]] = {}
         self._due = float("inf")
         self._allowance = 0
 
@@ -64,18 +71,28 @@ class Greeter:
         self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
         self._due = self._earliest()
 
-    def add_candidate(self, now: float, address: Address) -> bool:
-        """Greet an address that was only heard of, a few times; False if there are too many of them already."""
+    def add_candidate(self, now: float, address: Address, node_id: bytes = b"") -> bool:
+        """Greet an address that was only heard of, a few times; False if there are too many of them already.
+
+        If who is said to be there has the lower id, let it greet first: it has most likely heard of us too.
+        """
         if address in self._candidates:
             return True
         if len(self._candidates) >= self._out.config.max_candidates:
             return False
-        self._candidates[address] = _Attempt(now, self._out.config.seed_retry)
-        self._due = min(self._due, now)
+        due = now + (self._out.config.seed_retry if b"" < node_id < self._out.identity.node_id else 0.0)
+        self._candidates[address] = _Attempt(due, self._out.config.seed_retry)
+        self._due = min(self._due, due)
         return True
 
-    def is_candidate(self, address: Address) -> bool:
-        return address in self._candidates
+    def drop(self, address: Address) -> None:
+        """It is of no use to greet whoever is there."""
+        self._candidates.pop(address, None)
+
+    def withdraw(self) -> None:
+        """Greet nobody any more."""
+        self._seeds, self._candidates, self._greeted = {}, {}, {}
+        self._due = float("inf")
 
     @property
     def candidates(self) -> int:
@@ -113,8 +130,12 @@ class Greeter:
         attempt.tries += 1
         attempt.sent = now
         attempt.due = now + attempt.delay * self._out.rng.uniform(0.8, 1.2)
-        attempt.delay = min(attempt.delay * 2, self._out.config.seed_retry_max)
-        if attempt.tries == SILENT_TRIES and address in self._seeds:
+        is_seed = address in self._seeds
+        config = self._out.config
+        eager = attempt.tries < EAGER_TRIES
+        most = max(EAGER_RETRY_MAX, config.seed_retry) if eager else config.seed_retry_max
+        attempt.delay = min(attempt.delay * 2, most)
+        if attempt.tries == SILENT_TRIES and is_seed:
             self._out.notify(
                 notices.SEED_SILENT, seed=str(address), check="address, firewall, and that the key is the same"
             )
@@ -124,14 +145,18 @@ class Greeter:
         """Say hello, padded so that no answer to it can be longer."""
         me = self._out.identity
         # The cookie is for an address, not yet for a node: who answers is what we want to know.
-        hello = Hello(me.name, me.epoch, self._cookie(address))
+        hello = Hello(me.name, me.epoch, self._roster.known, self._cookie(address))
         padding = bytes(max(0, HELLO_BYTES - self._out.size([hello])))
-        self._out.send(address, [Hello(hello.name, hello.epoch, hello.cookie, padding)])
+        self._out.send(address, [replace(hello, padding=padding)])
 
     def _cookie(self, address: Address) -> bytes:
         """Stateless: only somebody who received it at ``address`` can know it."""
         text = f"{address[0]} {address[1]}".encode()
         return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
+
+    def echoes(self, source: Address, echo: bytes) -> bool:
+        """Whether this is the cookie that we sent to that address."""
+        return echo == self._cookie(source)
 
     # ---- answering
 
@@ -167,22 +192,22 @@ class Greeter:
 
     def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
-        self._reply(source, [Welcome(me.name, me.epoch, hello.cookie, self._cookie(source))])
+        self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, self._cookie(source))])
         if self._is_proven(sender, source):
-            return Proven(sender, source, hello.name, hello.epoch, None, has_answered=False)
-        self._greeted[sender, source] = (hello.name, hello.epoch)
+            return Proven(sender, source, hello.name, hello.epoch, hello.known, None, has_answered=False)
+        self._greeted[sender, source] = (hello.name, hello.epoch, hello.known)
         if len(self._greeted) > self._out.config.max_candidates:
             del self._greeted[next(iter(self._greeted))]
         return None
 
     def _on_welcome(self, now: float, sender: bytes, source: Address, welcome: Welcome) -> Proven | None:
-        if welcome.echo != self._cookie(source):
+        if not self.echoes(source, welcome.echo):
             self.challenge(source)  # it answers from another address than it was greeted at: is it really there?
             return None
         self._out.send(source, [Proof(welcome.cookie)])
         attempt = self._candidates.pop(source, None) or self._seeds.get(source)
         rtt = now - attempt.sent if attempt is not None and attempt.tries == 1 else None
-        return Proven(sender, source, welcome.name, welcome.epoch, rtt)
+        return Proven(sender, source, welcome.name, welcome.epoch, welcome.known, rtt)
 
     def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
         """Prove where we are, if we may have written to that address, so that it has a reason to ask.
@@ -194,7 +219,7 @@ class Greeter:
             self._reply(source, [Proof(challenge.cookie)])
 
     def _on_proof(self, sender: bytes, source: Address, proof: Proof) -> Proven | None:
-        if proof.echo != self._cookie(source):
+        if not self.echoes(source, proof.echo):
             return None
         self._candidates.pop(source, None)
         greeted = self._greeted.pop((sender, source), None)
@@ -206,7 +231,7 @@ class Greeter:
 
     def _is_proven(self, sender: bytes, source: Address) -> bool:
         peer = self._peers.find(sender)
-        return peer is not None and source in (peer.address, peer.origin)
+        return peer is not None and peer.is_at(source)
 
     def recognise_self(self, source: Address) -> None:
         """Our own words came back from ``source``: greeting it is of little use.

@@ -6,19 +6,22 @@ incarnation: (epoch, counter), of which the epoch grows with every start, so tha
 own obituary.
 """
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
 from .errors import AbsurdIncarnation, TooManyNames
+from .fence import is_fenced
 from .greeting import Greeter
 from .identity import Address
-from .messages import ACCUSED, ListMembers, Roll, Update, Updates
+from .messages import ACCUSED, ListMembers, Message, Roll, Update, Updates
 from .output import MESSAGES_OVERHEAD_BYTES, Output
 from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, mark_of
 from .profile import Profile
 from .roster import Roster
 from .sampling import sample_targets
 from .updates import ROWS, UpdateQueue, fit
+from .wire import MAX_COUNTER
 
 COUNTER_JUMP: Final = 1000
 """Further ahead than this, hearsay of an incarnation is absurd: a member goes on by one at a time."""
@@ -61,7 +64,7 @@ class Hearsay:
         if now >= self._next_telling and self._queue:
             self._next_telling = now + self._out.config.update_interval
             for peer in sample_targets(self._roster.targets(), self._out.config.update_fanout, self._out.rng):
-                if news := self.news():  # others of these may have got the last of it
+                if news := self.news():  # the last of it may have gone to the one before
                     self._out.send(peer.address, news)
 
     def news(self) -> list[Updates]:
@@ -84,10 +87,14 @@ class Hearsay:
         if not self._roster.is_partial or row.state not in (ALIVE, KNOWN):
             self._queue.put(row, len(self._roster.alive()))
 
-    def introduce(self, newcomer: Peer) -> None:
-        """Name some others to a newcomer, and the newcomer to all."""
-        known = [] if self._roster.is_partial else self._roster.alive()
-        others = sample_targets(known, ROWS, self._out.rng, but=newcomer.node_id)
+    def introduce(self, newcomer: Peer, known: int) -> None:
+        """Name some others to a newcomer, as far as we list more than it does, and the newcomer to all.
+
+        In a cluster too large to list, so many that it cannot take them for everybody and goes on by shuffles.
+        """
+        enough = 2 * self._out.config.view_size if self._roster.is_partial else len(self._roster.alive())
+        more = enough - known
+        others = sample_targets(self._roster.alive(), max(0, min(more, ROWS)), self._out.rng, but=newcomer.node_id)
         self.tell(newcomer, [self._own_row(), *map(row_of, others)])
         self.spread(newcomer)
 
@@ -101,11 +108,16 @@ class Hearsay:
         self._counter += 1
         self._put(self._own_row())
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self, besides: Sequence[Message]) -> None:
         """Tell every member that we leave on purpose."""
         self._has_left = True
         for peer in self._roster.alive():
-            self.tell(peer, [self._own_row(LEFT)])
+            self._out.send(peer.address, [Updates((self._own_row(LEFT),)), *besides])
+
+    def forget(self, peer: Peer) -> None:
+        """Say nothing more of a member."""
+        self._queue.drop(peer.node_id)
+        self._listings.pop(peer.node_id, None)
 
     # ---- comparing lists
 
@@ -113,22 +125,30 @@ class Hearsay:
         """What rides on a probe so that lists grow equal, whatever is lost on its way. Nothing if the view is partial:
         then lists are meant to differ.
         """
-        return [] if self._roster.is_partial else [Roll(self._mark(), len(self._roster.alive()) + 1)]
+        return [] if self._roster.is_partial else [Roll(self.mark(), len(self._roster.alive()) + 1)]
 
-    def _mark(self) -> int:
+    def mark(self) -> int:
+        """Whom we believe to be there, ourselves included, and in which incarnations, as one number."""
         me = self._out.identity
         return self._roster.peers.roll ^ mark_of(me.node_id, me.epoch, self._counter)
 
     def on_roll(self, peer: Peer, roll: Roll) -> None:
         """Lists differ: most likely by what has changed last."""
-        if self._roster.is_partial or roll.mark == self._mark():
+        if self._roster.is_partial or roll.mark == self.mark():
             return
         latest = list(islice(self._roster.peers.latest(), ROWS // 2))
         others = sample_targets(self._roster.alive(), ROWS, self._out.rng)
         chosen = dict.fromkeys(each for each in (*latest, *others) if each is not peer)
-        self.tell(peer, [self._own_row(), *map(row_of, chosen)])
-        if roll.count > len(self._roster.alive()) + 1 + ROWS and len(self._listings) < LISTINGS:
+        wrong = [] if peer.is_present else [row_of(peer)]  # it is there, and can contradict
+        self.tell(peer, [self._own_row(), *wrong, *map(row_of, chosen)])
+        if roll.count > len(self._roster.alive()) + 1 + ROWS and self._may_ask_for_list(peer):
             self._ask_for_list(peer, b"")
+
+    def _may_ask_for_list(self, peer: Peer) -> bool:
+        """Not of too many; who is gone does not count, and who answers no more is asked again."""
+        here = {each.node_id for each in self._roster.alive()}
+        self._listings = {node_id: after for node_id, after in self._listings.items() if node_id in here}
+        return len(self._listings) < LISTINGS or peer.node_id in self._listings
 
     def _ask_for_list(self, peer: Peer, after: bytes) -> None:
         self._listings[peer.node_id] = after
@@ -163,7 +183,7 @@ class Hearsay:
         me = self._out.identity
         if row.epoch < me.epoch or row.counter < self._counter or self._has_left:
             return
-        if row.epoch > me.epoch or row.counter > self._counter + COUNTER_JUMP:
+        if row.epoch > me.epoch or row.counter > min(self._counter + COUNTER_JUMP, MAX_COUNTER - 1):
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)
         elif row.state != ALIVE or row.counter > self._counter:
             self._counter = row.counter + 1
@@ -172,17 +192,18 @@ class Hearsay:
             self.tell(teller, [self._own_row()])
 
     def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:
-        if row.epoch != peer.epoch or row.counter < peer.counter or peer.state == LEFT:
+        contradicts = row.counter > peer.counter
+        if row.epoch != peer.epoch or row.counter < peer.counter or (peer.state == LEFT and not contradicts):
             return
-        news = row.counter > peer.counter or (row.version, row.tags) != (peer.version, peer.tags)
-        if row.counter > peer.counter:
+        news = contradicts or (row.version, row.tags) != (peer.version, peer.tags)
+        if contradicts:
             self._roster.peers.advance(peer, row.epoch, row.counter)
         peer.version, peer.tags, peer.advertised = row.version, row.tags, row.address
         if row.address is not None and row.address != peer.address:
             self._greeter.add_candidate(now, row.address)
         if row.state == LEFT:
             self._roster.turn(now, peer, LEFT)
-        elif news and peer.state in (SUSPECT, FAILED):  # it contradicts, so it has heard us
+        elif contradicts and peer.state in (SUSPECT, FAILED, LEFT):  # so it has heard us
             self._roster.turn(now, peer, ALIVE)
         if news or row.state == LEFT:
             self.spread(peer)
@@ -192,20 +213,22 @@ class Hearsay:
         peer = self._roster.peers.find(row.node_id)
         if peer is None or row.epoch > peer.epoch:
             if state in (ALIVE, SUSPECT) and row.address is not None and not self._roster.is_partial:
-                self.look_at(now, row.address, source)
+                self.look_at(now, row.node_id, row.address, source)
             return
-        if row.epoch < peer.epoch or peer.state == LEFT:
+        if row.epoch < peer.epoch:
             return
         if row.counter > peer.counter + COUNTER_JUMP:
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
         elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
             self._weigh(now, teller, peer, state, row)
         elif state == ALIVE and peer.state in (SUSPECT, FAILED) and row.address not in (None, peer.address):
-            self.look_at(now, row.address, source)  # it may have moved
+            self.look_at(now, row.node_id, row.address, source)  # it may have moved
 
-    def look_at(self, now: float, address: Address, source: Address) -> bool:
-        """See whether a member is where it was said to be; False if there is no room to remember that."""
-        if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address):
+    def look_at(self, now: float, node_id: bytes, address: Address, source: Address) -> bool:
+        """See whether a member is where it was said to be; False if it was retired, or there is no room for that."""
+        if is_fenced(self._out.kernel, node_id):
+            return False
+        if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address, node_id):
             return True
         self._out.reject(now, TooManyNames("more names than can be looked at"), source)
         return False
@@ -246,5 +269,9 @@ class Hearsay:
 
 def row_of(peer: Peer, state: str = "") -> Update:
     """What we believe of a member, or something else of the same incarnation."""
-    place = peer.advertised or peer.address
+    place: Address | None = peer.advertised or peer.address
+    if (
+        place and "%" in place.host
+    ):  # a link-local address means nothing without the name of an interface, which is ours alone
+        place = None
     return Update(peer.node_id, state or peer.state, peer.epoch, peer.counter, place, peer.version, peer.tags)

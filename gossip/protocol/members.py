@@ -1,6 +1,7 @@
 """Who else is there: how members are met, heard of, watched and taken leave of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from . import notices
 from .greeting import Greeter, Proven
@@ -13,6 +14,9 @@ from .profile import Profile
 from .roster import Roster, fields
 from .shuffles import Shuffles
 
+OTHER_ADDRESSES: Final = 4
+"""Addresses that a member has proven besides the one where it is reached, which are kept at most."""
+
 
 class Members:
     """The list of members, and all that keeps it right. None of its parts sends anything but greetings to an address
@@ -21,7 +25,7 @@ class Members:
     def __init__(self, output: Output, profile: Profile) -> None:
         self._out = output
         self._roster = Roster(output)
-        self._greeter = Greeter(output, self._roster.peers)
+        self._greeter = Greeter(output, self._roster)
         self._hearsay = Hearsay(output, self._roster, self._greeter, profile)
         self._shuffles = Shuffles(output, self._roster, self._hearsay)
         self.to_probe: list[Peer] = []
@@ -46,7 +50,19 @@ class Members:
     def proven(self, node_id: bytes, address: Address) -> Peer | None:
         """The member of that id, if it has proven to be at that address."""
         peer = self._roster.peers.find(node_id)
-        return peer if peer is not None and address in (peer.address, peer.origin) else None
+        return peer if peer is not None and peer.is_at(address) else None
+
+    def listed(self) -> Collection[Peer]:
+        """Everybody, in whatever state. To be read at once: it is no copy."""
+        return self._roster.peers.all()
+
+    def echoes(self, source: Address, echo: bytes) -> bool:
+        """Whether this is the cookie that we sent to that address."""
+        return self._greeter.echoes(source, echo)
+
+    def alive_mark(self) -> int:
+        """Whom we believe to be there, ourselves included, as one number; 0 if ours is one view of many."""
+        return 0 if self._roster.is_partial else self._hearsay.mark()
 
     def snapshot(self, now: float) -> list[Member]:
         return [
@@ -166,33 +182,59 @@ class Members:
         if peer is None:
             peer = Peer(proven.node_id, proven.name, proven.epoch, proven.address, now, rtt=proven.rtt)
             self._roster.list(now, peer)
-            self._hearsay.introduce(peer)
+            self._hearsay.introduce(peer, proven.known)
             return
         if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
             return  # word of an earlier life, overtaken on its way
-        moved, restarted = self._settle(peer, proven.address), proven.epoch > peer.epoch
+        restarted = proven.epoch > peer.epoch
+        moved = self._settle(peer, proven.address, restarted=restarted)
         peer.name = proven.name
         if restarted:
             self._roster.begin_life(now, peer, proven.epoch)
-        if proven.has_answered or restarted:
+        if peer.address == proven.address and (proven.has_answered or restarted):
             self.confirm(now, peer)
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
-            self._hearsay.introduce(peer)
+            self._hearsay.introduce(peer, proven.known)
 
-    def _settle(self, peer: Peer, address: Address) -> bool:
-        """A member is at that address; whether it has moved there.
+    def _settle(self, peer: Peer, address: Address, *, restarted: bool) -> bool:
+        """A member has proven that address; whether it is to be reached there from now on.
 
-        One that advertises an address is reached there, wherever its datagrams come from.
+        While it answers where it was, the new one is only noted: it may have several, and seeds for all of them. One
+        that advertises an address is reached there, wherever its datagrams come from.
         """
-        if address in (peer.address, peer.origin):
+        if peer.address == address or (peer.is_at(address) and peer.state == ALIVE and not restarted):
             return False
-        if peer.advertised == peer.address:
-            peer.origin = address
-            return False
-        peer.origin = peer.address if peer.advertised == address else None
-        self._roster.peers.move(peer, address)
+        if peer.advertised == address or (peer.advertised != peer.address and (restarted or peer.state != ALIVE)):
+            self.move(peer, address)
+            return True
+        self._roster.peers.move(peer, peer.address, (address, *peer.others)[:OTHER_ADDRESSES])
+        return False
+
+    def move(self, peer: Peer, address: Address) -> None:
+        """A member is to be reached at another address that it has proven."""
+        others = tuple(each for each in (peer.address, *peer.others) if each != address)
+        self._roster.peers.move(peer, address, others[:OTHER_ADDRESSES])
         self._out.notify(notices.MEMBER_MOVED, **fields(peer))
-        return True
+        self._hearsay.spread(peer)
+
+    def forget(self, node_id: bytes) -> None:
+        """Strike off a member that was retired."""
+        peer = self.find(node_id)
+        if peer is not None:
+            self._drop(peer)
+            self._greeter.drop(peer.address)
+            self._out.notify(notices.MEMBER_RETIRED, **fields(peer))
+
+    def withdraw(self) -> None:
+        """Forget everybody: from now on nobody is greeted or told anything."""
+        for peer in list(self._roster.peers.all()):
+            self._drop(peer)
+        self._greeter.withdraw()
+        self.to_compare.clear()
+
+    def _drop(self, peer: Peer) -> None:
+        self._roster.forget(peer)
+        self._hearsay.forget(peer)
 
     # ---- telling
 
@@ -212,9 +254,9 @@ class Members:
         """Tell everybody of new tags."""
         self._hearsay.set_tags(tags)
 
-    def say_goodbye(self) -> None:
+    def say_goodbye(self, besides: Sequence[Message] = ()) -> None:
         """Tell every member that we leave on purpose."""
-        self._hearsay.say_goodbye()
+        self._hearsay.say_goodbye(besides)
 
     # ---- watching
 
@@ -226,7 +268,7 @@ class Members:
         if epoch > peer.epoch:
             self._roster.begin_life(now, peer, epoch)
             self.confirm(now, peer)
-            self._hearsay.introduce(peer)
+            self._hearsay.introduce(peer, 0)
         elif peer.state == FAILED and peer not in self.to_probe:
             self.to_probe.append(peer)
 

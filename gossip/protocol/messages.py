@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from crdts import Context, Delta
 
 from .identity import Address
+from .spread import Span
 
 ACCUSED: Final = "accused"
 """Suspect, by the evidence of the very member that says so."""
@@ -21,6 +22,8 @@ class Hello:
 
     name: str
     epoch: int
+    known: int
+    """Members that I know of: who knows no more of them need name none."""
     cookie: bytes
     padding: bytes = b""
 
@@ -31,6 +34,7 @@ class Welcome:
 
     name: str
     epoch: int
+    known: int
     echo: bytes
     cookie: bytes
 
@@ -145,6 +149,30 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """Events, new to the sender when it sent them, for the receiver and those members that it is to pass them on to."""
+
+    delta: Delta
+    number: int
+    """Of this datagram among those of the sender's present life, to be named in a `Receipt`."""
+    span: Span | None
+    """Where on the ring of ids those members are; None if there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Your `Relay` datagrams of that epoch have arrived here."""
+
+    epoch: int
+    highest: int
+    """The highest number that has."""
+    mask: bytes
+    """Which of the numbers below have, the lowest bit of the first byte for the next lower number, and so on."""
+    saved: int
+    """My disk has all of your writes up to this seq."""
+
+
+@dataclass(frozen=True, slots=True)
 class Digest:
     """What I have, in short. Always answered, by `Same` or by a `ContextPage`."""
 
@@ -179,6 +207,39 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class Busy:
     """I am taking up another member's offer; I know of yours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Beside a goodbye: I keep nothing, so nobody needs to wait for what I could report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How much do you have of these writers, who are to be closed? I am one of them: of me, to see what you know."""
+
+    writers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to an `Ask`."""
+
+    context: Context
+    """What I have of the writers in question."""
+    mark: int
+    """Whom I believe to be alive, myself included, as one number."""
+    clear: bool
+    """Nobody that I know of is missing who might have more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """The node of this id was retired: nobody takes its word any more."""
+
+    node_id: bytes
+    echo: bytes
+    """The cookie of the `Hello` that this answers; empty if it was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,24 +286,9 @@ class Done:
     """You now have everything I had when I received your context."""
 
 
-Message: TypeAlias = (
-    Hello
-    | Welcome
-    | Challenge
-    | Proof
-    | Updates
-    | Roll
-    | ListMembers
-    | Ping
-    | PingRequest
-    | Ack
-    | Nack
-    | Shuffle
-    | Push
-    | Digest
-    | Same
-    | ContextPage
-    | Offer
-    | Busy
-)
+Membership: TypeAlias = Hello | Welcome | Challenge | Proof | Updates | Roll | ListMembers | Shuffle
+Detection: TypeAlias = Ping | PingRequest | Ack | Nack
+Data: TypeAlias = Push | Relay | Receipt | Digest | Same | ContextPage | Offer | Busy
+Retiring: TypeAlias = Gone | Ask | Report | Retired
+Message: TypeAlias = Membership | Detection | Data | Retiring
 Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done

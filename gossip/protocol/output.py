@@ -62,7 +62,9 @@ class Output:
 
     def send(self, address: Address, messages: Iterable[Message]) -> None:
         """Send what tells nothing of the replica, with whatever else goes there by the next `drain`."""
-        self._outgoing.setdefault(address, []).extend(map(encode_message, messages))
+        encoded = [*map(encode_message, messages)]
+        if encoded:
+            self._outgoing.setdefault(address, []).extend(encoded)
 
     def send_data(self, address: Address, messages: Iterable[Message]) -> None:
         """Send what tells of the replica, as soon as the disk has it."""

@@ -58,8 +58,8 @@ class Peer:
     tags: tuple[tuple[str, str], ...] = ()
     advertised: Address | None = None
     """Where it says that others reach it."""
-    origin: Address | None = None
-    """Where its own datagrams come from, proven, if that is not where it is reached."""
+    others: tuple[Address, ...] = ()
+    """Further addresses that it has proven, the latest first: where its datagrams come from, or come from now."""
     rtt: float | None = None
     answered: float = float("-inf")
     """When it last answered a probe of ours."""
@@ -84,6 +84,10 @@ class Peer:
 
     def __post_init__(self) -> None:
         self.mark = mark_of(self.node_id, self.epoch, self.counter)
+
+    def is_at(self, address: Address) -> bool:
+        """Whether it has proven that address."""
+        return address == self.address or address in self.others
 
     @property
     def is_present(self) -> bool:
@@ -157,9 +161,10 @@ class Peers:
         del self._peers[peer.node_id]
         self._forget_lists()
 
-    def move(self, peer: Peer, address: Address) -> None:
+    def move(self, peer: Peer, address: Address, others: tuple[Address, ...]) -> None:
+        """Let a member be reached at ``address`` from now on, and speak from ``others`` too."""
         self._exit(peer)
-        peer.address = address
+        peer.address, peer.others = address, others
         self._enter(peer)
         self._touch(peer)
 
@@ -189,11 +194,13 @@ class Peers:
     def _enter(self, peer: Peer) -> None:
         if peer.is_present:
             self._roll ^= peer.mark
-            self._present_at[peer.address] = self._present_at.get(peer.address, 0) + 1
+            for address in (peer.address, *peer.others):
+                self._present_at[address] = self._present_at.get(address, 0) + 1
 
     def _exit(self, peer: Peer) -> None:
         if peer.is_present:
             self._roll ^= peer.mark
-            self._present_at[peer.address] -= 1
-            if not self._present_at[peer.address]:
-                del self._present_at[peer.address]
+            for address in (peer.address, *peer.others):
+                self._present_at[address] -= 1
+                if not self._present_at[address]:
+                    del self._present_at[address]

@@ -9,6 +9,8 @@ from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, Peers
 from .sampling import sample_targets
 from .views import View
 
+COMPARED: Final = 4
+"""Of those who are met, how many are compared with at once; the others' turn comes with probes."""
 GONE_KEPT: Final = 1024
 """Members that failed or left which are listed at most."""
 OLD_CONTACTS: Final = 32
@@ -38,6 +40,11 @@ class Roster:
         found = [self.peers.find(node_id) for node_id in self.view.ids]
         return [peer for peer in found if peer is not None and peer.is_present]
 
+    @property
+    def known(self) -> int:
+        """How many members are known, for others to see whether to name more; enough, if the cluster is too large."""
+        return self._out.config.full_membership_max if self.is_partial else len(self.peers.present())
+
     def is_full(self) -> bool:
         return len(self.peers.present()) >= self._out.config.full_membership_max
 
@@ -51,10 +58,12 @@ class Roster:
         self.peers.add(peer)
         if self.is_partial and peer.node_id not in self.view and self.view.is_full():
             self.peers.turn(peer, KNOWN, now)
+            self._forget_known()
         else:
             self.let_in(peer)
             self._out.notify(notices.MEMBER_JOINED, **fields(peer))
-            self.to_compare.append(peer)
+            if len(self.alive()) <= COMPARED or self._out.rng.random() < COMPARED / len(self.alive()):
+                self.to_compare.append(peer)
 
     def let_in(self, peer: Peer) -> None:
         """A member that counts may come into the view."""
@@ -114,6 +123,10 @@ class Roster:
                 self.peers.turn(peer, KNOWN, now)
             elif peer.state == KNOWN:
                 self.peers.turn(peer, ALIVE, now)
+        self._forget_known()
+
+    def _forget_known(self) -> None:
+        """Those who have been out of the view for longest."""
         known = self.peers.in_state(KNOWN)
         for peer in known[: max(0, len(known) - KNOWN_VIEWS * self._out.config.view_size)]:
             self.forget(peer)

@@ -1,10 +1,11 @@
-"""Seals: what makes bytes from the network ours. AES-256-GCM-SIV under keys derived from the cluster key.
+"""Seals: what makes bytes from the network ours. AES-256-GCM-SIV under keys derived from the cluster key and name.
 
 GCM-SIV (RFC 8452) and not plain GCM, because all nodes share one key and draw nonces at random: a repeated nonce
 costs it nothing but the knowledge that two messages were equal.
 
-Every sealed thing starts with a header of protocol version and key id, which is authenticated. A node without a key
-uses `PlainSeal`, whose checksum guards against accidents only; the driver keeps such a node on loopback.
+Every sealed thing starts with a header of protocol version and key id, which is authenticated. Both key id and keys
+depend on the cluster's name, so clusters of different names cannot read each other even under one key. A node without
+a key uses `PlainSeal`, whose checksum guards against accidents only; the driver keeps such a node on loopback.
 """
 
 import base64
@@ -18,11 +19,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .errors import KeyFormatError, Unauthentic, UnknownKey, UnknownVersion
+from .errors import ConfigError, KeyFormatError, Unauthentic, UnknownKey, UnknownVersion
+from .identity import MAX_NAME_BYTES, name_is_valid
 
 VERSION: Final = 1
 KEY_BYTES: Final = 32
+DEFAULT_CLUSTER: Final = "default"
+"""The cluster's name where nobody says otherwise."""
 HEADER_BYTES: Final = 5
+KEY_ID_BYTES: Final = 4
+"""Of the header, behind the version."""
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 SALT_BYTES: Final = 16
@@ -42,6 +48,10 @@ class FrameSeal(Protocol):
 
 class Seal(Protocol):
     """Seals datagrams, and starts the seals of streams."""
+
+    @property
+    def key_id(self) -> bytes:
+        """What the header of everything sealed shows in the clear: equal for the same key and cluster name."""
 
     def seal(self, message: bytes, rng: random.Random) -> bytes: ...
 
@@ -84,18 +94,26 @@ def _check_header(data: bytes, header: bytes, minimum: int) -> None:
     if len(data) < minimum:
         raise Unauthentic(f"{len(data)} bytes are too few")
     if data[0] != header[0]:
-        raise UnknownVersion(f"protocol version {data[0]}, this node speaks {header[0]}")
+        raise UnknownVersion(
+            f"protocol version {data[0]}, this node speaks {header[0]}: "
+            "another release of gossip-crdts, or something else that uses this port"
+        )
     if data[:HEADER_BYTES] != header:
-        raise UnknownKey("sealed under another key")
+        raise UnknownKey("sealed under another key, or under the name of another cluster, or not sealed at all")
 
 
 class KeyedSeal:
     """Seals under one cluster key. A later version will hold several, found by the key id in the header."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, cluster: str) -> None:
         self._key = key
-        self._cipher = AESGCMSIV(_derive(key, b"gossip-crdts datagram"))
-        self._header = bytes([VERSION]) + blake2b(_derive(key, b"gossip-crdts key id"), digest_size=4).digest()
+        self._cluster = cluster.encode()
+        self._cipher = AESGCMSIV(self._key_for(b"datagram"))
+        self.key_id = blake2b(self._key_for(b"key id"), digest_size=KEY_ID_BYTES).digest()
+        self._header = bytes([VERSION]) + self.key_id
+
+    def _key_for(self, purpose: bytes, salt: bytes | None = None) -> bytes:
+        return _derive(self._key, b"gossip-crdts %b in %b" % (purpose, self._cluster), salt)
 
     def seal(self, message: bytes, rng: random.Random) -> bytes:
         nonce = rng.randbytes(NONCE_BYTES)
@@ -118,8 +136,8 @@ class KeyedSeal:
         salts = salt + theirs if opened_by_us else theirs + salt
         out, back = (b"opener", b"acceptor") if opened_by_us else (b"acceptor", b"opener")
         return _KeyedFrames(
-            AESGCMSIV(_derive(self._key, b"gossip-crdts stream from " + out, salts)),
-            AESGCMSIV(_derive(self._key, b"gossip-crdts stream from " + back, salts)),
+            AESGCMSIV(self._key_for(b"stream from " + out, salts)),
+            AESGCMSIV(self._key_for(b"stream from " + back, salts)),
             self._header,
         )
 
@@ -151,8 +169,9 @@ class PlainSeal:
 
     _SUM_BYTES: Final = 8
 
-    def __init__(self) -> None:
-        self._header = bytes([VERSION]) + b"\0\0\0\0"
+    def __init__(self, cluster: str) -> None:
+        self.key_id = blake2b(cluster.encode(), digest_size=KEY_ID_BYTES, person=b"gossip plain").digest()
+        self._header = bytes([VERSION]) + self.key_id
 
     def seal(self, message: bytes, rng: random.Random) -> bytes:  # noqa: ARG002  # the shape of `Seal`
         return self._header + self._sum(message, b"datagram") + message
@@ -196,6 +215,8 @@ class _PlainFrames:
         return frame
 
 
-def seal_for(key: bytes | None) -> Seal:
-    """The seal of a cluster: keyed, or plain without a key."""
-    return KeyedSeal(key) if key is not None else PlainSeal()
+def seal_for(key: bytes | None, cluster: str = DEFAULT_CLUSTER) -> Seal:
+    """The seal of the cluster of that name: keyed, or plain without a key. Raises `ConfigError` for no name."""
+    if not isinstance(cluster, str) or not name_is_valid(cluster):
+        raise ConfigError(f"a cluster's name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {cluster!r}")
+    return KeyedSeal(key, cluster) if key is not None else PlainSeal(cluster)

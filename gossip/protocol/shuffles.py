@@ -52,7 +52,7 @@ class Shuffles:
         for node_id, address, age in shuffle.entries[:length]:
             member = self._roster.peers.find(node_id)
             if member is None and address is not None and node_id != self._out.identity.node_id:
-                if self._hearsay.look_at(now, address, source) and self._roster.is_partial:
+                if self._hearsay.look_at(now, node_id, address, source) and self._roster.is_partial:
                     taken.append((node_id, age))
             elif member is not None and member.state in (ALIVE, SUSPECT, KNOWN):
                 taken.append((node_id, age))

@@ -21,6 +21,12 @@ class Statistics:
     """Of `events_new`, those that no push brought: an answer to a context, or a stream."""
     events_known: int = 0
     """Received again: the redundancy of dissemination."""
+    pushes_repeated: int = 0
+    """Datagrams of news sent again, as no receipt came."""
+    shares_taken_over: int = 0
+    """Times a relay was not heard of, and what it should have passed on was sent past it."""
+    receipts_sent: int = 0
+    """Each confirms some datagrams of news to one member."""
     digests_sent: int = 0
     streams_opened: int = 0
     """By us or by a peer."""

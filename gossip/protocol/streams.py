@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from . import notices
 from .effects import Close, OpenStream
-from .errors import MalformedMessage, RemoteError
+from .errors import Fenced, MalformedMessage, RemoteError
+from .fence import is_fenced
 from .identity import Address
 from .members import Members
 from .messages import Chunk, Frame, Introduce, StateEnd
@@ -161,6 +162,8 @@ class Streams:
     def _on_introduction(self, conn: int, stream: _Stream, frame: Introduce) -> None:
         if frame.node_id == self._out.identity.node_id:
             raise MalformedMessage("a stream to ourselves")
+        if is_fenced(self._out.kernel, frame.node_id):
+            raise Fenced("a stream of a node that was retired")
         if stream.opened_by_us:
             return
         for other_conn, other in list(self._streams.items()):
@@ -201,6 +204,12 @@ class Streams:
         if peer is not None:
             peer.streams_failed += 1
         self._out.notify(notices.STREAM_FAILED, member=peer.name if peer else None)
+
+    def drop(self, member: bytes | None = None) -> None:
+        """Close every stream, or those with one member, who is no member any more."""
+        for conn, stream in list(self._streams.items()):
+            if member is None or stream.member == member:
+                self._fail(conn, stream)
 
     def deadline(self) -> float:
         if not self._streams:

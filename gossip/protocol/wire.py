@@ -12,14 +12,17 @@ from typing import Any, Final
 
 import cbor2
 
-from crdts import DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts import CrdtError, DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts.schema import check_replica_id
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
 from .identity import NODE_ID_BYTES, Address, name_is_valid
+from .links import WINDOW
 from .messages import (
     STATES,
     Ack,
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -27,6 +30,7 @@ from .messages import (
     Digest,
     Done,
     Frame,
+    Gone,
     Hello,
     Introduce,
     ListMembers,
@@ -37,6 +41,10 @@ from .messages import (
     PingRequest,
     Proof,
     Push,
+    Receipt,
+    Relay,
+    Report,
+    Retired,
     Roll,
     Same,
     Shuffle,
@@ -47,15 +55,20 @@ from .messages import (
     Welcome,
     WholeContext,
 )
+from .spread import Span
 
 COOKIE_BYTES: Final = 8
 HASH_BYTES: Final = 8
 ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
+RELAY_BYTES: Final = 24
+"""Upper bound of what a `Relay` has beyond that."""
 SHORT_BYTES: Final = 512
 """Events that take up to this much are decoded once if they come again soon."""
 MAX_MESSAGES: Final = 64
 MAX_ROWS: Final = 64
+MAX_ASKED: Final = 16
+"""Writers that one member may ask another about at once."""
 MAX_HOPS: Final = 255
 MAX_COUNT: Final = 1 << 62
 MAX_COUNTER: Final = 1 << 32
@@ -121,9 +134,9 @@ def _load(data: bytes) -> list[Any]:
 def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one line a type
     match message:
         case Hello():
-            return [1, message.name, message.epoch, message.cookie, message.padding]
+            return [1, message.name, message.epoch, message.known, message.cookie, message.padding]
         case Welcome():
-            return [2, message.name, message.epoch, message.echo, message.cookie]
+            return [2, message.name, message.epoch, message.known, message.echo, message.cookie]
         case Challenge():
             return [3, message.cookie]
         case Proof():
@@ -157,6 +170,18 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [11]
         case Busy():
             return [12]
+        case Relay():
+            return [40, encode(message.delta), message.number, b"".join(message.span or ())]
+        case Receipt():
+            return [41, message.epoch, message.highest, message.mask, message.saved]
+        case Ask():
+            return [60, list(message.writers)]
+        case Report():
+            return [61, encode_context(message.context), message.mark, message.clear]
+        case Gone():
+            return [62]
+        case Retired():
+            return [63, message.node_id, message.echo]
         case Introduce():
             return [1, message.node_id, message.name, message.epoch, message.whole]
         case WholeContext():
@@ -330,13 +355,45 @@ def _page(first: Any, stop: Any, context: Any, answer: Any) -> ContextPage:
     return page
 
 
-def _hello(name: Any, epoch: Any, cookie: Any, padding: Any) -> Hello:
-    return Hello(_name(name), _number(epoch, MAX_COUNT, 1), _exactly(cookie, COOKIE_BYTES), _bytes(padding))
+def _relay(delta: Any, number: Any, span: Any) -> Relay:
+    ids = _bytes(span)
+    if len(ids) not in (0, 2 * NODE_ID_BYTES):
+        raise MalformedMessage("a span is two node ids, or none")
+    bounds = Span(ids[:NODE_ID_BYTES], ids[NODE_ID_BYTES:]) if ids else None
+    return Relay(_events(delta), _number(number, MAX_COUNT, 1), bounds)
 
 
-def _welcome(name: Any, epoch: Any, echo: Any, cookie: Any) -> Welcome:
-    echoed = _exactly(echo, COOKIE_BYTES)
-    return Welcome(_name(name), _number(epoch, MAX_COUNT, 1), echoed, _exactly(cookie, COOKIE_BYTES))
+def _ask(writers: Any) -> Ask:
+    if type(writers) is not list or not 0 < len(writers) <= MAX_ASKED:
+        raise MalformedMessage("a short list of writers expected")
+    try:
+        return Ask(tuple([check_replica_id(writer) for writer in writers]))
+    except CrdtError as error:
+        raise MalformedMessage(str(error)) from None
+
+
+def _report(context: Any, mark: Any, clear: Any) -> Report:
+    return Report(decode_context(_bytes(context)), _number(mark, (1 << 64) - 1), _flag(clear))
+
+
+def _retired(node_id: Any, echo: Any) -> Retired:
+    return Retired(_exactly(node_id, NODE_ID_BYTES), echo if echo == b"" else _exactly(echo, COOKIE_BYTES))
+
+
+def _receipt(epoch: Any, highest: Any, mask: Any, saved: Any) -> Receipt:
+    if len(_bytes(mask)) > WINDOW // 8:
+        raise MalformedMessage("a receipt of too many datagrams")
+    return Receipt(_number(epoch, MAX_COUNT, 1), _number(highest, MAX_COUNT, 1), mask, _number(saved, MAX_COUNT))
+
+
+def _hello(name: Any, epoch: Any, known: Any, cookie: Any, padding: Any) -> Hello:
+    life, listed = _number(epoch, MAX_COUNT, 1), _number(known, MAX_COUNT)
+    return Hello(_name(name), life, listed, _exactly(cookie, COOKIE_BYTES), _bytes(padding))
+
+
+def _welcome(name: Any, epoch: Any, known: Any, echo: Any, cookie: Any) -> Welcome:
+    life, listed = _number(epoch, MAX_COUNT, 1), _number(known, MAX_COUNT)
+    return Welcome(_name(name), life, listed, _exactly(echo, COOKIE_BYTES), _exactly(cookie, COOKIE_BYTES))
 
 
 def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
@@ -344,8 +401,8 @@ def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
 
 
 _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
-    1: (4, _hello),
-    2: (4, _welcome),
+    1: (5, _hello),
+    2: (5, _welcome),
     3: (1, lambda cookie: Challenge(_exactly(cookie, COOKIE_BYTES))),
     4: (1, lambda echo: Proof(_exactly(echo, COOKIE_BYTES))),
     5: (1, _updates),
@@ -362,6 +419,12 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     9: (4, _page),
     11: (0, Offer),
     12: (0, Busy),
+    40: (3, _relay),
+    41: (4, _receipt),
+    60: (1, _ask),
+    61: (3, _report),
+    62: (0, Gone),
+    63: (2, _retired),
 }
 """By type: how many fields, and what builds the message from them."""
 

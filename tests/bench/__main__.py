@@ -1,7 +1,8 @@
-"""Run measurements, print them, and write them to `build/bench.json`; see `--help`."""
+"""Run measurements, print them, and write them to `build/bench.json`, or `build/bench_cluster.json`; see `--help`."""
 
 import argparse
 import json
+import math
 import platform
 import sys
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import bench_compare, bench_growth, bench_node, contestants, plot
+from . import bench_cluster, bench_compare, bench_growth, bench_node, contestants, plot
 from .bench_growth import Growth
 from .measure import Figure, Row, progress, yardstick
 
@@ -23,6 +24,9 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 def main() -> None:
     arguments = _arguments()
     results: dict[str, Any] = {"python": platform.python_version()}
+    if arguments.what == "cluster":
+        _cluster(arguments, results)
+        return
     tables = []
     if arguments.what != "node":
         for name in contestants.missing():
@@ -53,18 +57,40 @@ def main() -> None:
         _plot()
 
 
+def _cluster(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    rows = bench_cluster.rows(arguments)
+    progress("")
+    results["nodes"] = arguments.nodes
+    results["versions"] = bench_cluster.versions()
+    results["cluster"] = [_without_infinity(row.as_dict()) for row in rows]
+    _write(results, "bench_cluster.json")
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+    else:
+        _print([bench_cluster.table(rows)], results)
+
+
+def _without_infinity(value: Any) -> Any:
+    """The same with None for what never happened, for which JSON has no number."""
+    if isinstance(value, dict):
+        return {key: _without_infinity(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measurements; less is better in all.")
-    parser.add_argument("what", nargs="?", choices=("crdts", "node"), help="only the data types, or only the node")
+    which = "only the data types, or only the node; or a cluster of processes, which takes a quarter of an hour"
+    parser.add_argument("what", nargs="?", choices=("crdts", "node", "cluster"), help=which)
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument("--large", action="store_true", help="also a million entries, which takes minutes")
     parser.add_argument("--plot", action="store_true", help="also draw build/bench_ratios.png and bench_growth.png")
+    bench_cluster.add_arguments(parser)
     return parser.parse_args()
 
 
-def _write(results: dict[str, Any]) -> None:
+def _write(results: dict[str, Any], name: str = "bench.json") -> None:
     BUILD.mkdir(exist_ok=True)
-    (BUILD / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+    (BUILD / name).write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _print(tables: Iterable[Table], results: dict[str, Any]) -> None:

@@ -199,6 +199,68 @@ def test_the_only_other_replica_can_be_retired_at_once() -> None:
     assert a.context.replicas() == ["a"]
 
 
+# ---- ids that nobody has used
+
+
+def test_a_forbidden_id_is_closed_at_once_everywhere_and_in_no_context() -> None:
+    a, b = team("a", "b")
+    before = a.context
+    begun = a.forbid("nobody")
+    assert a.retired == {"nobody": 0}
+    assert a.context.replicas() == before.replicas()
+    b.merge(sent(begun))
+    assert b.retired == {"nobody": 0}
+    assert not a.forbid("nobody")
+    assert not b.forbid("nobody")
+    assert not b.retire("nobody")
+    assert_equal(a, b)
+    for new in (replica("new").merge(a), replica("new").merge(sent(a.store.kernel.state()))):
+        assert_equal(a, new)
+        assert new.retired == {"nobody": 0}
+
+
+def test_two_may_forbid_the_same_id_at_once() -> None:
+    a, b = team("a", "b")
+    first, second = a.forbid("nobody"), b.forbid("nobody")
+    a.merge(sent(second))
+    b.merge(sent(first))
+    assert a.retired == b.retired == {"nobody": 0}
+    assert_equal(a, b)
+
+
+def test_what_is_written_under_a_forbidden_id_is_refused() -> None:
+    a, _b = team("a", "b")
+    a.forbid("nobody")
+    before = a.context
+    a.merge(replica("nobody").orset("s").add("x"))
+    assert a.context == before
+    assert a.stats().refused == 1
+    somebody = replica("nobody")
+    somebody.merge(a)
+    with pytest.raises(WriterRetired):
+        somebody.orset("s").add("x")
+
+
+def test_an_id_that_was_used_cannot_be_forbidden() -> None:
+    a, _b = team("a", "b")
+    for name in ("a", "b"):
+        with pytest.raises(InvalidValue, match="retire it"):
+            a.forbid(name)
+    with pytest.raises(InvalidValue, match="retire it"):
+        replica("new").forbid("new")
+    with pytest.raises(InvalidValue):
+        a.forbid("")
+
+
+def test_what_a_replica_has_said_of_a_writer_is_told_by_its_dots() -> None:
+    a, b, _gone = team("a", "b", "gone")
+    assert a.said_of("gone") == []
+    begun = a.retire("gone")
+    assert a.said_of("gone") == [begun.events[0].dot]
+    b.merge(sent(begun))
+    assert b.said_of("gone") == []
+
+
 # ---- its own id
 
 

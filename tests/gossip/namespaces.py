@@ -7,6 +7,7 @@ own network is touched.
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,29 @@ from .live import PATIENCE
 
 PORT: Final = 4747
 TOOLS: Final = ("ip", "iptables")
+ASK: Final = """
+import select, socket, struct, sys, time
+me, other = sys.argv[1:]
+group = "224.0.0.251"
+name = b"".join(bytes([len(part)]) + part for part in (b"_gossip-crdts", b"_udp", b"local")) + bytes(1)
+asking = []
+for port in (5353, 0):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("", port))
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(me))
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(me))
+    asking.append(sock)
+    for unicast in (0, 0x8000):
+        for to in (group, other):
+            sock.sendto(struct.pack("!6H", 0, 0, 1, 0, 0, 0) + name + struct.pack("!HH", 12, 1 | unicast), (to, 5353))
+answered, end = set(), time.monotonic() + 2
+while (left := end - time.monotonic()) > 0:
+    for sock in select.select(asking, [], [], left)[0]:
+        answered.add(sock.recvfrom(9000)[1][0])
+print(*sorted(answered - {me}))
+"""
+"""Asks for the service by multicast and unicast, from the port of multicast DNS and from another."""
 STEP: Final = 0.02
 """Seconds between two looks at something that is waited for."""
 
@@ -101,6 +125,21 @@ class Host:
         """Pull the cable ("down") or put it back ("up")."""
         run("ip", "-n", self.namespace, "link", "set", "eth0", state)
 
+    def move_to(self, ip: str) -> None:
+        """Have another address from now on, as with a new lease."""
+        run("ip", "-n", self.namespace, "address", "del", f"{self.ip}/24", "dev", "eth0")
+        self.ip = ip
+        run("ip", "-n", self.namespace, "address", "add", f"{self.ip}/24", "dev", "eth0")
+
+    def drop_address(self) -> None:
+        """Have no IPv4 address any more; the link-local IPv6 address is left, once it can be used."""
+        run("ip", "-n", self.namespace, "address", "del", f"{self.ip}/24", "dev", "eth0")
+
+    def asks_around(self, other: "Host") -> list[str]:
+        """Ask everybody, and ``other`` in person, in every way that multicast DNS knows; returns who answers."""
+        question = [sys.executable, "-c", ASK, self.ip, other.ip]
+        return run("ip", "netns", "exec", self.namespace, *question).split()
+
     def _rule(self, *match: str) -> None:
         self._iptables("-A", "INPUT", "-i", "eth0", *match, "-j", "DROP")
 
@@ -115,14 +154,21 @@ class Host:
 
     def start(self, folder: Path, key_file: Path, *seeds: "Host") -> None:
         """Start `gossip run`; the second time on what the first left behind."""
-        self.data = folder / self.name
         join = [word for seed in seeds for word in ("--join", seed.address)]
-        node = ["run", "--name", self.name, "--data", str(self.data), "--key-file", str(key_file)]
-        command = [*GOSSIP, *node, "--bind", self.address, "--profile", "local", *join]
+        self.launch(folder, "--key-file", str(key_file), "--bind", self.address, "--no-discovery", *join)
+
+    def launch(self, folder: Path, *options: str) -> None:
+        """Start `gossip run` with what a user would write."""
+        self.data = folder / self.name
+        command = [*GOSSIP, "run", "--name", self.name, "--data", str(self.data), "--profile", "local", *options]
         with open(folder / f"{self.name}.log", "ab") as log:
             self._process = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace, *command], stdout=log, stderr=log, env=environment(), cwd=ROOT
             )
+
+    def log(self) -> str:
+        """What its nodes have written so far."""
+        return (self.data.parent / f"{self.name}.log").read_text()
 
     def kill(self) -> None:
         """End the node by SIGKILL."""

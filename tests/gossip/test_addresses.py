@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip import Address, ConfigError
-from gossip.addresses import is_loopback, resolve, split_address
+from gossip.addresses import address_of, families_from, is_loopback, resolve, sockaddr_of, split_address
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,56 @@ async def test_a_name_resolves_within_a_family() -> None:
 @pytest.mark.parametrize("host", ["nowhere.invalid", "x" * 64 + ".invalid", "..", "a..b", "ü" * 99])
 async def test_a_name_that_is_nobodys_resolves_to_nothing(host: str) -> None:
     assert await resolve(host, 5) == []
+
+
+# ---- as sockets have them
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+LO = {name: index for index, name in socket.if_nameindex()}.get("lo", 0)
+
+
+@pytest.mark.parametrize(
+    ("sockaddr", "address"),
+    [
+        (("127.0.0.1", 5), Address("127.0.0.1", 5)),
+        (("::1", 5, 0, 0), Address("::1", 5)),
+        (("::ffff:10.0.0.1", 5, 0, 0), Address("10.0.0.1", 5)),
+        (("fe80::1", 5, 0, 4_000_000_000), Address("fe80::1%4000000000", 5)),
+    ],
+)
+def test_an_address_looks_the_same_whatever_socket_it_came_through(sockaddr: object, address: Address) -> None:
+    assert address_of(sockaddr) == address
+
+
+@pytest.mark.skipif(not LO, reason="the loopback interface has another name here")
+def test_a_link_local_address_keeps_its_interface_both_ways() -> None:
+    address = address_of(("fe80::1", 5, 0, LO))
+    assert address == Address("fe80::1%lo", 5)
+    assert sockaddr_of(address, V6) == ("fe80::1", 5, 0, LO)
+    assert sockaddr_of(Address("fe80::1%7", 5), V6) == ("fe80::1", 5, 0, 7)
+
+
+@pytest.mark.parametrize(
+    ("host", "family", "sockaddr"),
+    [
+        ("10.0.0.1", V4, ("10.0.0.1", 5)),
+        ("10.0.0.1", V6, ("::ffff:10.0.0.1", 5)),
+        ("2001:db8::1", V6, ("2001:db8::1", 5)),
+    ],
+)
+def test_a_socket_gets_addresses_as_it_wants_them(host: str, family: socket.AddressFamily, sockaddr: object) -> None:
+    assert sockaddr_of(Address(host, 5), family) == sockaddr
+
+
+@pytest.mark.parametrize(("host", "family"), [("::1", V4), ("fe80::1%no-such-interface", V6)])
+def test_what_a_socket_cannot_reach_is_an_error_of_the_system(host: str, family: socket.AddressFamily) -> None:
+    with pytest.raises(OSError, match=r".+"):
+        sockaddr_of(Address(host, 5), family)
+
+
+@pytest.mark.parametrize(
+    ("bound", "family"),
+    [("0.0.0.0", V4), ("10.0.0.1", V4), ("::", socket.AF_UNSPEC), ("::1", V6), ("fe80::1%eth0", V6)],
+)
+def test_what_a_node_can_reach_depends_on_where_it_listens(bound: str, family: socket.AddressFamily) -> None:
+    assert families_from(bound) == family

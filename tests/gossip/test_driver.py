@@ -144,7 +144,7 @@ while True:
 
 
 async def test_a_flood_of_datagrams_stops_nobody() -> None:
-    async with cluster(2, key=KEY, config=replace(FAST, probe_misses=100)) as (a, b), attacked(a, DATAGRAMS):
+    async with cluster(2, key=KEY, config=replace(FAST, suspicion=100)) as (a, b), attacked(a, DATAGRAMS):
         await until(a, lambda: a.statistics().rejected.get("unknown_version", 0) > 1000)
         await still_serves(a, b)
 

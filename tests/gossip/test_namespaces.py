@@ -17,23 +17,33 @@ Cluster = Callable[[int], list[Host]]
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Makes that many hosts, each with a node that knows the others."""
+def bare(tmp_path: Path) -> Iterator[Cluster]:
+    """Makes that many hosts on which nothing runs yet."""
     if why := missing():
         pytest.skip(f"real processes on a network of their own are not tested: {why}")
-    key_file = tmp_path / "cluster.key"
-    key_file.touch(mode=0o600)
-    key_file.write_text(new_key())
+    make_key(tmp_path / "cluster.key")
     with ExitStack() as stack:
+        yield lambda size: stack.enter_context(network(size))
 
-        def make(size: int) -> list[Host]:
-            hosts = stack.enter_context(network(size))
-            for host in hosts:
-                host.start(tmp_path, key_file, *[other for other in hosts if other is not host][:2])
-            wait_acquainted(hosts)
-            return hosts
 
-        yield make
+@pytest.fixture
+def cluster(bare: Cluster, tmp_path: Path) -> Cluster:
+    """Makes that many hosts, each with a node that knows the others."""
+
+    def make(size: int) -> list[Host]:
+        hosts = bare(size)
+        for host in hosts:
+            host.start(tmp_path, tmp_path / "cluster.key", *[other for other in hosts if other is not host][:2])
+        wait_acquainted(hosts)
+        return hosts
+
+    return make
+
+
+def make_key(file: Path) -> Path:
+    file.touch(mode=0o600)
+    file.write_text(new_key())
+    return file
 
 
 def restart(host: Host, *seeds: Host) -> None:
@@ -120,3 +130,118 @@ def test_a_node_that_was_killed_comes_back_as_the_same_member_in_a_new_life(clus
     for other in others:
         after = {member["name"]: member for member in other.ask("members")}["n1"]
         assert (after["id"], after["epoch"]) == (before["id"], before["epoch"] + 1)
+
+
+# ---- finding each other
+
+
+def find_others(host: Host, folder: Path, *options: str) -> None:
+    """Start a node that is told nobody's address, nor its own."""
+    host.launch(folder, "--key-file", str(folder / "cluster.key"), *options)
+
+
+def test_nodes_that_are_told_no_address_find_each_other(bare: Cluster, tmp_path: Path) -> None:
+    hosts = bare(4)
+    for host in hosts:
+        find_others(host, tmp_path)
+    wait_acquainted(hosts)
+    for host in hosts:
+        host.add(host.name)
+    wait_equal(hosts)
+    addresses = {member["name"]: member["address"] for member in hosts[0].ask("members")}
+    assert addresses == {host.name: host.address for host in hosts[1:]}
+
+
+def test_nodes_find_each_other_over_ipv6_alone(bare: Cluster, tmp_path: Path) -> None:
+    hosts = bare(2)
+    for host in hosts:
+        host.drop_address()
+        find_others(host, tmp_path, "--bind", "[::]:4747")
+    wait_acquainted(hosts)
+    hosts[0].add("small")
+    hosts[0].ask("register", name="large", value="x" * 200_000)
+    wait_equal(hosts)
+    (member,) = hosts[0].ask("members")
+    assert member["address"].startswith("[fe80::")
+    assert member["address"].endswith("%eth0]:4747")
+
+
+def test_clusters_of_different_names_do_not_mix_on_one_network(bare: Cluster, tmp_path: Path) -> None:
+    hosts = bare(4)
+    for host, name in zip(hosts, ("tea", "coffee", "tea", "coffee"), strict=True):
+        find_others(host, tmp_path, "--cluster", name)
+    for pair in (hosts[::2], hosts[1::2]):
+        wait_acquainted(pair)
+    for host, others in ((hosts[0], hosts[1::2]), (hosts[1], hosts[::2])):
+        for other in others:
+            wait_until(lambda host=host, other=other: unreadable(host, other) == 1, "it says whom it cannot read")
+        assert "it belongs to cluster" in host.log()
+    for pair in (hosts[::2], hosts[1::2]):
+        wait_acquainted(pair)  # and still nobody else
+
+
+def unreadable(host: Host, other: Host) -> int:
+    """How often it said that it cannot read that one."""
+    return sum("neighbour.unreadable" in line and f"name={other.name} " in line for line in host.log().splitlines())
+
+
+def test_a_node_whose_address_changes_stays_the_same_member_and_newcomers_find_it(
+    bare: Cluster, tmp_path: Path
+) -> None:
+    mover, other, newcomer = bare(3)
+    for host in (mover, other):
+        find_others(host, tmp_path)
+    wait_acquainted([mover, other])
+    before = other.ask("members")[0]
+    mover.move_to("10.77.0.99")
+    wait_until(lambda: other.ask("members")[0]["address"] == mover.address, "the other knows where it is now")
+    after = other.ask("members")
+    assert [(member["id"], member["epoch"]) for member in after] == [(before["id"], before["epoch"])]
+    other.kill()  # so that only the mover's own announcement can tell
+    wait_until(lambda: f"announces={mover.address}" in mover.log(), "it is announced where it is now")
+    find_others(newcomer, tmp_path)
+    wait_until(lambda: newcomer.states().get(mover.name) == "alive", "the newcomer finds it")
+
+
+def test_halves_that_were_never_connected_find_each_other_when_they_are(bare: Cluster, tmp_path: Path) -> None:
+    hosts = bare(4)
+    halves = hosts[:2], hosts[2:]
+    for half, other in (halves, halves[::-1]):
+        for host in half:
+            host.cut_from(*other)
+    for host in hosts:
+        find_others(host, tmp_path)
+    for half in halves:
+        wait_acquainted(half)
+    for host in hosts:
+        host.heal()
+    wait_acquainted(hosts)
+
+
+def test_nodes_on_one_host_share_it_though_only_one_gets_the_usual_port(bare: Cluster, tmp_path: Path) -> None:
+    (host,) = bare(1)
+    second = Host(2, "", host.namespace)
+    find_others(host, tmp_path)
+    wait_until(lambda: host.ask("status")["address"] == "0.0.0.0:4747", "the first has the usual port")
+    try:
+        find_others(second, tmp_path)
+        wait_acquainted([host, second])
+        assert second.ask("status")["address"] != "0.0.0.0:4747"
+        assert "port.taken" in second.log()
+    finally:
+        second.kill()
+
+
+def test_a_node_without_a_key_is_never_heard_of_outside_its_host(bare: Cluster, tmp_path: Path) -> None:
+    host, curious = bare(2)
+    second = Host(3, "", host.namespace)
+    try:
+        for node in (host, second):
+            node.launch(tmp_path)
+        wait_acquainted([host, second])
+        assert curious.asks_around(host) == []
+    finally:
+        second.kill()
+    host.kill()
+    find_others(host, tmp_path)  # and one with a key is, so the question was understood
+    wait_until(lambda: curious.asks_around(host), "a node with a key answers")

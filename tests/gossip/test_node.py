@@ -66,7 +66,7 @@ async def test_nodes_converge_on_every_type(size: int) -> None:
 @pytest.mark.parametrize("count", [1_000, 100_000])
 async def test_a_burst_of_keys_arrives_whole(count: int, loss: float) -> None:
     faults = [TransportFaults(loss=loss, seed=seed) for seed in (1, 2)]
-    async with cluster(2, faults=faults, config=replace(FAST, probe_misses=50)) as (a, b):
+    async with cluster(2, faults=faults, config=replace(FAST, suspicion=50)) as (a, b):
         b.lwwmap("mine").set("was", "here")
         for number in range(count):
             a.lwwmap("keys").set(f"key-{number}", number)
@@ -313,7 +313,7 @@ async def test_synced_without_writes_is_true_of_every_member_at_once() -> None:
 
 async def test_synced_names_who_is_missing() -> None:
     faults = [TransportFaults() for _ in range(3)]
-    async with cluster(3, faults=faults, config=replace(FAST, probe_misses=1000)) as (a, b, c):
+    async with cluster(3, faults=faults, config=replace(FAST, suspicion=1000)) as (a, b, c):
         faults[0].cut(c.address)
         a.orset("x").add(1)
         with pytest.raises(SyncTimeout, match=r"1 of 2 members have all writes of n0 after 0\.3 s; waiting for n2"):
@@ -386,7 +386,7 @@ async def test_waiting_for_a_version_can_be_cancelled() -> None:
 
 async def test_a_cut_parts_two_nodes_and_healing_brings_both_sides_together() -> None:
     faults = [TransportFaults() for _ in range(4)]
-    async with cluster(4, faults=faults, config=replace(FAST, digest_interval=0.05, probe_misses=3)) as nodes:
+    async with cluster(4, faults=faults, config=replace(FAST, probe_interval=0.05)) as nodes:
         sides = (0, 1), (2, 3)
         for side, other in (sides, sides[::-1]):
             for number in side:

@@ -23,8 +23,8 @@ from gossip.protocol import Persist
 from .live import FAST, Journal, acquainted, equal, states, until
 from .memory_transport import MemoryNetwork, MemoryTransport
 
-CALM = replace(Config.lan(), digest_interval=10.0)
-"""For hours of virtual time: a digest costs a tenth of a millisecond of real time."""
+CALM = replace(Config.lan(), probe_interval=10.0)
+"""For hours of virtual time: a probe costs a few tenths of a millisecond of real time."""
 LARGE = 200_000
 """Bytes of a value that travels by stream."""
 
@@ -83,7 +83,7 @@ class MemoryDisk:
 
 async def test_nodes_converge_over_a_network_that_loses_delays_and_reorders(autojump_clock: MockClock) -> None:
     network = MemoryNetwork(latency=0.02, jitter=0.2, loss=0.25, seed=1)
-    async with cluster(network, 5, config=replace(FAST, probe_misses=50)) as nodes:
+    async with cluster(network, 5, config=replace(FAST, suspicion=50)) as nodes:
         for number, node in enumerate(nodes):
             for count in range(50):
                 node.orset("tasks").add(f"{number} {count}")
@@ -148,7 +148,7 @@ async def test_a_buffer_that_is_full_for_a_while_delays_and_holds_a_bounded_numb
 ) -> None:
     monkeypatch.setattr(driver, "UNSENT_DATAGRAMS", 50)
     network = MemoryNetwork()
-    async with cluster(network, 2, config=replace(FAST, probe_misses=1000)) as (a, b):
+    async with cluster(network, 2, config=replace(FAST, suspicion=1000)) as (a, b):
         sent: list[Address] = []
         network.on_sent = lambda source, data: sent.append(source)
         network.hosts[a.address].refuse(True)
@@ -494,7 +494,7 @@ async def test_a_node_whose_disk_is_far_behind_takes_in_a_bounded_number_and_cat
 ) -> None:
     monkeypatch.setattr(disk, "UNSAVED_BATCHES", 10)
     network, node_disk = MemoryNetwork(), MemoryDisk()
-    config = replace(FAST, probe_misses=10_000)
+    config = replace(FAST, suspicion=10_000)
     async with (
         cluster(network, 2, config=config) as (keeper, witness),
         node_on(network.host(), keeper.address, disk=node_disk, config=config) as a,

@@ -66,6 +66,7 @@ async def running(name: str, data: Path, *args: str, **env: str) -> AsyncIterato
         "local",
         "--bind",
         "127.0.0.1:0",
+        "--no-discovery",  # or it would find the nodes of other tests; a test of discovery turns it on again
         *args,
     ]
     process = await trio.lowlevel.open_process(

@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 import trio
 
 from gossip import new_key, open_node
+from gossip.cli.run import DEFAULT_PORT
 
 from ..live import FAST, patience, until
 from .process import GOSSIP, environment, gossip, running
@@ -110,9 +113,32 @@ async def test_a_killed_node_starts_again_as_itself(tmp_path: Path) -> None:
     assert [life["replica_id"].rpartition(".")[2] for life in lives] == ["1", "2"]
 
 
+async def test_a_retired_node_that_is_started_again_is_told_so_and_a_fresh_one_is_welcome(tmp_path: Path) -> None:
+    old, fresh = tmp_path / "old", tmp_path / "fresh"
+    async with open_node("keeper", config=FAST) as keeper:
+        join = ("--join", str(keeper.address))
+        async with running("a", old, *join) as a:
+            assert (await gossip("orset", "add", "x", "stays", "--data", str(old))).returncode == 0
+            await until(keeper, lambda: "stays" in keeper.orset("x"))
+            assert await a.stop(signal.SIGKILL) == -9
+        await until(keeper, lambda: [member.state for member in keeper.members()] == ["failed"])
+        keeper.retire("a")
+        async with running("a", old, *join) as a:
+            await until(keeper, lambda: b"identity.retired" in a.log)
+            refused = await gossip("orset", "add", "x", "too late", "--data", str(old))
+            assert (refused.returncode, refused.stdout) == (1, b"")
+            assert b"has retired node a: nothing was written" in refused.stderr
+            assert keeper.members() == []
+            assert await a.stop() == 0
+        assert b"Traceback" not in a.log
+        async with running("a", fresh, *join):
+            await until(keeper, lambda: [member.state for member in keeper.members()] == ["alive"])
+        assert set(keeper.orset("x")) == {"stays"}
+
+
 async def test_a_node_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path) -> None:
     async with open_node("other", config=FAST) as other:
-        command = [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "127.0.0.1:0"]
+        command = [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "127.0.0.1:0", "--no-discovery"]
         command += ["--join", str(other.address), "--verbose"]
         process = await trio.lowlevel.open_process(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
@@ -142,7 +168,7 @@ async def test_a_node_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path)
 
 async def test_the_first_line_tells_where_it_listens_and_how_to_join(tmp_path: Path) -> None:
     done = subprocess.Popen(
-        [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "localhost:0"],
+        [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--bind", "localhost:0", "--no-discovery"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment(),
@@ -211,6 +237,9 @@ async def refused(*args: str | bytes, **env: str) -> tuple[int, str]:
         (("--key-file", "/nowhere/key"), 1, "cannot read the key file /nowhere/key: No such file or directory"),
         (("--key-file", "/"), 1, "cannot read the key file /: Is a directory"),
         (("--profile", "moon"), 2, "'moon' is not one of 'lan', 'wan', 'local'"),
+        (("--cluster", ""), 1, "a cluster's name is 1 to 64 bytes of printable text"),
+        (("--advertise", "here"), 2, "'here' is not an address"),
+        (("--advertise", "192.0.2.1:4747"), 1, "make a key with `gossip keygen`"),
         (("--bogus",), 2, "No such option"),
         (("extra",), 2, "unexpected extra argument"),
     ],
@@ -236,6 +265,42 @@ async def test_a_port_and_a_directory_in_use_are_refused(tmp_path: Path) -> None
             f"gossip: cannot listen on {a.address}: Address already in use; bind to another address or port",
         )
         assert (await gossip("status", "--data", str(tmp_path / "a"))).returncode == 0
+
+
+async def test_the_usual_port_is_insisted_on_where_nobody_could_discover_another(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # then somebody else has it, which is as good
+            taken.bind(("127.0.0.1", DEFAULT_PORT))
+            taken.listen()
+        code, line = await refused("--data", str(tmp_path), "--no-discovery")
+        assert (code, line) == (
+            1,
+            "gossip: cannot listen on 127.0.0.1:4747: Address already in use; bind to another address or port",
+        )
+
+
+async def test_another_port_is_taken_where_others_discover_it(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            taken.bind(("127.0.0.1", DEFAULT_PORT))
+            taken.listen()
+        command = [*GOSSIP, "run", "--name", "a", "--data", str(tmp_path), "--cluster", f"test-{token_hex(8)}"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = process.stdout.readline()
+            process.terminate()
+            log = process.stderr.read()
+    match = re.fullmatch(r"a listens on 127\.0\.0\.1:(\d+); .*\n", line)
+    assert match, (line, log)
+    assert int(match[1]) != DEFAULT_PORT
+    assert "port.taken" in log
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("key", ["short", "A" * 44, "not/url-safe?" * 4])

@@ -8,7 +8,7 @@ import pytest
 
 from gossip import Node, open_node
 
-from ..live import FAST, acquainted
+from ..live import FAST, acquainted, states, until
 from .conftest import Gossip
 
 STRANGE = [
@@ -246,7 +246,9 @@ def one_line(text: str) -> str:
 
 async def test_members_are_listed_in_columns(node: Node, gossip: Gossip) -> None:
     alone = await gossip("members")
-    assert alone.out.startswith("no other members yet; start another node with --join and this node's address")
+    assert alone.out.startswith(
+        "no other members yet; start another node on this network, or with --join and this node's address"
+    )
     assert json.loads((await gossip("members", "--json")).out) == []
     async with open_node("bob [x] 漢", join=[node.address], config=FAST) as bob:
         await acquainted(node, bob)
@@ -291,6 +293,64 @@ async def test_leaving_tells_how_many_have_all_writes_and_asks_the_node_to_stop(
         assert json.loads((await gossip("leave", "--json")).out) == {"left": True, "wrote": True, "holders": 1}
 
 
+async def test_a_member_that_has_gone_is_retired_by_name_or_id(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        bob.orset("x").add("stays")
+        answer = await gossip("retire", "bob", "--yes")
+        assert (answer.code, answer.out) == (1, "")
+        assert one_line(answer.err).startswith("gossip: bob is alive: stop it first (`gossip leave` there")
+    await until(node, lambda: states(node) == {"bob": "left"})
+    assert (await gossip("retire", "bob", "--yes")).out == f"retired bob ({bob.id}); no member will admit it again\n"
+    assert node.members() == []
+    assert set(node.orset("x")) == {"stays"}
+    again = json.loads((await gossip("retire", bob.id, "--yes", "--json")).out)
+    assert again == {"retired": True, "id": bob.id, "name": None}
+
+
+async def test_nobody_is_retired_without_being_asked_for_or_by_mistake(node: Node, gossip: Gossip) -> None:
+    answer = await gossip("retire", "bob")  # its input is no terminal: nobody says yes
+    assert (answer.code, answer.out) == (2, "")
+    assert "bob can never come back; add --yes" in answer.err
+    for name in ("bob", "0123456789abcdef", "w"):
+        answer = await gossip("retire", name, "--yes")
+        assert (answer.code, answer.out) == (1, "")
+        assert one_line(answer.err).startswith(f"gossip: no member is called {name};")
+    for name in (node.name, node.id):
+        assert "is this node itself" in (await gossip("retire", name, "--yes")).err
+
+
+async def test_members_that_share_a_name_are_told_apart_by_their_ids(node: Node, gossip: Gossip) -> None:
+    async with (
+        open_node("bob", join=[node.address], config=FAST) as one,
+        open_node("bob", join=[node.address], config=FAST) as two,
+    ):
+        await until(node, lambda: len(node.members()) == 2)
+        answer = await gossip("retire", "bob", "--yes", "--force")
+        assert one_line(answer.err).startswith("gossip: 2 members are called bob; name one by its id: ")
+        assert {one.id, two.id} <= set(answer.err.replace("(", " ").split())
+        await gossip("retire", one.id, "--yes", "--force")
+        await until(one, lambda: one.retired)
+        assert [member.id for member in node.members()] == [two.id]
+
+
+async def test_a_node_that_was_retired_says_so_and_refuses_writes(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        bob.orset("x").add("read on")
+        await bob.synced()
+        assert json.loads((await gossip("status", "--json")).out)["retired"] is False
+        assert "retired" not in (await gossip("status")).out
+        bob.retire(node.id, force=True)
+        await until(node, lambda: node.retired)
+        assert "retired" in (await gossip("status")).out
+        answer = await gossip("orset", "add", "x", "more")
+        assert answer.code == 1
+        assert one_line(answer.err).startswith("gossip: the cluster has retired node alice: nothing was written.")
+        assert (await gossip("get", "x")).out == "read on\n"
+        assert (await gossip("members", "--json")).out == "[]\n"
+
+
 # ---- nobody there
 
 
@@ -304,7 +364,7 @@ async def test_leaving_tells_how_many_have_all_writes_and_asks_the_node_to_stop(
             ("register", "set", "x", "y"),
             ("map", "set", "x", "y", "z"),
         ),
-        *(("map", "delete", "x", "y"), ("watch",), ("watch", "x"), ("leave",)),
+        *(("map", "delete", "x", "y"), ("watch",), ("watch", "x"), ("leave",), ("retire", "x", "--yes")),
     ],
     ids=" ".join,
 )
@@ -339,7 +399,18 @@ async def test_a_directory_with_a_path_longer_than_a_socket_takes_works(gossip: 
 
 
 VERBS = [
-    *((), ("run",), ("members",), ("status",), ("leave",), ("ls",), ("get",), ("orset",), ("orset", "add")),
+    *(
+        (),
+        ("run",),
+        ("members",),
+        ("status",),
+        ("leave",),
+        ("retire",),
+        ("ls",),
+        ("get",),
+        ("orset",),
+        ("orset", "add"),
+    ),
     *(("orset", "remove"), ("counter",), ("counter", "inc"), ("counter", "dec"), ("register",), ("register", "set")),
     *(("map",), ("map", "set"), ("map", "delete"), ("watch",), ("keygen",), ("version",), ("demo",)),
     *(("sim",), ("sim", "list"), ("sim", "run"), ("sim", "sweep"), ("sim", "replay")),

@@ -10,6 +10,8 @@ from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Address
 from gossip.protocol.messages import (
+    Ack,
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -17,18 +19,26 @@ from gossip.protocol.messages import (
     Digest,
     Done,
     Frame,
+    Gone,
     Hello,
     Introduce,
-    Known,
-    Leave,
+    ListMembers,
     Message,
+    Nack,
     Offer,
+    Ping,
+    PingRequest,
     Proof,
     Push,
+    Report,
+    Retired,
     Roll,
     Same,
+    Shuffle,
     StateEnd,
     StatePart,
+    Update,
+    Updates,
     Welcome,
     WholeContext,
 )
@@ -86,21 +96,35 @@ def datagrams(sender: bytes) -> list[bytes]:
     context = replica().context
     pushes: list[Message] = [Push(events_delta([event]), 3, 0) for event in delta.events]
     messages: list[Message] = [
-        Hello("fuzz", 1, _MARK, bytes(99)),
-        Welcome("fuzz", 1, _MARK, _MARK),
+        Hello("fuzz", 1, 0, _MARK, bytes(99)),
+        Welcome("fuzz", 1, 0, _MARK, _MARK),
         Challenge(_MARK),
         Proof(_MARK),
-        Known(((_MARK, Address("10.99.0.1", 1)), (_MARK, Address("fd00::1", 2)))),
+        Updates(
+            (
+                Update(_MARK, "suspect", 1, 2, Address("10.99.0.1", 1), "0.1", (("role", "worker"), ("zone", "a"))),
+                Update(sender, "alive", 1, 0, Address("fd00::1", 2)),
+            )
+        ),
         Push(delta, 3, 5),
         *pushes,
-        Roll(12345),
+        Roll(12345, 7),
+        ListMembers(_MARK),
+        Ping(1),
+        PingRequest(2, _MARK),
+        Ack(3),
+        Nack(4),
+        Shuffle(((sender, None, 0), (_MARK, Address("10.99.0.2", 1), 3)), True),
         Digest(_MARK, 12345),
         Same(_MARK),
         ContextPage("", "", context, True),
         ContextPage("fuzz a", "fuzz c", context.within("fuzz a", "fuzz c"), False),
-        Leave(1),
         Offer(),
         Busy(),
+        Ask(("fuzz a", "fuzz b.1")),
+        Report(context, 12345, True),
+        Gone(),
+        Retired(_MARK, _MARK),
     ]
     singles = [encode_datagram(sender, 1, [message]) for message in messages]
     return [*singles, encode_datagram(sender, 1, messages[4:8]), encode_datagram(sender, 1, pushes)]

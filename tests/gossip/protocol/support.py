@@ -2,15 +2,18 @@
 
 import random
 from collections.abc import Iterable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from crdts import Event, Replica
 from crdts.kernel import Kernel
 from gossip.protocol import Address, Config, Effect, Engine, Identity, Notify, Persist, Send, Write, seal_for
-from gossip.protocol.messages import Challenge, Frame, Hello, Message, Proof, Welcome
+from gossip.protocol.messages import Ack, Challenge, Frame, Hello, Message, Ping, Proof, Update, Updates, Welcome
+from gossip.protocol.profile import Profile
 from gossip.protocol.seal import GREETING_BYTES, SALT_BYTES, FrameSeal
 from gossip.protocol.session import LENGTH_BYTES
 from gossip.protocol.wire import decode_datagram, decode_frame, encode_datagram, encode_frame
+from simulations import Node
 
 M = TypeVar("M")
 
@@ -32,12 +35,13 @@ class Rig:
         key: bytes | None = KEY,
         log_limit: int = 65_536,
         slow_disk: bool = False,
+        profile: Profile | None = None,
     ) -> None:
         rng = random.Random(seed)
         self.now = 0.0
         self.identity = Identity(random.Random(f"{seed} {name}").randbytes(8), name, epoch)
         self.replica = Replica(self.identity.replica_id, log_limit=log_limit)
-        self.engine = Engine(self.identity, config or Config.lan(), rng, self.replica, seal_for(key), self.now)
+        self.engine = Engine(self.identity, config or Config.lan(), rng, self.replica, seal_for(key), self.now, profile)
         self.replica.on_write(self._wrote)
         self.slow_disk = slow_disk
 
@@ -77,6 +81,11 @@ class Rig:
     def seed(self, *addresses: Address) -> list[Effect]:
         return self.done(self.engine.set_seeds(self.now, list(addresses)))
 
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Refused input by reason."""
+        return dict(self.engine.statistics().rejected)
+
     def states(self) -> dict[str, str]:
         """Member states by name."""
         return {member.name: member.state for member in self.engine.members(self.now)}
@@ -103,8 +112,8 @@ class Puppet:
         return self.seal.seal(content, self.rng)
 
     def hello(self, size: int = 256) -> bytes:
-        short = len(self.says(Hello(self.name, self.epoch, self.cookie)))
-        return self.says(Hello(self.name, self.epoch, self.cookie, bytes(max(0, size - short - 1))))
+        short = len(self.says(Hello(self.name, self.epoch, 0, self.cookie)))
+        return self.says(Hello(self.name, self.epoch, 0, self.cookie, bytes(max(0, size - short - 1))))
 
     def opens(self, datagram: bytes) -> list[Message]:
         return decode_datagram(self.seal.open(datagram))[2]
@@ -120,6 +129,35 @@ class Puppet:
         assert welcome.echo == self.cookie
         return self.hears(rig.receive(self.address, self.says(Proof(welcome.cookie))))
 
+    def row(
+        self,
+        state: str = "alive",
+        counter: int = 0,
+        *,
+        epoch: int = 0,
+        address: Address | None = None,
+        version: str = "",
+        tags: tuple[tuple[str, str], ...] = (),
+    ) -> Update:
+        """What others would say of it."""
+        return Update(self.node_id, state, epoch or self.epoch, counter, address or self.address, version, tags)
+
+    def tells(self, rig: Rig, *rows: Update) -> list[Effect]:
+        """Say these updates."""
+        return rig.receive(self.address, self.says(Updates(rows)))
+
+    def own_row(self, state: str = "alive", counter: int = 0, **fields: Any) -> Update:
+        """What it says of itself."""
+        return replace(self.row(state, counter), address=None, **fields)
+
+    def leaves(self, rig: Rig, counter: int = 0) -> list[Effect]:
+        return self.tells(rig, self.own_row("left", counter))
+
+    def acks(self, rig: Rig, messages: Iterable[Message]) -> list[Effect]:
+        """Answer every ping among ``messages``."""
+        numbers = [message.number for message in messages if isinstance(message, Ping)]
+        return [e for number in numbers for e in rig.receive(self.address, self.says(Ack(number)))]
+
     def answers(self, rig: Rig, messages: Iterable[Message]) -> list[Effect]:
         """Prove its address to every challenge among ``messages``."""
         found: list[Effect] = []
@@ -127,6 +165,19 @@ class Puppet:
             if isinstance(message, Challenge):
                 found += rig.receive(self.address, self.says(Proof(message.cookie)))
         return found
+
+
+def pass_time_with(rig: Rig, seconds: float, *living: Puppet) -> list[Effect]:
+    """Let time pass while these puppets answer every ping at once."""
+    end = rig.now + seconds
+    effects: list[Effect] = []
+    while rig.engine.deadline() <= end:
+        found = rig.tick()
+        while found:
+            effects += found
+            found = [effect for puppet in living for effect in puppet.acks(rig, puppet.hears(found))]
+    rig.now = end
+    return effects
 
 
 class HandStream:
@@ -211,3 +262,19 @@ def notices(effects: Iterable[Effect]) -> list[str]:
 
 def of_type(kind: type[M], items: Iterable[object]) -> list[M]:
     return [item for item in items if isinstance(item, kind)]
+
+
+def sends(effects: Iterable[Effect]) -> list[Send]:
+    return of_type(Send, effects)
+
+
+def names(node: Node, state: str = "alive") -> set[str]:
+    """The members that ``node`` believes to be in ``state``."""
+    return {m.name for m in node.engine.members(0) if m.state == state}
+
+
+def acquainted(count: int, *, config: Config | None = None) -> tuple[Rig, list[Puppet]]:
+    rig = Rig(config=config)
+    puppets = [Puppet(f"p{i}", host=f"10.2.0.{i + 1}") for i in range(count)]
+    rig.engine.acquaint(rig.now, [(Identity(p.node_id, p.name, p.epoch), p.address) for p in puppets])
+    return rig, puppets

@@ -129,7 +129,7 @@ def test_all_that_pushes_lose_is_found_within_a_few_rounds() -> None:
     assert cluster.run_until_converged(timeout=2.5) > 0.01
 
 
-def test_at_rest_a_node_sends_two_small_datagrams_a_second() -> None:
+def test_at_rest_a_node_sends_two_small_probes_a_second_and_answers_as_many() -> None:
     cluster = Cluster(20, seed=1)
     for i, node in enumerate(cluster.nodes):
         node.replica.orset("s").add(i)
@@ -137,8 +137,8 @@ def test_at_rest_a_node_sends_two_small_datagrams_a_second() -> None:
     before = [node.engine.statistics() for node in cluster.nodes]
     cluster.run(60.0)
     for old, new in zip(before, [node.engine.statistics() for node in cluster.nodes], strict=True):
-        assert 100 <= new.datagrams_sent - old.datagrams_sent <= 160
-        assert new.datagram_bytes_sent - old.datagram_bytes_sent < 60 * 250
+        assert 220 <= new.datagrams_sent - old.datagrams_sent <= 260
+        assert new.datagram_bytes_sent - old.datagram_bytes_sent < 60 * 290
         assert new.streams_opened == old.streams_opened
 
 
@@ -148,7 +148,7 @@ def test_a_cluster_that_boots_at_once_is_quiet_within_seconds() -> None:
     assert cluster.network.datagrams < 30 * 29 * 25, "a bounded number a pair"
     before = cluster.network.datagrams
     cluster.run(10.0)
-    assert cluster.network.datagrams - before < 30 * 10 * 2.5
+    assert cluster.network.datagrams - before < 30 * 10 * 4.3
 
 
 # ---- contexts
@@ -306,7 +306,7 @@ def test_members_tell_how_far_they_are() -> None:
     rig.receive(puppet.address, puppet.says(page))
     assert rig.engine.acked_by(3) == (["puppet"], [])
     assert rig.engine.acked_by(4) == ([], ["puppet"])
-    digest = only(Digest, puppet.hears(rig.pass_time(1.1)))
+    digest = of_type(Digest, puppet.hears(rig.pass_time(1.1)))[-1]
     effects = rig.receive(puppet.address, puppet.says(Same(digest.context_hash)))
     assert "member.progressed" in notices(effects)
     assert rig.engine.acked_by(5) == (["puppet"], [])

@@ -9,51 +9,62 @@ import pytest
 
 import gossip.protocol
 from gossip.protocol import Address
-from gossip.protocol.peers import ALIVE, FAILED, LEFT, Peer, Peers
+from gossip.protocol.peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, Peers, mark_of
 from gossip.protocol.sampling import sample_targets
 from simulations import Cluster, Link
+
+STATES = (ALIVE, SUSPECT, FAILED, LEFT, KNOWN)
 
 
 def someone(number: int) -> Peer:
     return Peer(number.to_bytes(8, "big"), f"p{number}", 1, Address("10.0.0.1", number + 1), 0.0)
 
 
+def spots(rng: random.Random) -> tuple[Address, tuple[Address, ...]]:
+    """An address, and up to two others."""
+    first, *others = (Address("10.0.0.2", port) for port in rng.sample(range(1, 30), rng.randrange(1, 4)))
+    return first, tuple(others)
+
+
 def check(peers: Peers) -> None:
     """Compare what is kept with what a search finds."""
     everyone = list(peers.all())
-    assert len(peers) == len(everyone)
-    for state in (ALIVE, FAILED, LEFT):
-        assert list(peers.in_state(state)) == [peer for peer in everyone if peer.state == state]
-    addresses = [peer.address for peer in everyone]
-    assert [peers.is_alive_at(a) for a in addresses] == [
-        any(peer.state == ALIVE and peer.address == address for peer in everyone) for address in addresses
-    ]
-    silent = [peer for peer in everyone if peer.state == ALIVE and peer.unanswered > 1]
-    assert sorted(peer.node_id for peer in peers.silent(len(everyone))) == sorted(peer.node_id for peer in silent)
+    for state in STATES:
+        found = list(peers.in_state(state))
+        assert sorted(found, key=id) == sorted((peer for peer in everyone if peer.state == state), key=id)
+    present = [peer for peer in everyone if peer.state in (ALIVE, SUSPECT)]
+    assert sorted(peers.present(), key=id) == sorted(present, key=id)
+    roll = 0
+    for peer in present:
+        assert peer.mark == mark_of(peer.node_id, peer.epoch, peer.counter)
+        roll ^= peer.mark
+    assert peers.roll == roll
+    for address in [address for peer in everyone for address in (peer.address, *peer.others)]:
+        assert peers.is_present_at(address) == any(peer.is_at(address) for peer in present)
+    assert all(peers.find(peer.node_id) is peer for peer in everyone)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_whatever_happens_to_the_table_what_it_keeps_is_what_a_search_finds(seed: int) -> None:
     rng, peers = random.Random(seed), Peers()
     for number in range(400):
         known = list(peers.all())
-        match rng.randrange(8) if known else 0:
+        match rng.randrange(6) if known else 0:
             case 0:
                 peers.add(someone(number))
             case 1:
                 peers.remove(rng.choice(known))
             case 2:
-                peers.move(rng.choice(known), Address("10.0.0.2", rng.randrange(1, 30)))
+                peers.move(rng.choice(known), *spots(rng))
             case 3:
-                peers.turn(rng.choice(known), rng.choice([FAILED, LEFT]), number)
-            case 4:
-                back = rng.choice(known)
-                peers.heard(back)
-                peers.turn(back, ALIVE, number)
-            case 5:
-                peers.heard(rng.choice(known))
+                changed = rng.choice(known)
+                peers.advance(changed, changed.epoch + rng.randrange(2), rng.randrange(9))
+                assert next(peers.latest()) is changed
             case _:
-                peers.asked(rng.choice(known))
+                changed = rng.choice(known)
+                peers.turn(changed, rng.choice(STATES), number)
+                assert next(peers.latest()) is changed
+                assert changed.since == number
         if rng.random() < 0.5:
             check(peers)
 
@@ -72,27 +83,22 @@ def test_in_a_cluster_that_lives_through_everything_the_tables_stay_right() -> N
                 cluster.restart(7)
         cluster.run(1.0)
         for node in cluster.running():
-            check(node.engine._members._peers)
-
-
-def test_who_has_been_silent_longest_is_named_first_and_whoever_speaks_is_silent_no_more() -> None:
-    peers, some = Peers(), [someone(i) for i in range(4)]
-    for peer in some:
-        peers.add(peer)
-    for peer in (some[2], some[0], some[3], *some):
-        peers.asked(peer)
-    assert peers.silent(9) == [some[0], some[2], some[3]]
-    assert peers.silent(2) == [some[0], some[2]]
-    peers.heard(some[0])
-    peers.turn(some[3], FAILED, 1.0)
-    assert peers.silent(9) == [some[2]]
+            check(node.engine._members._roster.peers)
 
 
 def test_nothing_but_the_table_changes_what_it_keeps_track_of() -> None:
     for path in Path(gossip.protocol.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and path.name != "peers.py":
-                assert node.attr not in {"state", "unanswered"}, f"{path.name} assigns {ast.unparse(node)}"
+                place = f"{path.name} assigns {ast.unparse(node)}"
+                kept = {"state", "since", "mark", "counter", "epoch", "address", "others"}
+                assert node.attr not in kept or ast.unparse(node).startswith("self."), place
+
+
+def test_a_mark_tells_every_incarnation_of_every_member_from_every_other() -> None:
+    marks = {mark_of(bytes([i] * 8), epoch, counter) for i in range(9) for epoch in range(1, 9) for counter in range(9)}
+    assert len(marks) == 9 * 8 * 9
+    assert all(0 <= mark < 1 << 64 for mark in marks)
 
 
 # ---- samples

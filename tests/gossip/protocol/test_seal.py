@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.protocol import Seal, new_key, parse_key, seal_for
-from gossip.protocol.errors import KeyFormatError, RemoteError, Unauthentic, UnknownKey, UnknownVersion
+from gossip.protocol.errors import ConfigError, KeyFormatError, RemoteError, Unauthentic, UnknownKey, UnknownVersion
 from gossip.protocol.seal import GREETING_BYTES, OVERHEAD_BYTES, SALT_BYTES, FrameSeal
 
 from .support import KEY, OTHER_KEY
@@ -150,3 +150,27 @@ def test_a_key_is_read_as_text_as_bytes_and_with_the_newline_of_its_file() -> No
 def test_what_is_no_key_is_refused_with_advice(text: str | bytes) -> None:
     with pytest.raises(KeyFormatError, match="gossip keygen"):
         parse_key(text)
+
+
+@pytest.mark.parametrize("key", [KEY, None], ids=["keyed", "plain"])
+def test_clusters_of_different_names_cannot_read_each_other_even_under_one_key(key: bytes | None) -> None:
+    mine, theirs = seal_for(key, "tea"), seal_for(key, "coffee")
+    with pytest.raises(UnknownKey, match="another key, or under the name of another cluster"):
+        mine.open(theirs.seal(b"x" * 40, RNG))
+    with pytest.raises(UnknownKey):
+        mine.frames(theirs.greeting(b"s" * SALT_BYTES), b"t" * SALT_BYTES, opened_by_us=True)
+    assert mine.key_id != theirs.key_id
+    assert seal_for(key, "tea").open(mine.seal(b"x", RNG)) == b"x"
+
+
+def test_not_only_the_header_but_the_keys_depend_on_the_name() -> None:
+    mine, theirs = seal_for(KEY, "tea"), seal_for(KEY, "coffee")
+    sealed = theirs.seal(b"x" * 40, RNG)
+    with pytest.raises(Unauthentic):
+        mine.open(mine.greeting(b"")[:5] + sealed[5:])
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\nb", "\x1b[31m", None, 7])
+def test_what_cannot_name_a_cluster_is_refused(name: object) -> None:
+    with pytest.raises(ConfigError, match="a cluster's name is 1 to 64 bytes of printable text"):
+        seal_for(KEY, name)  # type: ignore[arg-type]

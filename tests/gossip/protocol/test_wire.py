@@ -1,6 +1,5 @@
 """Messages survive the trip, and nothing that is not one gets through."""
 
-import ipaddress
 from typing import Any
 
 import cbor2
@@ -13,6 +12,8 @@ from crdts.delta import events_delta, state_delta
 from gossip.protocol import Address
 from gossip.protocol.errors import MalformedMessage
 from gossip.protocol.messages import (
+    Ack,
+    Ask,
     Busy,
     Challenge,
     Chunk,
@@ -20,32 +21,49 @@ from gossip.protocol.messages import (
     Digest,
     Done,
     Frame,
+    Gone,
     Hello,
     Introduce,
-    Known,
-    Leave,
+    ListMembers,
     Message,
+    Nack,
     Offer,
+    Ping,
+    PingRequest,
     Proof,
     Push,
+    Report,
+    Retired,
     Roll,
     Same,
+    Shuffle,
     StateEnd,
     StatePart,
+    Update,
+    Updates,
     Welcome,
     WholeContext,
 )
+from gossip.protocol.updates import update_bytes
 from gossip.protocol.wire import (
     ENVELOPE_BYTES,
     HELLO_BYTES,
-    KNOWN_BYTES,
+    MAX_AGE,
+    MAX_ASKED,
     MAX_COUNT,
+    MAX_COUNTER,
     MAX_HOPS,
     MAX_MESSAGES,
+    MAX_NUMBER,
+    MAX_TAG_BYTES,
+    MAX_TAGS,
+    MAX_VERSION_BYTES,
+    assemble,
     decode_datagram,
     decode_frame,
     encode_datagram,
     encode_frame,
+    encode_message,
 )
 
 from .support import Puppet
@@ -57,19 +75,35 @@ STATE = Replica("b").merge(DELTA).store.kernel.state()
 CONTEXT = Context({"a": 3, "b": 1})
 
 MESSAGES: list[Message] = [
-    Hello("n", 1, COOKIE, b"\0" * 9),
-    Welcome("n", MAX_COUNT, COOKIE, COOKIE),
+    Hello("n", 1, 0, COOKIE, b"\0" * 9),
+    Welcome("n", MAX_COUNT, MAX_COUNT, COOKIE, COOKIE),
     Challenge(COOKIE),
     Proof(COOKIE),
-    Known(((NODE, Address("10.0.0.1", 1)), (NODE, Address("fe80::1", 65_535)))),
+    Updates(
+        (
+            Update(NODE, "alive", 1, 0),
+            Update(NODE, "accused", MAX_COUNT, MAX_COUNTER, Address("10.0.0.1", 1), "1.2.3", (("a", ""), ("b", "é"))),
+            Update(NODE, "left", 2, 3, Address("fe80::1", 65_535)),
+        )
+    ),
     Push(DELTA, 6, 0),
-    Roll((1 << 64) - 1),
+    Roll((1 << 64) - 1, 1024),
+    ListMembers(b""),
+    Ping(0),
+    PingRequest(MAX_NUMBER, NODE),
+    Ack(1),
+    Nack(MAX_NUMBER),
+    Shuffle(((NODE, None, 0), (COOKIE, Address("10.0.0.2", 9), MAX_AGE)), True),
     Digest(COOKIE, (1 << 64) - 1),
     Same(COOKIE),
     ContextPage("a", "", CONTEXT, True),
-    Leave(3),
     Offer(),
     Busy(),
+    Ask(("a.1", "b.2")),
+    Report(CONTEXT, (1 << 64) - 1, True),
+    Gone(),
+    Retired(NODE, COOKIE),
+    Retired(NODE, b""),
 ]
 FRAMES: list[Frame] = [
     Introduce(NODE, "n", 1, False),
@@ -79,6 +113,45 @@ FRAMES: list[Frame] = [
     StateEnd(state_delta((), CONTEXT, [("c", 7)])),
     Done(),
 ]
+
+
+ODD_FIELDS: list[tuple[str, Any]] = [
+    ("node_id", b""),
+    ("node_id", "nodeid.."),
+    ("state", -1),
+    ("state", 5),
+    ("state", "alive"),
+    ("epoch", 0),
+    ("epoch", MAX_COUNT + 1),
+    ("counter", -1),
+    ("counter", MAX_COUNTER + 1),
+    ("counter", True),
+    ("host", b"\x0a\0\0"),
+    ("host", "10.0.0.1"),
+    ("port", 0),
+    ("port", 65_536),
+    ("version", b"1"),
+    ("version", "1\n2"),
+    ("version", "\x1b[31m"),
+    ("version", "v" * (MAX_VERSION_BYTES + 1)),
+    ("version", "é" * (MAX_VERSION_BYTES // 2 + 1)),
+    ("tags", {}),
+    ("tags", ["role"]),
+    ("tags", ["", "worker"]),
+    ("tags", ["role", b"worker"]),
+    ("tags", ["role", "work\x07er"]),
+    ("tags", ["ro\u202ele", "worker"]),
+    ("tags", ["b", "1", "a", "2"]),
+    ("tags", ["a", "1", "a", "2"]),
+    ("tags", ["k", "v" * MAX_TAG_BYTES]),
+    ("tags", [text for i in range(MAX_TAGS + 1) for text in (f"{i:02}", "")]),
+]
+
+
+def update(**odd: Any) -> list[Any]:
+    """A row of a proper `Updates` message, but for what is given."""
+    fields = {"node_id": NODE, "state": 0, "epoch": 1, "counter": 0, "host": b"\x0a\0\0\1", "port": 1}
+    return list((fields | {"version": "", "tags": []} | odd).values())
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
@@ -144,29 +217,28 @@ def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        [1, "", 1, COOKIE, b""],
-        [1, "n" * 65, 1, COOKIE, b""],
-        [1, "red\x1b[31m", 1, COOKIE, b""],
-        [1, b"n", 1, COOKIE, b""],
-        [1, "n", 0, COOKIE, b""],
-        [1, "n", True, COOKIE, b""],
-        [1, "n", 1.0, COOKIE, b""],
-        [1, "n", MAX_COUNT + 1, COOKIE, b""],
-        [1, "n", 1, b"seven..", b""],
-        [1, "n", 1, COOKIE, "text"],
-        [1, "n", 1, COOKIE],
-        [2, "n", 1, COOKIE, None],
-        [2, "n", -1, COOKIE, COOKIE],
+        [1, "", 1, 0, COOKIE, b""],
+        [1, "n" * 65, 1, 0, COOKIE, b""],
+        [1, "red\x1b[31m", 1, 0, COOKIE, b""],
+        [1, b"n", 1, 0, COOKIE, b""],
+        [1, "n", 0, 0, COOKIE, b""],
+        [1, "n", True, 0, COOKIE, b""],
+        [1, "n", 1.0, 0, COOKIE, b""],
+        [1, "n", MAX_COUNT + 1, 0, COOKIE, b""],
+        [1, "n", 1, 0, b"seven..", b""],
+        [1, "n", 1, -1, COOKIE, b""],
+        [1, "n", 1, 0, COOKIE, "text"],
+        [1, "n", 1, 0, COOKIE],
+        [2, "n", 1, 0, COOKIE, None],
+        [2, "n", -1, 0, COOKIE, COOKIE],
+        [2, "n", 1, True, COOKIE, COOKIE],
         [3, b""],
         [4, "cookie.."],
         [5, {}],
-        [5, [[NODE, b"\x0a\0\0\1", 0]]],
-        [5, [[NODE, b"\x0a\0\0\1", 65_536]]],
-        [5, [[NODE, b"\x0a\0\0", 1]]],
-        [5, [[NODE, "10.0.0.1", 1]]],
-        [5, [[NODE, b"\x0a\0\0\1"]]],
-        [5, [[b"", b"\x0a\0\0\1", 1]]],
-        [5, [[NODE, b"\x0a\0\0\1", 1]] * 65],
+        [5, [update()] * 65],
+        [5, [update()[:7]]],
+        [5, [{}]],
+        *([5, [update(**{field: value})]] for field, value in ODD_FIELDS),
         [6, encode(DELTA)[:-1], 1, 0],
         [6, encode(DELTA) + b"\0", 1, 0],
         [6, encode(DELTA), MAX_HOPS + 1, 0],
@@ -182,8 +254,37 @@ def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
         [9, "", "", encode_context(CONTEXT), 1],
         [9, b"", "", encode_context(CONTEXT), True],
         [9, "", "", encode(DELTA), True],
-        [10, 0],
-        [10, "1"],
+        [60, []],
+        [60, "a.1"],
+        [60, ["a.1"] * (MAX_ASKED + 1)],
+        [60, [""]],
+        [60, [b"a.1"]],
+        [60, ["two\nlines"]],
+        [61, encode(DELTA), 0, True],
+        [61, encode_context(CONTEXT), 1 << 64, True],
+        [61, encode_context(CONTEXT), 0, 1],
+        [63, b"short", COOKIE],
+        [63, NODE, b"short"],
+        [63, NODE, None],
+        [13, 1],
+        [13, 1 << 64, 1],
+        [13, 1, -1],
+        [14, -1],
+        [14, True],
+        [14, MAX_NUMBER + 1],
+        [15, 1, b"short"],
+        [16, "1"],
+        [17, None],
+        [18, b"seven.."],
+        [18, ""],
+        [19, [[NODE, b"", 0, 0]] * 65, True],
+        [19, [[NODE, b"", 0]], True],
+        [19, [[NODE, b"\x0a\0\0\1", 0, 0]], True],
+        [19, [[NODE, b"", 0, -1]], True],
+        [19, [[NODE, b"", 0, MAX_AGE + 1]], True],
+        [19, [[b"", b"", 0, 0]], True],
+        [19, [[NODE, b"", 0, 0]], 1],
+        [19, None, True],
     ],
 )
 def test_a_message_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
@@ -215,13 +316,13 @@ def test_a_frame_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
 
 def test_one_bad_message_spoils_the_whole_datagram() -> None:
     with pytest.raises(MalformedMessage):
-        decode_datagram(cbor2.dumps([NODE, 1, [8, COOKIE], [10, 0]]))
+        decode_datagram(cbor2.dumps([NODE, 1, [8, COOKIE], [14, -1]]))
 
 
 @given(st.text(min_size=1, max_size=64), st.integers(1, MAX_COUNT))
 def test_the_answer_to_a_hello_is_never_longer_than_the_hello(name: str, epoch: int) -> None:
     name = "".join(c for c in name if c.isprintable()).encode("utf-8", "ignore")[:64].decode("utf-8", "ignore") or "n"
-    sealed = Puppet().says(Welcome(name, epoch, COOKIE, COOKIE))
+    sealed = Puppet().says(Welcome(name, epoch, MAX_COUNT, COOKIE, COOKIE))
     assert len(sealed) <= HELLO_BYTES
 
 
@@ -230,8 +331,36 @@ def test_the_envelope_is_as_large_as_it_claims_at_most(payload: bytes, hops: int
     assert len(cbor2.dumps([NODE, 1, [6, payload, hops, reach]])) - len(payload) <= ENVELOPE_BYTES + 16
 
 
-@given(st.lists(st.tuples(st.ip_addresses(), st.integers(1, 65_535)), max_size=24))
-def test_a_member_takes_as_many_bytes_as_is_claimed_at_most(places: list[tuple[ipaddress.IPv4Address, int]]) -> None:
-    known = Known(tuple((NODE, Address(str(host), port)) for host, port in places))
-    assert len(encode_datagram(NODE, 1, [known])) <= ENVELOPE_BYTES + KNOWN_BYTES * len(places)
-    assert decode_datagram(encode_datagram(NODE, 1, [known])) == (NODE, 1, [known])
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=20)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.tuples(st.ip_addresses(), st.integers(1, 65_535))),
+            st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=MAX_VERSION_BYTES),
+            st.dictionaries(TEXT, TEXT, max_size=4).map(lambda tags: tuple(sorted(tags.items()))),
+            st.integers(1, MAX_COUNT),
+            st.integers(0, MAX_COUNTER),
+        ),
+        max_size=24,
+    )
+)
+def test_an_update_takes_as_many_bytes_as_is_claimed_at_most(rows: list[Any]) -> None:
+    updates = Updates(
+        tuple(
+            Update(NODE, "suspect", epoch, counter, Address(str(at[0]), at[1]) if at else None, version, tags)
+            for at, version, tags, epoch, counter in rows
+            if sum(len(text.encode()) for pair in tags for text in pair) <= MAX_TAG_BYTES
+        )
+    )
+    assert len(encode_message(updates)) <= 6 + sum(map(update_bytes, updates.rows))
+    assert decode_datagram(encode_datagram(NODE, 1, [updates])) == (NODE, 1, [updates])
+
+
+def test_messages_encoded_one_by_one_make_the_same_datagram() -> None:
+    for count in (1, 2, 21, 22, MAX_MESSAGES):
+        messages: list[Message] = [Ping(i) for i in range(count)]
+        datagram = assemble(NODE, 7, [encode_message(message) for message in messages])
+        assert datagram == encode_datagram(NODE, 7, messages)
+        assert decode_datagram(datagram) == (NODE, 7, messages)

@@ -1,0 +1,307 @@
+"""Closing writers that will write no more, so that their ids leave the contexts: one member sees to it for all.
+
+Those are closed whose node was retired, or left and keeps nothing. Of the members that are alive the one with the
+lowest id asks all others how much they have of these writers. Once all have the same, agree on who is alive, and miss
+nobody who might have more, it says in the shared state that this was all (the limit); and once all have reported again
+behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As a limit is not set before everybody has
+agreed, it holds nothing back that is still on its way, should this member die.
+
+Nothing is sent while there is nothing to close, or while somebody is missing. No clock closes anybody: a member that
+has failed is waited for until it comes back or is retired as well.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from crdts import Context, CrdtError
+from crdts.schema import RETIRED
+
+from .errors import GossipError
+from .fence import is_fenced, life_of
+from .members import Members
+from .messages import Ask, Gone, Message, Report
+from .output import Output
+from .peers import ALIVE, Peer
+
+WRITERS_ASKED: Final = 8
+"""Writers in one question: the answer fits the smallest datagram."""
+MEMBERS_ASKED: Final = 32
+"""Members asked in one round."""
+ROUNDS: Final = 4
+"""Rounds without news until other writers get their turn, if there are any."""
+QUIET: Final = 10
+"""Probe intervals without a change of who is alive, until what members have counts as all there is."""
+LONGEST_PAUSE: Final = 16
+"""Probe intervals between two rounds at most, when they do not help."""
+
+
+class Closing:
+    """Finds out which writers are over, and drives their retirement if that is up to this node."""
+
+    def __init__(self, output: Output, members: Members) -> None:
+        self._out = output
+        self._members = members
+        self._next = float("-inf")
+        self._pause = 1
+        self._batch: tuple[str, ...] = ()
+        self._rounds = 0
+        self._start = 0
+        self._answers: dict[bytes, tuple[int, Report]] = {}
+        """By member: its epoch, and what it has said of the writers in `_batch`."""
+        self._spoke: dict[bytes, list[str]] = {}
+        """Lives of members that the replica has had reports for."""
+        self._gone: dict[bytes, int] = {}
+        """Members that left and keep nothing, and the epoch of that life."""
+        self._incomplete: dict[str, tuple[int, list[int]]] = {}
+        """Writers of whom some events are nowhere: who was alive when all knew the limit, and what there is."""
+        self._mark = 0
+        self._unchanged_since = float("-inf")
+        """Since when we have believed the same members to be alive."""
+
+    # ---- time
+
+    def deadline(self) -> float:
+        """When `tick` wants to be called; while nothing is under way, whenever there is another reason."""
+        return self._next if self._batch else float("inf")
+
+    def tick(self, now: float) -> None:
+        if now < self._next:
+            return
+        self._watch(now)
+        work = self._work()
+        if not work or not self._is_clear(now):
+            self._batch, self._pause = (), 1
+            self._answers.clear()
+        else:
+            self._choose(work)
+            self._go_on(now)
+        self._next = now + self._out.config.probe_interval * self._pause
+
+    def _work(self) -> list[str]:
+        """The writers that we see to: all that are over if we lead, and those whose limit we have set before we did not
+        lead any more.
+        """
+        kernel = self._out.kernel
+        if kernel.replica_id in kernel.limits:
+            return []
+        if self._leads():
+            return self._over()
+        if all(limit.closed for limit in kernel.limits.values()):
+            return []
+        return [writer for writer in self._over() if self._own_words(writer)]
+
+    def _leads(self) -> bool:
+        me = self._out.identity.node_id
+        return all(me < peer.node_id for peer in self._members.alive())
+
+    def _over(self) -> list[str]:
+        """The writers that will write no more, of which there is more to do, in order."""
+        kernel = self._out.kernel
+        found = []
+        for writer in kernel.context.replicas():
+            limit = kernel.limits.get(writer)
+            if writer == kernel.replica_id or (limit is not None and limit.closed):
+                continue
+            if self._incomplete.get(writer) == (self._mark, kernel.context.steps(writer)):
+                continue
+            if limit is not None or self._is_to_close(writer):
+                found.append(writer)
+        return found
+
+    def _is_to_close(self, writer: str) -> bool:
+        """Whether its node was retired, or left and keeps nothing.
+
+        Not the earlier lives of a node that was started again: only that node can know how much they wrote, and a limit
+        guessed too low would lose what somebody has that nobody else has heard of.
+        """
+        life = life_of(writer)
+        return life is not None and (is_fenced(self._out.kernel, life[0]) or life[1] <= self._gone.get(life[0], 0))
+
+    def _is_over(self, writer: str) -> bool:
+        """Whether it writes no more."""
+        life = life_of(writer)
+        return self._is_to_close(writer) or (life is not None and life[1] < self._epoch_of(life[0]))
+
+    def _epoch_of(self, node_id: bytes) -> int:
+        """Of the present life of a node, as far as we have met it; 0 if we have not."""
+        if node_id == self._out.identity.node_id:
+            return self._out.identity.epoch
+        peer = self._members.find(node_id)
+        return peer.epoch if peer is not None else 0
+
+    def _misses_somebody(self) -> bool:
+        """Whether there is somebody who cannot be asked and may have more than we all do."""
+        for peer in self._members.listed():
+            if peer.state != ALIVE and self._gone.get(peer.node_id, 0) < peer.epoch:
+                return True
+        kernel = self._out.kernel
+        for writer in kernel.context.replicas():
+            if writer not in kernel.limits and not self._is_over(writer):
+                life = life_of(writer)
+                if life is None or life[1] != self._epoch_of(life[0]):
+                    return True
+        return False
+
+    # ---- rounds
+
+    def _choose(self, work: list[str]) -> None:
+        """Which writers to ask about: the same until they are closed, or have had their time."""
+        if self._batch and all(writer in work for writer in self._batch):
+            self._rounds += 1
+            if self._rounds < ROUNDS:
+                return
+            self._start += WRITERS_ASKED
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        else:
+            self._pause = 1
+        start = self._start % len(work)
+        batch = tuple(sorted((work[start:] + work[:start])[:WRITERS_ASKED]))
+        self._rounds = 0
+        if batch != self._batch:
+            self._batch = batch
+            self._answers.clear()
+
+    def _go_on(self, now: float) -> None:
+        self._report_own_lives()
+        self._take_over()
+        self._begin_where_agreed(now)
+        self._leave_incomplete()
+        question: list[Message] = [Ask((*self._batch, self._out.kernel.replica_id))]
+        asked = 0
+        for peer in self._members.alive():
+            if asked < MEMBERS_ASKED and not self._is_content(peer):
+                self._out.send_data(peer.address, question)
+                asked += 1
+
+    def _report_own_lives(self) -> None:
+        """Nobody but us speaks for those that are over; we have what they would accept."""
+        me, kernel = self._out.identity.node_id, self._out.kernel
+        for writer in self._lives_of(me):
+            if writer != kernel.replica_id:
+                self._report(writer, kernel.context)
+
+    def _lives_of(self, node_id: bytes) -> list[str]:
+        """The lives of a node that are waited for: those that wrote, and are not being closed."""
+        kernel = self._out.kernel
+        first, stop = f"{node_id.hex()}.", f"{node_id.hex()}/"
+        return [writer for writer in kernel.context.within(first, stop).replicas() if writer not in kernel.limits]
+
+    def _take_over(self) -> None:
+        """Speak for those who have set a limit and are over: it may have to be raised."""
+        kernel = self._out.kernel
+        for writer in self._batch:
+            authors = [event.replica for event in kernel.at(RETIRED, writer.encode())]
+            if authors and all(author in kernel.limits or self._is_over(author) for author in authors):
+                self._try(lambda writer=writer: self._out.replica.retire(writer))  # type: ignore[misc]
+
+    def _begin_where_agreed(self, now: float) -> None:
+        """Set the limit of the writers of whom everybody has the same."""
+        alive = self._members.alive()
+        if not all(self._vouches(peer) for peer in alive) or not self._is_clear(now):
+            return
+        for writer in self._batch:
+            if not self._own_words(writer) and all(self._agrees(self._answers[p.node_id][1], writer) for p in alive):
+                self._try(lambda writer=writer: self._out.replica.retire(writer))  # type: ignore[misc]
+
+    def _vouches(self, peer: Peer) -> bool:
+        """Whether a member has answered, sees the same members as we do, and misses none."""
+        epoch, report = self._answers.get(peer.node_id, (0, None))
+        return report is not None and epoch == peer.epoch and report.clear and report.mark == self._mark
+
+    def _agrees(self, report: Report, writer: str) -> bool:
+        return report.context.steps(writer) == self._out.kernel.context.steps(writer)
+
+    def _is_content(self, peer: Peer) -> bool:
+        """Whether a member has said all that we need of it for now."""
+        if not self._vouches(peer):
+            return False
+        _, report = self._answers[peer.node_id]
+        return all(self._is_settled(report, writer) for writer in self._batch)
+
+    def _is_settled(self, report: Report, writer: str) -> bool:
+        """Whether a member has the same of a writer as we do, and knows of the limit, if there is one."""
+        return self._agrees(report, writer) and all(dot in report.context for dot in self._own_words(writer))
+
+    def _leave_incomplete(self) -> None:
+        """Be content with the limit where no end can be reached, once all know of it."""
+        context = self._out.kernel.context
+        reports = [self._answers[peer.node_id][1] for peer in self._members.alive() if self._vouches(peer)]
+        if len(reports) < len(self._members.alive()):
+            return
+        for writer in self._batch:
+            begun = context.prefix(writer) != context.last(writer) and self._own_words(writer)
+            if begun and all(self._is_settled(report, writer) for report in reports):
+                self._incomplete[writer] = self._mark, context.steps(writer)
+
+    def _own_words(self, writer: str) -> list[tuple[str, int]]:
+        """What we have said of its end, in this life."""
+        return self._out.replica.said_of(writer)
+
+    def _is_clear(self, now: float) -> bool:
+        """Whether we have known for a while who is there, and nobody of them is missing.
+
+        Whoever has just started, or come out of a cut, may not have heard yet of those who have more.
+        """
+        self._watch(now)
+        return now - self._unchanged_since >= QUIET * self._out.config.probe_interval and not self._misses_somebody()
+
+    def _watch(self, now: float) -> None:
+        mark = self._members.alive_mark()
+        if mark != self._mark:
+            self._mark, self._unchanged_since = mark, now
+
+    # ---- messages
+
+    def handle(self, now: float, peer: Peer, message: Ask | Report | Gone) -> None:
+        """Take a message of a member at its proven address."""
+        match message:
+            case Ask():
+                clear = self._is_clear(now)
+                context = self._out.kernel.exported_context().only(message.writers)
+                answer = [Report(context, self._mark, clear)]
+                if len(self._out.sealed([*answer])) <= self._out.config.datagram_bytes:  # else dots are still missing
+                    self._out.send_data(peer.address, [*answer])
+            case Report():
+                self._on_report(now, peer, message)
+            case Gone():
+                self._gone[peer.node_id] = peer.epoch
+                if len(self._gone) > self._out.config.full_membership_max:
+                    del self._gone[next(iter(self._gone))]
+                self.forget(peer.node_id)
+
+    def _on_report(self, now: float, peer: Peer, report: Report) -> None:
+        if not self._batch:
+            return
+        if self._answers.get(peer.node_id) != (peer.epoch, report):
+            self._rounds = 0
+            if self._pause > 1:  # it goes on
+                self._pause, self._next = 1, now + self._out.config.probe_interval
+        self._answers[peer.node_id] = peer.epoch, report
+        lives = self._spoke.setdefault(peer.node_id, [])
+        present = f"{peer.node_id.hex()}.{peer.epoch}"
+        if present not in lives:
+            lives.append(present)
+        earlier = [writer for writer in self._lives_of(peer.node_id) if self._is_over(writer)]
+        # What is alive has all that its earlier lives have kept: they accept nothing any more.
+        for life in dict.fromkeys([*lives, *earlier]):
+            self._report(life, report.context)
+        self._begin_where_agreed(now)
+
+    def _report(self, life: str, context: Context) -> None:
+        if life not in self._out.kernel.limits:
+            self._try(lambda: self._out.replica.report(life, context))
+
+    def forget(self, node_id: bytes) -> None:
+        """A node is no longer waited for: what it has only read, it will not report on."""
+        self._answers.pop(node_id, None)
+        for life in self._spoke.pop(node_id, []):
+            if not self._out.kernel.context.last(life):
+                self._try(lambda life=life: self._out.replica.retire(life))  # type: ignore[misc]
+
+    @staticmethod
+    def _try(write: Callable[[], object]) -> None:
+        """Write, if that can be at this time: the disk may be full."""
+        try:
+            write()
+        except (OSError, CrdtError, GossipError):
+            return
