@@ -14,6 +14,7 @@ from crdts.delta import state_delta
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
+from gossip.protocol.effects import Effect
 from gossip.protocol.messages import Frame, StateEnd, StatePart, WholeContext
 from gossip.protocol.output import Output
 from gossip.protocol.session import Session
