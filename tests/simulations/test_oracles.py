@@ -77,7 +77,6 @@ def test_nothing_is_wrong_with_a_healthy_cluster() -> None:
     court = Court()
     court.write()
     assert court.verdict(together=True) == []
-    assert court.judge.membership() == ""
 
 
 def test_nothing_is_wrong_while_nodes_are_apart_crash_and_come_back() -> None:
@@ -359,45 +358,6 @@ def test_what_was_spent_and_vanished_with_a_disk_counts_no_more() -> None:
         assert court.judge.failures == []
         court[1].replica.bounded_counter("b").decrement(1)
     assert [each.oracle for each in court.judge.failures] == ["bounded counters are never overspent"]
-
-
-# ---- membership
-
-
-def test_who_does_not_list_a_running_node_as_alive_is_named() -> None:
-    court = Court()
-    with patch.object(type(court[1].engine), "members", lambda self, now: []):
-        assert court.judge.membership() == "n0 has not been right about n1, n2"
-
-
-def test_who_lists_a_stopped_node_as_alive_is_wrong_until_it_notices() -> None:
-    court = Court()
-    court.cluster.run(2.0)
-    court[2].stop()
-    assert court.judge.membership() == "n0 has not been right about n2"
-    court.cluster.run(60.0)
-    assert court.judge.membership() == ""
-
-
-def test_to_know_an_earlier_life_is_not_to_know_who_is_there() -> None:
-    court = Court()
-    court.cluster.run(2.0)
-    court[2].stop()
-    court.cluster.cut([0, 1], [2])
-    court.cluster.restart(2)
-    assert court.judge.membership() == "n0 has not been right about n2"
-    court.settle()
-    court.cluster.run(10.0)
-    assert court.judge.membership() == ""
-
-
-def test_it_is_enough_to_have_been_right_once_about_each() -> None:
-    court = Court()
-    court.cluster.run(2.0)
-    assert court.judge.membership() == ""
-    court.cluster.cut([0], [1, 2])
-    court.cluster.run(60.0)
-    assert court.judge.membership() == ""
 
 
 # ---- the judge itself

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from gossip.protocol import Engine
+from simulations.census import Census
 from simulations.faults import ClockJump, Crash, DiskFull, Fault, Isolate, Leave, Partition, Pause, RestartAll, Weather
 from simulations.operations import OPERATIONS, Write
 from simulations.oracles import Judge
@@ -152,7 +153,7 @@ def test_a_cluster_that_does_not_come_together_fails_when_its_time_to_settle_is_
 
 
 def test_who_is_there_must_be_known_in_time_unless_the_scenario_does_not_ask() -> None:
-    with patch.object(Judge, "membership", lambda self: "n0 has not been right about n1"):
+    with patch.object(Census, "wrong", lambda self: "n0 is wrong about n1"):
         asked = run_scenario(scenario(settle=3.0), 1)
         not_asked = run_scenario(scenario(settle=3.0, membership=False), 1)
     assert [each.oracle for each in asked.failures] == ["everybody knows who is there"]
