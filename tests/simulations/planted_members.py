@@ -204,9 +204,9 @@ def youngest_given_away() -> AbstractContextManager[Any]:
 PLANTED: Final[dict[Plant, str]] = {
     stale_incarnation_accepted: "stale-incarnation",
     epoch_ignored_in_hearsay: "stale-incarnation",
-    epoch_not_kept: "chaos",
-    forgetting_dead_members: "chaos",
-    failed_members_never_asked_again: "chaos",
+    epoch_not_kept: "stale-incarnation",
+    forgetting_dead_members: "long-partition",
+    failed_members_never_asked_again: "long-partition",
     any_word_revives: "deaf",
     greeting_revives: "deaf",
     no_refutation: "chaos",

@@ -1,4 +1,4 @@
-"""The simulator finds the bugs that others have made: each, planted into the protocol, within 200 seeds of a scenario."""
+"""The simulator finds the bugs that others have made: each, planted into the protocol, in 200 seeds of a scenario."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ SEEDS = range(200)
 FEWER = 100
 """Nodes of the large scenarios here."""
 
-LIKELY = {"forgetting_dead_members": 1, "failed_members_never_asked_again": 1, "greeting_for_every_stranger": 6}
+LIKELY = {"greeting_for_every_stranger": 6, "youngest_given_away": 3}
 """Seeds that have found these before: tried first, as most of the others do not."""
 
 
