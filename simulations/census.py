@@ -54,7 +54,12 @@ class Census(Calm):
     def _on_failed(self, node: Node, member_id: str) -> None:
         self._failed[node.index, member_id] = node.now
         member = self._node_of(member_id)
-        if member is None or not member.up or member.paused or self._node_of(node.engine.identity.node_id.hex()) is None:
+        if (
+            member is None
+            or not member.up
+            or member.paused
+            or self._node_of(node.engine.identity.node_id.hex()) is None
+        ):
             return  # nobody listens to the older one of two that share an identity
         self.false_failures[node.name, member.name] += 1
         calm = node.now - max(self.smooth_since(), self.together_since(node, member), self.even_since(node, member))

@@ -434,7 +434,7 @@ ALL_KINDS: list[Fault] = [
     Flap(of=(1,)),
     Weather(link=(("loss", 0.5),)),
     Crash(node=1),
-    MassCrash(share=0.5),
+    MassCrash(share=0.25),
     RestartAll(),
     Pause(node=1),
     ClockJump(node=1, by=1.0),
