@@ -308,7 +308,7 @@ def test_scrubbing_changes_what_is_seen(page: Page) -> None:
     assert much > 3 * little > 0
     everything, _ = moment(page, "#write=all&t=1")
     assert everything.startswith("100 % of ")
-    half_way, _ = moment(page, "#write=all&t=0.6")
+    half_way, _ = moment(page, "#write=all&t=0.4")
     assert float(half_way.split(" ")[0]) < 90
 
 
