@@ -315,7 +315,6 @@ LINKS = st.builds(
 NODES = st.integers(0, 3)
 GROUPS = st.sampled_from([*LAYOUTS, ((0, 1), (2, 3)), ((0,), (1,), (2, 3))])
 GIVEN = {
-    "share": st.floats(0, 1),
     "node": NODES,
     "by": st.floats(-99, 99),
     "of": st.lists(NODES, min_size=1, unique=True).map(tuple),
