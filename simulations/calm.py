@@ -49,6 +49,11 @@ class Calm(Observer):
         network = self.cluster.network
         return max(network.even_since(one.address), network.even_since(other.address))
 
+    def news_since(self) -> float:
+        """Since when nobody has been started, has gone on, or was let through by a cut, who may bring old news."""
+        went_on = [since for since in self._undisturbed.values() if since < float("inf")]
+        return max(self.cluster.network.last_lifted, *went_on, 0.0)
+
     def deaf_for(self, node: Node) -> float:
         """For how many seconds nothing that others send has reached a node, because of cuts."""
         others = [other for other in self.cluster.nodes if other.address != node.address]

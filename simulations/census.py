@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 from gossip.protocol import Notify, notices
 
 from .calm import Calm
-from .graph import largest_component, neighbours
+from .graph import degrees, largest_component, neighbours
 from .node import Node
 
 GRACE: Final = 5.0
@@ -15,6 +15,11 @@ GRACE: Final = 5.0
 gone; and on links that lose nothing."""
 LONGEST: Final = 60.0
 """Seconds for which a node may count one as failed that it could hear all the while, whatever links lose."""
+
+UNEVEN: Final = 1.25
+"""How many times that of views drawn at random the standard deviation of in-degrees may be, and"""
+UNEVEN_BY: Final = 0.5
+"""so many nodes more, in small clusters."""
 
 Fail: TypeAlias = Callable[[str, str, Node], None]
 
@@ -49,8 +54,13 @@ class Census(Calm):
     def _on_failed(self, node: Node, member_id: str) -> None:
         self._failed[node.index, member_id] = node.now
         member = self._node_of(member_id)
-        if member is None or not member.up or member.paused:
-            return
+        if (
+            member is None
+            or not member.up
+            or member.paused
+            or self._node_of(node.engine.identity.node_id.hex()) is None
+        ):
+            return  # nobody listens to the older one of two that share an identity
         self.false_failures[node.name, member.name] += 1
         calm = node.now - max(self.smooth_since(), self.together_since(node, member), self.even_since(node, member))
         if calm >= GRACE:
@@ -58,10 +68,11 @@ class Census(Calm):
             self._fail("nobody who is there is counted as failed", what, node)
 
     def _on_returned(self, node: Node, member_id: str) -> None:
-        """Who cannot hear can neither answer nor contradict."""
+        """Who cannot hear can neither answer nor contradict, unless what it said before has come late."""
         member = self._node_of(member_id)
         deaf = self.deaf_for(member) if member is not None else 0.0
-        if member is not None and deaf >= GRACE and node.now - self.smooth_since() >= GRACE:
+        calm = node.now - max(self.smooth_since(), self.news_since())
+        if member is not None and min(deaf, calm) >= GRACE:
             self._fail("who hears nobody does not come back", f"{member.name}, deaf for {deaf:.1f} s", node)
 
     def _node_of(self, member_id: str) -> Node | None:
@@ -107,10 +118,22 @@ class Census(Calm):
         entries = [node_id for node in self.cluster.running() for node_id in node.engine.view()]
         return sum(node_id not in alive for node_id in entries) / len(entries) if entries else 0.0
 
-    def pieces(self) -> str:
-        """Whom the others cannot reach over any views, for people; empty if the running nodes are in one piece."""
+    def views(self) -> list[list[int]]:
+        """The graph of the running nodes, numbered in their order: whom each of them sends to."""
         running = self.cluster.running()
         place = {node.engine.identity.node_id: number for number, node in enumerate(running)}
-        views = [[place[other] for other in node.engine.view() if other in place] for node in running]
+        return [[place[other] for other in node.engine.view() if other in place] for node in running]
+
+    def pieces(self) -> str:
+        """Whom the others cannot reach over any views, for people; empty if the running nodes are in one piece."""
+        views = self.views()
         largest = largest_component(neighbours(views))
-        return f"{len(running) - largest} of {len(running)} nodes" if largest < len(running) else ""
+        return f"{len(views) - largest} of {len(views)} nodes are not with the others" if largest < len(views) else ""
+
+    def uneven(self) -> str:
+        """By how much some are in more views than chance would have it, for people; empty if they are not."""
+        found = degrees(self.views())
+        nodes = sum(count for _, count in found.counts)
+        limit = UNEVEN * (found.mean * (1 - found.mean / max(1, nodes - 1))) ** 0.5 + UNEVEN_BY
+        told = f"in-degrees deviate by {found.deviation:.1f} from {found.mean:.1f}, {limit:.1f} allowed"
+        return told if found.deviation > limit else ""

@@ -158,6 +158,11 @@ class Network:
         lifted = [when for cut, when in self._past_cuts if cut.one_way and cut.is_lesser(address)]
         return max(lifted, default=0.0)
 
+    @property
+    def last_lifted(self) -> float:
+        """When a cut was last lifted."""
+        return self._past_cuts[-1][1] if self._past_cuts else 0.0
+
     def held_for(self, source: Address, target: Address) -> float:
         """For how many seconds a cut has held what goes from one to the other; 0 if none does."""
         return max((self.queue.now - start for cut, start in self._cuts if cut.blocks(source, target)), default=0.0)

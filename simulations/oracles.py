@@ -249,14 +249,18 @@ class Judge(Observer):
         return bool(said) and all(dot in self.excused or dot in self._vanished for dot in said)
 
     def _open_writers(self) -> list[str]:
-        """Writers that are over and not closed everywhere, if everybody who might have more of them can be asked."""
+        """Writers of retired nodes that are not closed everywhere, if everybody who might have more can be asked."""
         cluster = self.cluster
-        here = {node.replica.replica_id for node in cluster.running()}
         away = [node for node in cluster.nodes if not node.up and node.who not in cluster.retired]
-        if away or len(here) < len(cluster.running()) or len(cluster.nodes) > cluster.config.full_membership_max:
+        if (
+            away
+            or len({node.who for node in cluster.running()}) < len(cluster.running())
+            or len(cluster.nodes) > cluster.config.full_membership_max
+        ):
             return []
         lost = {dot[0] for dot in (*self.excused, *self._vanished)}
-        over = sorted({dot[0] for dot in self.made} - here - lost)
+        retired = {cluster.node_id(who).hex() for who in cluster.retired}
+        over = sorted(writer for writer in {dot[0] for dot in self.made} - lost if writer.partition(".")[0] in retired)
         contexts = [node.replica.context for node in cluster.running()]
         return [writer for writer in over if any(context.last(writer) for context in contexts)]
 

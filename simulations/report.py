@@ -56,7 +56,7 @@ def report_html(recording: Recording) -> str:
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
         hashes=" ".join(f"'sha256-{_hash(script)}'" for script in scripts),
         graph=_graph_text(ours),
-        graph_table=_graph_table(ours, random_one),
+        graph_table=_graph_table(ours, random_one, summary.dead_links),
     )
 
 
@@ -126,6 +126,12 @@ def _key_figures(recording: Recording) -> str:
             f"{100 * summary.missed_by_push:.1f} %",
             "of deliveries that a digest or a stream had to make good",
         ),
+        ("At rest", _at_rest(summary.bytes_at_rest), "sent by each node at the end, with nothing left to tell"),
+        (
+            "False failures",
+            f"{summary.false_failures:,}",
+            "times that a running node was counted as failed, cut off or not",
+        ),
         ("Running", f"{summary.running:,} of {summary.nodes:,}", "nodes in the end, of all that there ever were"),
         ("Streams", f"{summary.streams:,}", f"opened; {summary.states_joined:,} whole states were joined"),
         ("Events", f"{summary.events:,}", "that the simulator carried out"),
@@ -134,6 +140,10 @@ def _key_figures(recording: Recording) -> str:
         f'<div><dt>{name}</dt><dd><div class="value">{value}</div><div class="why">{why}</div></dd></div>'
         for name, value, why in rows
     )
+
+
+def _at_rest(rate: float | None) -> str:
+    return f"{size(rate)}/s" if rate is not None else "–"  # noqa: RUF001
 
 
 def _convergence(recording: Recording) -> str:
@@ -207,7 +217,7 @@ def _graph_text(ours: Figures) -> str:
     return " ".join(parts)
 
 
-def _graph_table(ours: Figures, other: Figures) -> str:
+def _graph_table(ours: Figures, other: Figures, dead_links: float) -> str:
     if not ours.edges:
         return ""
     rows = [
@@ -216,6 +226,7 @@ def _graph_table(ours: Figures, other: Figures) -> str:
         ("in-degree, least to most", *(f"{each.degrees.least}–{each.degrees.most}" for each in (ours, other))),  # noqa: RUF001
         ("clustering coefficient", *(f"{each.clustering:.3f}" for each in (ours, other))),
         ("path length in hops", *(f"{each.path_length:.2f}" for each in (ours, other))),
+        ("entries that name a dead node", f"{100 * dead_links:.1f} %", "–"),  # noqa: RUF001
         ("nodes in the largest part", *(f"{each.largest:,} of {each.nodes:,}" for each in (ours, other))),
     ]
     return _table(("", "this run", "random graph of the same out-degrees"), rows, frozenset({1, 2}))

@@ -172,7 +172,9 @@ class Run:
 
     def _check_views(self) -> None:
         if apart := self.census.pieces():
-            self.judge.fail("the nodes are in one piece", f"{apart} are not with the others")
+            self.judge.fail("the nodes are in one piece", apart)
+        if uneven := self.census.uneven():
+            self.judge.fail("nobody is in too many views", uneven)
         dead = self.census.dead_links()
         if dead > self.scenario.dead_links:
             self.judge.fail(

@@ -31,8 +31,8 @@ MAX_RUNS: Final = 20
 BEGIN: Final = "<!-- table: gossip sim table --into simulations/README.md -->"
 END: Final = "<!-- end of table -->"
 HEADER: Final = (
-    "| nodes | loss | healed: p50 | p99 | max | bytes a node and second | redundancy | missed by push |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| nodes | loss | healed: p50 | p99 | max | bytes a node and second | at rest | redundancy | missed by push |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -53,6 +53,7 @@ class Row:
     catch_up: Spread
     """Over the nodes of all runs: seconds from the heal until a node had every write."""
     bytes_a_node_second: float
+    bytes_at_rest: float
     redundancy: float
     missed_by_push: float
     failed: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ def measure(cell: Cell) -> Row:
     cut = replace(quiet, name="cut", faults=(Partition(at=BEFORE, seconds=CUT, groups="halves"),))
     late: list[float] = []
     failed: list[str] = []
-    cost: list[tuple[float, float, float]] = []
+    cost: list[tuple[float, float, float, float]] = []
     for seed in range(cell.seeds):
         run = Run(cut, seed)
         failed += [failure.oracle for failure in run.finish().failures]
@@ -87,9 +88,10 @@ def measure(cell: Cell) -> Row:
         calm = Run(quiet, seed).finish()
         failed += [failure.oracle for failure in calm.failures]
         summary = calm.summary
-        cost.append((summary.bytes_a_node_second, summary.redundancy, summary.missed_by_push))
-    size, redundancy, missed = (fmean(column) for column in zip(*cost, strict=True))
-    return Row(cell, Spread.of(late), size, redundancy, missed, tuple(dict.fromkeys(failed)))
+        rest = summary.bytes_at_rest or 0.0
+        cost.append((summary.bytes_a_node_second, rest, summary.redundancy, summary.missed_by_push))
+    size, rest, redundancy, missed = (fmean(column) for column in zip(*cost, strict=True))
+    return Row(cell, Spread.of(late), size, rest, redundancy, missed, tuple(dict.fromkeys(failed)))
 
 
 def as_markdown(rows: Iterable[Row]) -> str:
@@ -99,7 +101,9 @@ def as_markdown(rows: Iterable[Row]) -> str:
 
 def _line(row: Row) -> str:
     seconds = " | ".join(f"{value:.2f} s" for value in (row.catch_up.p50, row.catch_up.p99, row.catch_up.most))
-    cost = f"{row.bytes_a_node_second:,.0f} | {row.redundancy:.2f} | {row.missed_by_push:.1%}"
+    cost = (
+        f"{row.bytes_a_node_second:,.0f} | {row.bytes_at_rest:,.0f} | {row.redundancy:.2f} | {row.missed_by_push:.1%}"
+    )
     verdict = f" **{', '.join(row.failed)}**" if row.failed else ""
     return f"| {row.cell.nodes:,} | {row.cell.loss:.0%} | {seconds} | {cost}{verdict} |"
 

@@ -20,14 +20,16 @@ class Config:
     All nodes of a cluster interoperate whatever their settings.
     """
 
-    fanout: int = 4
-    """Members that a new event is pushed to, by its writer and by everyone who hears of it first. More is faster and
-    survives more loss; traffic grows in proportion. A cluster of at most so many other members is sent to directly."""
+    fanout: int = 6
+    """Members that a new event is pushed to, by its writer and by each relay. More means fewer hops (with 6, two to 30
+    members and four or five to 1,000) and no more traffic in all, but more of it for the writer of a burst. A cluster
+    of at most so many other members is sent to directly. Where members see only a part of the cluster, at most 4."""
     hops: int = 6
-    """Times an event is passed on at most, counted from its writer. Events stop by themselves where they are known."""
+    """Times an event is passed on at most, counted from its writer, where members see only a part of the cluster.
+    Events stop by themselves where they are known."""
     push_interval: float = 0.002
-    """Seconds between two batches of pushes. Longer means fewer, fuller datagrams and later news; a write after a
-    quiet moment is always sent at once."""
+    """Seconds between two batches of pushes, and for which receipts are collected. Longer means fewer, fuller datagrams
+    and later news; a write after a quiet moment is always sent at once."""
     push_buffer_bytes: int = 256 * 1024
     """Bytes of events pushed in one batch. A burst beyond it is fetched by peers over a stream instead."""
     datagram_bytes: int = 1200
@@ -58,7 +60,7 @@ class Config:
     """Entries exchanged in a shuffle, each of about 20 bytes."""
     max_candidates: int = 256
     """Addresses heard of and not yet proven that are remembered at most."""
-    probe_interval: float = 0.5
+    probe_interval: float = 0.55
     """Seconds between two probes, each of one member in turn, with a digest of our data. Shorter notices the dead and
     repairs lost pushes sooner; a probe and its answer are about 170 bytes."""
     probe_timeout: float = 0.2
@@ -66,7 +68,7 @@ class Config:
     than a program usually keeps its node from running."""
     indirect_probes: int = 3
     """Members asked to ping one that does not answer. More tolerates more loss."""
-    suspicion: float = 1.3
+    suspicion: float = 1.2
     """Seconds that a member is suspect at least before it counts as failed, for every factor of ten in the size of the
     cluster. More tolerates more loss and longer stalls, and notices the dead later."""
     update_interval: float = 0.1

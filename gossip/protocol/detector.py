@@ -84,7 +84,12 @@ class Detector:
         return self._due
 
     def _reckon(self) -> None:
-        suspicions = [min(s.due, s.next_ping) if s.ours else s.due for s in self._suspicions.values()]
+        suspicions = [
+            min(suspicion.due, suspicion.next_ping)
+            if _is_pinged(self._members.find(node_id), suspicion)
+            else suspicion.due
+            for node_id, suspicion in self._suspicions.items()
+        ]
         probes = [probe.due for probe in self._probes.values()]
         self._due = min([self._next_probe, *suspicions, *probes, *self._requests.values()])
 
@@ -189,7 +194,7 @@ class Detector:
     def _go_on(self, now: float, probe: _Probe) -> None:
         """A probe has not been answered in time."""
         if self._members.find(probe.target.node_id) is not probe.target or not probe.target.is_present:
-            del self._probes[probe.target.node_id]  # it may have been retired meanwhile
+            del self._probes[probe.target.node_id]
         elif probe.pings == 1:
             probe.pings = 2
             probe.due = now + self._timeout(probe.target) / 2
@@ -314,12 +319,22 @@ class Detector:
             suspect = self._members.find(node_id)
             if suspect is None or suspect.state != SUSPECT:
                 del self._suspicions[node_id]
-            elif now >= suspicion.due:
-                del self._suspicions[node_id]
-                if suspicion.ours:
-                    self._members.fail(now, suspect)
-                else:
-                    self._members.acquit(now, suspect)
-            elif suspicion.ours and now >= suspicion.next_ping:
-                suspicion.next_ping = now + self._out.config.probe_timeout / 2
-                self._ping_again(now, suspect)
+            else:
+                self._watch(now, suspect, suspicion)
+
+    def _watch(self, now: float, suspect: Peer, suspicion: Suspicion) -> None:
+        is_pinged = _is_pinged(suspect, suspicion)
+        if now >= suspicion.due:
+            del self._suspicions[suspect.node_id]
+            if is_pinged:
+                self._members.fail(now, suspect)
+            else:
+                self._members.acquit(now, suspect)
+        elif is_pinged and now >= suspicion.next_ping:
+            suspicion.next_ping = now + self._out.config.probe_timeout / 2
+            self._ping_again(now, suspect)
+
+
+def _is_pinged(suspect: Peer | None, suspicion: Suspicion) -> bool:
+    """Whether we look ourselves: it has not answered us, or others are sure and we do not take their word."""
+    return suspicion.ours or (suspect is not None and suspect.has_obituary)

@@ -11,7 +11,9 @@ from crdts import Event
 from crdts.packing import pack
 
 from .dissemination import Dissemination, payload_budget
+from .members import Members
 from .messages import Message, Push
+from .output import Output
 from .peers import Peer
 from .sampling import sample_targets
 
@@ -26,7 +28,12 @@ class FloodRoute:
 
 
 class Flood(Dissemination):
-    """Sends to `fanout` random members; the same events are passed on `hops` times at most."""
+    """Sends to a few random members; the same events are passed on `hops` times at most."""
+
+    def __init__(self, output: Output, members: Members, fanout: int | None = None) -> None:
+        """``fanout`` in place of that of the settings."""
+        super().__init__(output, members)
+        self._fanout = fanout or output.config.fanout
 
     def originate(self, now: float, events: Sequence[Event]) -> None:  # noqa: ARG002
         self._send(events, self._out.config.hops, None)
@@ -42,7 +49,7 @@ class Flood(Dissemination):
         """Pass it on, unless the writer reached everyone itself."""
         if not isinstance(message, Push) or message.hops <= 1 or not new:
             return (), None
-        if message.reach and len(self._members.alive()) + 1 <= message.reach:
+        if message.reach and len(self._members.targets()) + 1 <= message.reach:
             return (), None
         return new, FloodRoute(message.hops - 1, peer.node_id if peer else sender)
 
@@ -51,8 +58,8 @@ class Flood(Dissemination):
             self._send(events, route.hops, route.source)
 
     def _send(self, events: Sequence[Event], hops: int, source: bytes | None) -> None:
-        alive = self._members.alive()
-        targets = sample_targets(alive, self._out.config.fanout, self._out.rng, but=source)
+        alive = self._members.targets()
+        targets = sample_targets(alive, self._fanout, self._out.rng, but=source)
         if not targets:
             return
         everyone = source is None and len(targets) == len(alive)

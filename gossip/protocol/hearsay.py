@@ -245,6 +245,7 @@ class Hearsay:
                 return
         if state == FAILED and peer.is_present and not self._has_been_suspect(now, peer):
             self._warn(now, peer, row)  # after a partition, the other side has obituaries of all of us
+            peer.has_obituary = True
             if peer.state == SUSPECT:
                 return
             state = SUSPECT

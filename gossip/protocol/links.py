@@ -26,8 +26,12 @@ OUTSTANDING: Final = 1024
 """Datagrams sent to one member and not confirmed at most; what comes beyond is left to digests."""
 REPEATS_AT_ONCE: Final = 32
 """Datagrams sent again to one member for one timeout at most."""
-TRIES: Final = 8
-"""Times one datagram is sent to one member at most. With the doubling that takes about 0.7 s on a LAN."""
+TRIES: Final = 12
+"""Times one datagram is sent to one member at most. With the doubling that takes about a second on a LAN."""
+SILENT_AFTER: Final = 7
+"""Timeouts without a word of a member until it is no relay, and hardly anything is repeated, until it is heard of."""
+SILENT_OUTSTANDING: Final = 2
+"""Datagrams sent to a silent member and not confirmed at most: enough to find out that it is back."""
 
 
 @dataclass(slots=True)
@@ -63,9 +67,12 @@ class Sent:
     """When that was sent."""
     waits_from: float
     """When its timeout began: later, if it was passed over when it was due."""
-    tries: int = 1
     earlier: list[tuple[int, float]] = field(default_factory=list)
     """The numbers it was sent under before, and when; a receipt may still come for them."""
+
+    @property
+    def tries(self) -> int:
+        return 1 + len(self.earlier)
 
 
 class Link:
@@ -75,18 +82,24 @@ class Link:
         """``rtt`` is what to expect before it has confirmed anything."""
         self.rtt = RoundTrip(rtt.mean, rtt.deviation)
         self._sent: dict[int, Sent] = {}
+        self._earlier: dict[int, Sent] = {}
+        """By the numbers of earlier tries."""
         self._timeouts = 0
         self.unheard = 0
         """Timeouts since there was any word of the member."""
-        self.is_silent = False
-        """It is given up, until there is word of it."""
 
     def __len__(self) -> int:
+        """How much is under way."""
         return len(self._sent)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether there has been no word of the member for so long that it is of no use."""
+        return self.unheard >= SILENT_AFTER
+
+    @property
     def is_full(self) -> bool:
-        return len(self._sent) >= OUTSTANDING
+        return len(self._sent) >= (SILENT_OUTSTANDING if self.is_silent else OUTSTANDING)
 
     @property
     def timeout(self) -> float:
@@ -97,7 +110,8 @@ class Link:
     @property
     def due(self) -> float:
         """When the oldest of what is under way counts as lost."""
-        return min((sent.waits_from for sent in self._sent.values()), default=float("inf")) + self.timeout
+        oldest: float = min((sent.waits_from for sent in self._sent.values()), default=float("inf"))
+        return oldest + self.timeout
 
     def put(self, sent: Sent) -> None:
         """It was sent."""
@@ -110,7 +124,7 @@ class Link:
         """
         seconds: float | None = None
         for number in numbers_of(highest, mask):
-            sent = self._sent.get(number)
+            sent = self._sent.get(number) or self._earlier.get(number)
             if sent is None:
                 continue
             if number == highest:
@@ -121,17 +135,14 @@ class Link:
         return seconds
 
     def heard(self) -> bool:
-        """Any word of the member; returns whether it had been given up."""
-        self.unheard = 0
-        was_silent, self.is_silent = self.is_silent, False
+        """Any word of the member; returns whether it had been silent."""
+        was_silent, self.unheard = self.is_silent, 0
         return was_silent
 
     def expire(self, now: float) -> list[Sent]:
         """What is due to be sent again, the oldest first; it counts as a timeout of the link."""
         timeout = self.timeout
-        late = [
-            sent for number, sent in self._sent.items() if number == sent.number and sent.waits_from + timeout <= now
-        ]
+        late = [sent for sent in self._sent.values() if sent.waits_from + timeout <= now]
         if late:
             self._timeouts += 1
             self.unheard += 1
@@ -139,20 +150,22 @@ class Link:
 
     def repeat(self, sent: Sent, number: int, now: float) -> None:
         """It is sent again under another number."""
+        self._earlier[sent.number] = self._sent.pop(sent.number)
         sent.earlier.append((sent.number, sent.at))
-        sent.number, sent.at, sent.waits_from, sent.tries = number, now, now, sent.tries + 1
+        sent.number, sent.at, sent.waits_from = number, now, now
         self._sent[number] = sent
 
     def drop(self, sent: Sent) -> None:
-        """Leave it to digests."""
-        for number in (sent.number, *(number for number, _ in sent.earlier)):
-            self._sent.pop(number, None)
+        """It has arrived, or is left to digests."""
+        self._sent.pop(sent.number, None)
+        for number, _ in sent.earlier:
+            self._earlier.pop(number, None)
 
-    def give_up(self) -> list[Sent]:
-        """Take the member for silent; returns what was under way to it, each once."""
-        rest = [sent for number, sent in self._sent.items() if number == sent.number]
-        self._sent.clear()
-        self.is_silent = True
+    def drop_beyond(self, limit: int) -> list[Sent]:
+        """Leave all but the oldest to digests; returns them."""
+        rest = list(self._sent.values())[limit:]
+        for sent in rest:
+            self.drop(sent)
         return rest
 
 
@@ -174,7 +187,8 @@ class Arrivals:
         self.unconfirmed += 1
         ahead = number - self.highest
         if ahead > 0:
-            self.mask = ((self.mask << 1 | 1) << (ahead - 1)) & ((1 << WINDOW) - 1) if ahead <= WINDOW else 0
+            seen = (self.mask << 1 | 1) if self.highest else 0
+            self.mask = (seen << (ahead - 1)) & ((1 << WINDOW) - 1) if ahead <= WINDOW else 0
             self.highest = number
         elif -WINDOW <= ahead < 0:
             self.mask |= 1 << (-ahead - 1)

@@ -65,6 +65,8 @@ class Peer:
     """When it last answered a probe of ours."""
     warned: float = float("-inf")
     """When we last told it what is said of it."""
+    has_obituary: bool = False
+    """Others say that it has failed, and it is only suspect here: we ping it ourselves."""
     acked: int = 0
     """It has all of our writes up to this seq."""
     streams_failed: int = 0

@@ -84,6 +84,7 @@ class Roster:
         if before == state:
             return
         self.peers.turn(peer, state, now)
+        peer.has_obituary = peer.has_obituary and state == SUSPECT
         if state in (FAILED, LEFT):
             self._on_gone(peer, state)
         elif before in (FAILED, LEFT):

@@ -13,7 +13,7 @@ from crdts.packing import pack
 
 from .dissemination import Dissemination, payload_budget
 from .flood import Flood
-from .links import TRIES, WINDOW, Arrivals, Link, RoundTrip, Sent
+from .links import SILENT_OUTSTANDING, TRIES, WINDOW, Arrivals, Link, RoundTrip, Sent
 from .members import Members
 from .messages import Message, Push, Receipt, Relay
 from .output import Output
@@ -23,18 +23,21 @@ from .wire import RELAY_BYTES
 
 TAKE_OVER_AFTER: Final = 2
 """Timeouts without a word of a relay until its share is taken over."""
-SILENT_AFTER: Final = 7
-"""Timeouts without a word of a member until it is given up: no relay, and nothing is repeated, until it is heard of."""
+FLOOD_FANOUT: Final = 4
+"""Members that news is flooded to at most: more of them only hear it more often."""
 RELAY_DRAWS: Final = 4
-"""Draws for a relay that is not silent."""
+"""Draws for a relay that answers, before all are looked at."""
 REPEATS_SAVED: Final = 256
 """Datagrams that may be sent again without anything new being sent. Each new one allows `REPEATS_EACH` more, so that
 a node that is overloaded does not make it worse."""
 REPEATS_EACH: Final = 2
 REPAIRED_DOTS: Final = 4096
 """Events that came by repair and not yet by a relay that are remembered: they are still to be passed on."""
-DOUBLED_RECEIPTS: Final = 64
-"""Receipts that are sent twice after something came twice: its receipt was probably lost."""
+LOSSY: Final = 12
+"""From here on receipts are sent twice: too much comes twice, as receipts are lost. See `_note_loss`."""
+LOSSY_MAX: Final = 32
+LOSSY_STEP: Final = 8
+"""What comes twice counts so much, and is made up for by as many that come once: one in nine is tolerated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class SplitTree(Dissemination):
 
     def __init__(self, output: Output, members: Members) -> None:
         super().__init__(output, members)
-        self._flood = Flood(output, members)
+        self._flood = Flood(output, members, min(output.config.fanout, FLOOD_FANOUT))
         self._links: dict[bytes, Link] = {}
         self._typical = RoundTrip()
         self._number = 0
@@ -61,7 +64,7 @@ class SplitTree(Dissemination):
         self._arrivals: dict[bytes, Arrivals] = {}
         self._receipts: dict[bytes, int] = {}
         self._receipts_due = float("inf")
-        self._doubled = 0
+        self._lossy = 0
         self._repaired: dict[Dot, None] = {}
         self._listed: Sequence[Peer] = ()
         self._ring: list[bytes] = []
@@ -143,12 +146,17 @@ class SplitTree(Dissemination):
 
     def _relay_among(self, ids: Sequence[bytes]) -> Peer | None:
         """One of them, at random, and if possible one that answers."""
-        for _ in range(RELAY_DRAWS if len(ids) > 1 else 1):
-            node_id = ids[self._out.rng.randrange(len(ids))]
-            link = self._links.get(node_id)
-            if link is None or not (link.is_silent or link.is_full):
-                break
-        return self._members.find(node_id)
+        rng = self._out.rng
+        for _ in range(RELAY_DRAWS):
+            node_id = ids[rng.randrange(len(ids))]
+            if self._is_usable(node_id):
+                return self._members.find(node_id)
+        usable = [each for each in ids if self._is_usable(each)]
+        return self._members.find(rng.choice(usable or ids))
+
+    def _is_usable(self, node_id: bytes) -> bool:
+        link = self._links.get(node_id)
+        return link is None or not (link.is_silent or link.is_full)
 
     def _send(self, now: float, peers: list[Peer], delta: Delta, span: Span | None) -> None:
         self._number += 1
@@ -159,11 +167,11 @@ class SplitTree(Dissemination):
         reached = []
         for peer in peers:
             link = self._link(peer)
-            if link.is_full:
+            if link.is_silent or not link.is_full:
+                reached.append(peer.address)
+            else:
                 self.overflowed = True  # it does not keep up
-                continue
-            reached.append(peer.address)
-            if not link.is_silent:
+            if not link.is_full:
                 link.put(Sent(delta, span, self._number, now, now))
                 self._due = min(self._due, now + link.timeout)
         self._repeats = min(REPEATS_SAVED, self._repeats + REPEATS_EACH * len(reached))
@@ -219,15 +227,17 @@ class SplitTree(Dissemination):
     def _expire(self, now: float, node_id: bytes, link: Link) -> None:
         peer = self._members.find(node_id)
         late = link.expire(now)
-        if peer is None or not peer.is_present or link.unheard >= SILENT_AFTER:
-            for sent in link.give_up():
-                self._take_over(now, node_id, sent)
-            if peer is not None and peer.is_present:
-                self._leave_to_digests(peer)
-            return
+        is_gone = peer is None or not peer.is_present
+        dropped = link.drop_beyond(0 if is_gone else SILENT_OUTSTANDING) if is_gone or link.is_silent else []
+        for sent in dropped:
+            self._take_over(now, node_id, sent)
+        if peer is not None and not is_gone:
+            self._try_again(now, peer, link, [sent for sent in late if sent not in dropped])
+
+    def _try_again(self, now: float, peer: Peer, link: Link, late: list[Sent]) -> None:
         for sent in late:
             if link.unheard >= TAKE_OVER_AFTER:
-                self._take_over(now, node_id, sent)
+                self._take_over(now, peer.node_id, sent)
             if sent.tries >= TRIES:
                 link.drop(sent)
                 self._leave_to_digests(peer)
@@ -263,13 +273,16 @@ class SplitTree(Dissemination):
             self._tidy()
             arrivals = self._arrivals[peer.node_id] = Arrivals(peer.epoch)
         arrivals.add(relay.number)
-        if not brought_news:
-            self._doubled = DOUBLED_RECEIPTS
-        self._owe_receipt(now, peer.node_id, 2 if self._doubled else 1)
+        self._note_loss(brought_news)
+        self._owe_receipt(now, peer.node_id, 2 if self._lossy >= LOSSY else 1)
         if arrivals.unconfirmed >= WINDOW // 4:
             self._receipts_due = now
         seq = self._out.kernel.context.prefix(f"{peer.node_id.hex()}.{peer.epoch}")
         return seq if seq > arrivals.saved else 0
+
+    def _note_loss(self, brought_news: bool) -> None:
+        """Count what comes twice against what comes once."""
+        self._lossy = max(0, self._lossy - 1) if brought_news else min(LOSSY_MAX, self._lossy + LOSSY_STEP)
 
     def _owe_receipt(self, now: float, node_id: bytes, copies: int) -> None:
         self._receipts[node_id] = max(copies, self._receipts.get(node_id, 0))
@@ -292,5 +305,4 @@ class SplitTree(Dissemination):
             receipt = Receipt(arrivals.epoch, arrivals.highest, arrivals.mask_bytes(), arrivals.saved)
             self._out.send(peer.address, [receipt])
             if copies > 1:
-                self._doubled = max(0, self._doubled - 1)
                 self._owe_receipt(now, node_id, copies - 1)

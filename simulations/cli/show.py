@@ -14,6 +14,7 @@ from gossip.cli.show import console, count, print_json, print_line, print_table
 from ..oracles import Failure
 from ..outcome import Outcome, Tally
 from ..recording import Recording, Spread, Summary
+from ..report_data import figures
 from ..scenario import Scenario
 from ..scenario_file import Replay
 from .options import Choice
@@ -66,7 +67,7 @@ def print_run(recording: Recording, cost: Cost, *, as_json: bool) -> None:
     print_verdict(recording.passed, f"{recording.scenario}, seed {recording.seed}: {recording.title}".rstrip(": "))
     if recording.failures:
         print_failures(recording.failures)
-    print_table(("", ""), _figures(recording.summary, cost))
+    print_table(("", ""), [*_figures(recording.summary, cost), *_views(recording)])
     print_line(f"Again: {recording.command}")
 
 
@@ -163,12 +164,34 @@ def _figures(summary: Summary, cost: Cost) -> list[tuple[str, str]]:
         ("all equal", _equal(summary.converged)),
         ("each node equal", _seconds(summary.catch_up, "nodes")),
         ("datagrams", f"{summary.datagrams:,}; {summary.datagrams_a_node_second:.1f} a node and second"),
-        ("traffic", f"{summary.bytes_a_node_second:,.0f} bytes a node and second"),
+        ("traffic", f"{summary.bytes_a_node_second:,.0f} bytes a node and second{_at_rest(summary)}"),
         ("redundancy", f"{summary.redundancy:.2f} events received for each that was new"),
         ("missed by push", f"{summary.missed_by_push:.2%} of deliveries, made good by digests and streams"),
         ("streams", f"{count(summary.streams, 'stream')} opened, {count(summary.states_joined, 'state')} joined"),
         ("simulator", f"{summary.events:,} events, {summary.events / max(cost.cpu_seconds, 1e-9):,.0f} a CPU second"),
         ("memory", f"{cost.peak_memory_bytes / 2**20:,.0f} MiB at most"),
+    ]
+
+
+def _at_rest(summary: Summary) -> str:
+    return f"; {summary.bytes_at_rest:,.0f} at rest" if summary.bytes_at_rest is not None else ""
+
+
+def _views(recording: Recording) -> list[tuple[str, str]]:
+    """Whom nodes send to, if not to everybody, beside a random graph of the same out-degrees."""
+    ours, other = figures(recording)
+    if ours.complete or not ours.edges:
+        return []
+    degrees, random = ours.degrees, other.degrees
+    return [
+        (
+            "in-degrees",
+            f"{degrees.deviation:.2f} standard deviation around {degrees.mean:.1f}; random {random.deviation:.2f}",
+        ),
+        ("clustering", f"{ours.clustering:.3f}; random {other.clustering:.3f}"),
+        ("path length", f"{ours.path_length:.2f} hops; random {other.path_length:.2f}"),
+        ("dead links", f"{recording.summary.dead_links:.2%} of the entries of all views"),
+        ("largest piece", f"{ours.largest:,} of {ours.nodes:,} nodes"),
     ]
 
 

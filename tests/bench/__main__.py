@@ -14,7 +14,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from . import bench_cluster, bench_compare, bench_growth, bench_node, contestants, plot
+from . import (
+    bench_cluster,
+    bench_compare,
+    bench_dissemination,
+    bench_growth,
+    bench_node,
+    bench_processes,
+    contestants,
+    plot,
+)
 from .bench_growth import Growth
 from .measure import Figure, Row, progress, yardstick
 
@@ -23,6 +32,9 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 
 def main() -> None:
     arguments = _arguments()
+    if arguments.what == "dissemination":
+        _print([bench_dissemination.table(arguments.large), bench_processes.table()], {})
+        return
     results: dict[str, Any] = {"python": platform.python_version()}
     if arguments.what == "cluster":
         _cluster(arguments, results)
@@ -79,10 +91,12 @@ def _without_infinity(value: Any) -> Any:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measurements; less is better in all.")
-    which = "only the data types, or only the node; or a cluster of processes, which takes a quarter of an hour"
-    parser.add_argument("what", nargs="?", choices=("crdts", "node", "cluster"), help=which)
+    which = "only data types, only the node, or ways to spread news; or a cluster of processes (a quarter of an hour)"
+    parser.add_argument("what", nargs="?", choices=("crdts", "node", "dissemination", "cluster"), help=which)
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
-    parser.add_argument("--large", action="store_true", help="also a million entries, which takes minutes")
+    parser.add_argument(
+        "--large", action="store_true", help="also what takes many minutes: a million entries, 1,000 nodes"
+    )
     parser.add_argument("--plot", action="store_true", help="also draw build/bench_ratios.png and bench_growth.png")
     bench_cluster.add_arguments(parser)
     return parser.parse_args()

@@ -1,7 +1,6 @@
 """Ways to send news compared: what they cost and how fast they are, in the simulator and between real processes."""
 
 import random
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -9,6 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, Final
+from unittest.mock import patch
+
+from rich.box import MARKDOWN
+from rich.table import Table
 
 from crdts import Delta, Event
 from gossip.protocol import Config, Engine
@@ -99,12 +102,8 @@ class _Spread(Observer):
 def sending(make: MakeDissemination) -> Iterator[None]:
     """Simulated nodes send news that way."""
     plumtree.install()
-    engine = node_module.Engine
-    node_module.Engine = partial(Engine, dissemination=make)  # type: ignore[misc, assignment]
-    try:
+    with patch.object(node_module, "Engine", partial(Engine, dissemination=make)):
         yield
-    finally:
-        node_module.Engine = engine  # type: ignore[misc]
 
 
 def measure(case: Case, way: Way | None = None) -> Outcome:
@@ -133,7 +132,8 @@ def measure(case: Case, way: Way | None = None) -> Outcome:
     new = counted["events_new"]
     useful = writes if case.burst else new
     delays = sorted(spread.delays)
-    assert len(delays) == writes * (len(cluster.running()) - 1)
+    # A burst that is too much for pushes may come as a state, which does not name its events.
+    assert case.burst or len(delays) == writes * (len(cluster.running()) - 1)
     return Outcome(
         case,
         counted["events_known"] / new,
@@ -212,12 +212,10 @@ HEADINGS: Final = (
     "left to digests",
 )
 
-if __name__ == "__main__":
-    nodes, loss = int(sys.argv[1]), float(sys.argv[2])
-    for each in {**WAYS, **TREES}.values():
-        if len(sys.argv) < 4 or sys.argv[3] in each.name:
-            print(
-                *row(measure(Case(each.name, nodes, loss, "dead" in sys.argv, "burst" in sys.argv), each)),
-                sep=" | ",
-                flush=True,
-            )
+
+def table(large: bool) -> Table:
+    """All of it, in Markdown that can be copied into a README."""
+    made = Table(*HEADINGS, box=MARKDOWN, title="news to all, in one-way delays of 10 ms", title_justify="left")
+    for outcome in outcomes(large):
+        made.add_row(*row(outcome))
+    return made

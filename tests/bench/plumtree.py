@@ -1,7 +1,8 @@
 """Plumtree, to compare with: an eager tree, and lazy announcements on all other edges.
 
-As in Leitao, Pereira, Rodrigues: Epidemic Broadcast Trees, 2007, with its optimisation. Neighbours are stable and
-symmetric, as those of HyParView: who stand side by side on one of a few rings, each in an order of its own.
+As in Leitao, Pereira, Rodrigues: Epidemic Broadcast Trees, 2007, without its optimisation, which with many writers
+broke the tree again and again, and made everything worse. Neighbours are stable and symmetric, as those of HyParView:
+who stand side by side on one of a few rings, each in an order of its own.
 """
 
 from collections.abc import Sequence
@@ -22,12 +23,10 @@ RINGS: Final = 3
 """Each gives a node two neighbours: up to six, one more than HyParView has by default."""
 LAZY_INTERVAL: Final = 0.002
 """Seconds for which announcements to one neighbour are collected."""
-MISSING_TIMEOUT: Final = 0.1
+MISSING_TIMEOUT: Final = 0.2
 """Seconds that an announced message may take to come over the tree."""
 GRAFT_TIMEOUT: Final = 0.05
 """Seconds until the next neighbour that announced it is asked."""
-OPTIMISE_HOPS: Final = 7
-"""A way that is so many hops shorter replaces the present one."""
 KEPT: Final = 4096
 """Messages kept to answer grafts."""
 ID_BYTES: Final = 8
@@ -124,24 +123,13 @@ class Plumtree(Dissemination):
                 self._make_lazy(sender)
                 self._tell(sender, Prune())
             return (), None
-        missing = self._missing.pop(message.mid, None)
+        self._missing.pop(message.mid, None)
         self._keep(message.mid, _Message(message.delta, message.hops))
         self._make_eager(sender)
-        if missing is not None:
-            self._optimise(message, sender, missing)
         return message.delta.events, (message.mid, sender)
 
     def pass_on(self, now: float, events: Sequence[Event], route: Any) -> None:
         self._push(now, *route)
-
-    def _optimise(self, message: Gossip, sender: bytes, missing: _Missing) -> None:
-        for neighbour, hops in missing.offers:
-            if message.hops - hops >= OPTIMISE_HOPS and neighbour != sender:
-                self._make_eager(neighbour)
-                self._tell(neighbour, Graft(b""))
-                self._make_lazy(sender)
-                self._tell(sender, Prune())
-                return
 
     def _keep(self, mid: bytes, message: _Message) -> None:
         self._kept[mid] = message

@@ -14,9 +14,12 @@ from crdts.delta import state_delta
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
-from gossip.protocol.messages import Frame, StateEnd, StatePart, WholeContext
+from gossip.protocol.effects import Effect
+from gossip.protocol.messages import Frame, Relay, StateEnd, StatePart, WholeContext
 from gossip.protocol.output import Output
+from gossip.protocol.peers import Peer
 from gossip.protocol.session import Session
+from gossip.protocol.tree import SplitTree
 from simulations import node as node_module
 from simulations.disk import Disk
 
@@ -177,6 +180,20 @@ def spending_without_rights() -> AbstractContextManager[Any]:
     return patch.object(BoundedCounter, "_check_rights", check)
 
 
+def receipts_before_the_disk() -> AbstractContextManager[Any]:
+    """A receipt says that writes are saved which the disk does not have yet."""
+
+    def make(arrived: Any) -> Any:
+        def arrives(self: SplitTree, now: float, peer: Peer, relay: Relay, brought_news: bool) -> int:
+            seq: int = arrived(self, now, peer, relay, brought_news)
+            self._confirm_saved(now, peer, seq)
+            return 0
+
+        return arrives
+
+    return replaced(SplitTree, "_arrived", make)
+
+
 PLANTED: Final[list[Plant]] = [
     context_wider_than_the_delta,
     killed_dot_counted_as_processed,
@@ -190,4 +207,5 @@ PLANTED: Final[list[Plant]] = [
     trimmed_log_not_noticed,
     prekilled_dots_left_out_of_states,
     spending_without_rights,
+    receipts_before_the_disk,
 ]

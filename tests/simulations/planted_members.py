@@ -145,31 +145,6 @@ def obituaries_believed_at_once() -> AbstractContextManager[Any]:
     return patch.object(Hearsay, "_has_been_suspect", lambda *_: True)
 
 
-def failed_tellers_believed() -> AbstractContextManager[Any]:
-    """The word of a failed member, which finds everybody gone, counts like any other, and at once (consul #5928)."""
-
-    def weigh(self: Hearsay, now: float, _teller: Peer, peer: Peer, state: str, row: Update) -> None:
-        if row.counter > peer.counter:
-            self._roster.peers.advance(peer, row.epoch, row.counter)
-        self._roster.turn(now, peer, state)
-        self.spread(peer)
-
-    return patch.object(Hearsay, "_weigh", weigh)
-
-
-def one_miss_is_enough() -> AbstractContextManager[Any]:
-    """A member that does not answer in time has failed, and is not suspect first."""
-
-    def make(suspect: Any) -> Any:
-        def fails(self: Members, now: float, peer: Peer) -> None:
-            suspect(self, now, peer)
-            self.fail(now, peer)
-
-        return fails
-
-    return replaced(Members, "suspect", make)
-
-
 def greeting_for_every_stranger() -> AbstractContextManager[Any]:
     """An unproven address is greeted, which takes more bytes than it may have sent."""
     return patch.object(Greeter, "challenge", Greeter.greet)
@@ -215,24 +190,34 @@ def entries_copied_by_shuffles() -> AbstractContextManager[Any]:
     return replaced(View, "take", make)
 
 
+def youngest_given_away() -> AbstractContextManager[Any]:
+    """A shuffle hands on the youngest entries, and not some at random: news of a few is copied over and over."""
+
+    def offer(self: View, length: int, is_known: Any) -> list[tuple[bytes, int]]:
+        known = sorted(filter(is_known, self._ages), key=lambda node_id: self._ages[node_id])
+        self._given = known[:length]
+        return [(node_id, self._ages[node_id]) for node_id in self._given]
+
+    return patch.object(View, "offer", offer)
+
+
 PLANTED: Final[dict[Plant, str]] = {
     stale_incarnation_accepted: "stale-incarnation",
     epoch_ignored_in_hearsay: "stale-incarnation",
     epoch_not_kept: "chaos",
-    forgetting_dead_members: "chaos",
-    failed_members_never_asked_again: "chaos",
+    forgetting_dead_members: "long-partition",
+    failed_members_never_asked_again: "long-partition",
     any_word_revives: "deaf",
     greeting_revives: "deaf",
     no_refutation: "chaos",
     counter_never_bumped: "chaos",
     obituaries_believed_at_once: "partition-heal",
-    failed_tellers_believed: "deaf",
-    one_miss_is_enough: "chaos",
     greeting_for_every_stranger: "chaos",
     candidates_never_given_up: "churn",
     news_told_for_ever: "chaos",
     dead_links_kept: "half-crash",
     partner_kept_in_the_view: "half-crash",
-    entries_copied_by_shuffles: "half-crash",
+    entries_copied_by_shuffles: "shuffles",
+    youngest_given_away: "shuffles",
 }
 """And the scenario that finds it."""

@@ -16,6 +16,7 @@ from simulations.faults import (
     ClockJump,
     Clone,
     Crash,
+    Deaf,
     DiskFull,
     Fault,
     Flap,
@@ -23,6 +24,8 @@ from simulations.faults import (
     Isolate,
     Join,
     Leave,
+    MassCrash,
+    OldNews,
     OneWay,
     Partition,
     Pause,
@@ -426,10 +429,12 @@ def test_an_original_that_was_started_anew_is_stopped_at_the_end_of_a_clone_as_w
 ALL_KINDS: list[Fault] = [
     Partition(),
     OneWay(of=(1,)),
+    Deaf(of=(1,)),
     Isolate(node=1),
     Flap(of=(1,)),
     Weather(link=(("loss", 0.5),)),
     Crash(node=1),
+    MassCrash(share=0.25),
     RestartAll(),
     Pause(node=1),
     ClockJump(node=1, by=1.0),
@@ -441,10 +446,13 @@ ALL_KINDS: list[Fault] = [
     Churn(),
     Clone(node=1),
     Forge(),
+    OldNews(node=1),
 ]
 NOT_THERE: list[Fault] = [
     Partition(groups=((99,), (98,))),
     OneWay(of=(99,)),
+    Deaf(of=(99,)),
+    OldNews(node=99),
     Isolate(node=99),
     Flap(of=(99,)),
     Crash(node=99),
@@ -522,3 +530,37 @@ def test_what_needs_a_running_node_does_nothing_to_a_stopped_one(fault: Fault) -
 def test_a_fault_that_makes_no_sense_is_refused(nonsense: Callable[[], object]) -> None:
     with pytest.raises(ScenarioError):
         nonsense()
+
+
+def test_the_deaf_are_heard_and_hear_nobody() -> None:
+    cluster = cluster_of()
+    cluster.run(1.0)
+    end = Deaf(of=(1,)).apply(cluster)
+    assert cluster.network.passes(cluster.addresses[1], cluster.addresses[0])
+    assert not cluster.network.passes(cluster.addresses[0], cluster.addresses[1])
+    assert end is not None
+    end()
+    assert cluster.network.passes(cluster.addresses[0], cluster.addresses[1])
+
+
+def test_of_many_that_die_at_once_as_many_are_gone_as_were_asked_for_and_never_the_last() -> None:
+    cluster = Cluster(10, seed=1)
+    MassCrash(share=0.5).apply(cluster)
+    assert len(cluster.running()) == 5
+    MassCrash(share=1.0).apply(cluster)
+    assert len(cluster.running()) == 1
+
+
+def test_old_news_is_what_was_sent_before_the_next_life_and_comes_only_then() -> None:
+    cluster = cluster_of()
+    sent: list[bytes] = []
+    cluster.network.taps.append(lambda _source, _target, data: sent.append(data))
+    OldNews(node=1).apply(cluster)
+    cluster.run(2.0)
+    assert len(sent) == len(set(sent))
+    cluster[1].stop()
+    before = set(sent)
+    cluster.restart(1)
+    sent.clear()
+    cluster.run(2.0)
+    assert len([data for data in sent if data in before]) > 20

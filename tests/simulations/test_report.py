@@ -206,7 +206,7 @@ def test_the_share_delivered_is_what_counting_pairs_gives() -> None:
         instants = [(place + (step + 0.5) / 200) * width for step in range(200)]
         assert curve[place] == pytest.approx(sum(map(share_at, instants)) / 200, abs=0.003)
     assert min(curve) < 0.8
-    assert curve[-1] == 1.0
+    assert curve[-1] == pytest.approx(1.0, abs=0.003)
 
 
 def share_at(now: float) -> float:
@@ -308,7 +308,7 @@ def test_scrubbing_changes_what_is_seen(page: Page) -> None:
     assert much > 3 * little > 0
     everything, _ = moment(page, "#write=all&t=1")
     assert everything.startswith("100 % of ")
-    half_way, _ = moment(page, "#write=all&t=0.6")
+    half_way, _ = moment(page, "#write=all&t=0.4")
     assert float(half_way.split(" ")[0]) < 90
 
 

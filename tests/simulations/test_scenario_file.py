@@ -327,6 +327,7 @@ GIVEN = {
     "up": st.floats(0.1, 9),
     "tail": st.sampled_from(["lost", "torn", "kept"]),
     "wipe": st.booleans(),
+    "share": SHARES,
     "link": st.fixed_dictionaries({"loss": SHARES, "latency": LATENCIES}).map(lambda link: tuple(link.items())),
 }
 

@@ -7,7 +7,7 @@ import pytest
 from simulations.runner import run_scenario
 from simulations.scenario_file import load_scenario, scenario_names
 
-SLOW = {"thousand-nodes", "ten-thousand-nodes"}
+SLOW = {"thousand-nodes", "ten-thousand-nodes", "half-crash", "most-crash"}
 """These take ten to thirty seconds."""
 
 
@@ -17,6 +17,15 @@ def test_a_scenario_that_comes_with_the_package_passes(name: str, seed: int) -> 
     recording = run_scenario(load_scenario(name), seed)
     assert recording.failures == ()
     assert recording.summary.writes > 30
+
+
+@pytest.mark.parametrize("seconds", [30.0, pytest.param(3600.0, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("loss", [0.0, 0.25])
+def test_a_partition_heals_within_ten_seconds_however_long_it_was(seconds: float, loss: float) -> None:
+    scenario = load_scenario("long-partition")
+    assert scenario.settle == 10.0
+    lossy = replace(scenario, duration=30.0 + seconds, topology=scenario.topology.with_links(loss=loss))
+    assert run_scenario(lossy, 1).failures == ()
 
 
 @pytest.mark.parametrize("name", scenario_names())
@@ -31,7 +40,9 @@ def test_each_says_what_it_shows_and_what_is_promised(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SLOW))
 def test_the_large_ones_pass_with_fewer_nodes(name: str) -> None:
-    assert run_scenario(replace(load_scenario(name), nodes=60, duration=10.0), 1).passed
+    scenario = load_scenario(name)
+    duration = 10.0 if not scenario.faults else scenario.duration
+    assert run_scenario(replace(scenario, nodes=80, duration=duration), 1).passed
 
 
 @pytest.mark.soak

@@ -30,6 +30,8 @@ from gossip.protocol.messages import (
     PingRequest,
     Proof,
     Push,
+    Receipt,
+    Relay,
     Report,
     Retired,
     Roll,
@@ -42,6 +44,7 @@ from gossip.protocol.messages import (
     Welcome,
     WholeContext,
 )
+from gossip.protocol.spread import Span
 from gossip.protocol.wire import encode_datagram, encode_frame
 
 _MARK = b"mark...."
@@ -108,6 +111,9 @@ def datagrams(sender: bytes) -> list[bytes]:
         ),
         Push(delta, 3, 5),
         *pushes,
+        Relay(delta, 1, None),
+        Relay(delta, 2, Span(_MARK, sender)),
+        Receipt(1, 70, b"\xff" * 8, 3),
         Roll(12345, 7),
         ListMembers(_MARK),
         Ping(1),

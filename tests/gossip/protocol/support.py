@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 from crdts import Event, Replica
 from crdts.kernel import Kernel
 from gossip.protocol import Address, Config, Effect, Engine, Identity, Notify, Persist, Send, Write, seal_for
+from gossip.protocol.dissemination import MakeDissemination
 from gossip.protocol.messages import Ack, Challenge, Frame, Hello, Message, Ping, Proof, Update, Updates, Welcome
 from gossip.protocol.profile import Profile
 from gossip.protocol.seal import GREETING_BYTES, SALT_BYTES, FrameSeal
 from gossip.protocol.session import LENGTH_BYTES
+from gossip.protocol.tree import SplitTree
 from gossip.protocol.wire import decode_datagram, decode_frame, encode_datagram, encode_frame
 from simulations import Node
 
@@ -36,12 +38,22 @@ class Rig:
         log_limit: int = 65_536,
         slow_disk: bool = False,
         profile: Profile | None = None,
+        dissemination: MakeDissemination = SplitTree,
     ) -> None:
         rng = random.Random(seed)
         self.now = 0.0
         self.identity = Identity(random.Random(f"{seed} {name}").randbytes(8), name, epoch)
         self.replica = Replica(self.identity.replica_id, log_limit=log_limit)
-        self.engine = Engine(self.identity, config or Config.lan(), rng, self.replica, seal_for(key), self.now, profile)
+        self.engine = Engine(
+            self.identity,
+            config or Config.lan(),
+            rng,
+            self.replica,
+            seal_for(key),
+            self.now,
+            profile,
+            dissemination=dissemination,
+        )
         self.replica.on_write(self._wrote)
         self.slow_disk = slow_disk
 

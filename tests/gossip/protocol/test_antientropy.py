@@ -126,10 +126,11 @@ def test_all_that_pushes_lose_is_found_within_a_few_rounds() -> None:
     cluster[1].replica.orset("s").add("as well")
     cluster.run(0.1)
     cluster.set_link(loss=0.0)
-    assert cluster.run_until_converged(timeout=2.5) > 0.01
+    assert not cluster.converged()
+    cluster.run_until_converged(timeout=2.5)
 
 
-def test_at_rest_a_node_sends_two_small_probes_a_second_and_answers_as_many() -> None:
+def test_at_rest_a_node_sends_one_small_probe_an_interval_and_answers_as_many() -> None:
     cluster = Cluster(20, seed=1)
     for i, node in enumerate(cluster.nodes):
         node.replica.orset("s").add(i)
@@ -137,8 +138,8 @@ def test_at_rest_a_node_sends_two_small_probes_a_second_and_answers_as_many() ->
     before = [node.engine.statistics() for node in cluster.nodes]
     cluster.run(60.0)
     for old, new in zip(before, [node.engine.statistics() for node in cluster.nodes], strict=True):
-        assert 220 <= new.datagrams_sent - old.datagrams_sent <= 260
-        assert new.datagram_bytes_sent - old.datagram_bytes_sent < 60 * 290
+        assert 200 <= new.datagrams_sent - old.datagrams_sent <= 240
+        assert new.datagram_bytes_sent - old.datagram_bytes_sent < 60 * 260
         assert new.streams_opened == old.streams_opened
 
 
@@ -344,7 +345,7 @@ def test_whoever_waits_asks_the_late_again_and_again_until_the_wait_is_over() ->
     assert 8 <= len(of_type(Digest, slow.hears(effects))) <= 13
     assert len(of_type(Digest, quick.hears(effects))) <= 1
     rig.done(rig.engine.await_acks(rig.now, 0))
-    assert len(of_type(Digest, slow.hears(rig.pass_time(0.5)))) <= 1
+    assert len(of_type(Digest, slow.hears(rig.pass_time(0.5)))) <= 2
 
 
 def test_a_new_life_has_to_acknowledge_anew() -> None:

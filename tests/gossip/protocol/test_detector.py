@@ -117,6 +117,19 @@ def time_to_fail(rig: Rig, puppets: list[Puppet], silent: Puppet, *, nacks: int)
     return rig.now - begun
 
 
+@pytest.mark.parametrize("probed", ["probed", "suspect"])
+def test_a_member_that_is_struck_off_while_it_is_probed_is_not_missed(probed: str) -> None:
+    rig, puppets = acquainted(4)
+    silent, *others = puppets
+    unanswered(rig, puppets, silent)
+    if probed == "suspect":
+        pass_time_with(rig, 0.5, *others)
+        assert rig.states()["p0"] == "suspect"
+    rig.done(rig.engine.retire(rig.now, silent.node_id))
+    pass_time_with(rig, 30.0, *others)
+    assert rig.states() == {"p1": "alive", "p2": "alive", "p3": "alive"}
+
+
 def test_every_helper_that_does_not_reach_it_either_makes_the_verdict_sooner() -> None:
     times = []
     for nacks in range(4):

@@ -269,25 +269,6 @@ def test_a_failed_member_is_tried_for_ever() -> None:
     assert of_type(Digest, puppet.hears(rig.pass_time(10.0)))
 
 
-@pytest.mark.parametrize("seconds", [60.0, 3600.0])
-def test_a_partition_of_any_length_heals_by_itself(seconds: float) -> None:
-    cluster = Cluster(5, seed=2)
-    cluster.run(3.0)
-    cluster.cut([0, 1], [2, 3, 4])
-    cluster.run(seconds)
-    left, right = cluster[0].replica.orset("s"), cluster[4].replica.orset("s")
-    left.add("left")
-    right.add("right")
-    cluster.run(2.0)
-    assert set(cluster[1].replica.orset("s")) == {"left"}
-    assert names(cluster[0], "failed") == {"n2", "n3", "n4"}
-    cluster.heal()
-    cluster.run_until_converged(timeout=10)
-    cluster.run(15.0)
-    assert all(set(node.replica.orset("s")) == {"left", "right"} for node in cluster.nodes)
-    assert all(len(names(node)) == 4 for node in cluster.nodes)
-
-
 def test_two_clusters_that_never_met_become_one_when_the_seed_of_one_comes_up() -> None:
     cluster = Cluster(6, seed=2)
     cluster.cut([0, 1, 2], [3, 4, 5])

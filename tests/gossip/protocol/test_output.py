@@ -28,6 +28,7 @@ from gossip.protocol.messages import (
     PingRequest,
     Proof,
     Push,
+    Receipt,
     Relay,
     Report,
     Roll,
@@ -114,6 +115,8 @@ class Watch:
         match message:
             case Push(delta) | Relay(delta):
                 self._judge_events(delta)
+            case Receipt():
+                assert message.saved <= self.disk.content.context.prefix(f"{self.puppet.node_id.hex()}.1")
             case Digest(context_hash, fingerprint):
                 assert (context_hash, fingerprint) in self.disk.marks
             case Same(context_hash):
@@ -165,7 +168,9 @@ class Life:
         config = Config(stream_chunk_bytes=300, push_buffer_bytes=2_000, catchup_datagrams=2, stream_timeout=1.0)
         log_limit = self.rng.choice([10, 65_536])
         self.rig = Rig(seed=seed, config=config, slow_disk=True, log_limit=log_limit)
-        self.puppet, self.theirs = Puppet(), Replica("theirs")
+        self.puppet = Puppet()
+        self.theirs = Replica(f"{self.puppet.node_id.hex()}.1")
+        self.number = 0
         self.watch = Watch(self.rig, self.puppet)
         self.tell(self.puppet.hello())
         self.tell(self.puppet.says(Proof(self.cookie)))
@@ -188,16 +193,22 @@ class Life:
 
     def speak(self) -> None:
         rng = self.rng
-        known = Context({self.rig.replica.replica_id: rng.randrange(1, 200)})
+        me, last = self.rig.replica.replica_id, self.rig.replica.context.last(self.rig.replica.replica_id)
+        known, nearly_all = Context({me: rng.randrange(1, 200)}), Context({me: max(1, last - 2)})
         kinds: list[Message] = [
             Digest(rng.choice(self.watch.disk.marks)[0], 0),
             Digest(self.watch.disk.marks[-1][0], 0),
             Digest(bytes(8), 0),
-            ContextPage("", "", rng.choice([known, self.rig.replica.context]), True),
+            ContextPage("", "", rng.choice([known, nearly_all, self.rig.replica.context]), True),
             Push(self.theirs.orset("s").add(rng.randrange(60)), 2, 0),
+            self._relay(),
             Offer(),
         ]
         self.tell(self.puppet.says(rng.choice(kinds)))
+
+    def _relay(self) -> Relay:
+        self.number += 1
+        return Relay(self.theirs.orset("s").add(self.rng.randrange(60)), self.number, None)
 
     def stream(self) -> None:
         rig, watch, rng = self.rig, self.watch, self.rng
@@ -243,15 +254,16 @@ class Life:
 
 def test_nothing_that_tells_of_a_dot_leaves_before_the_disk_has_it() -> None:
     judged: Counter[str] = Counter()
-    for seed in range(20):
+    for seed in range(40):
         life = Life(seed)
         for _ in range(250):
             life.rng.choice([life.write, life.write, life.speak, life.speak, life.stream, life.settle, life.wait])()
             for _ in range(3):
                 life.settle()
         judged += life.watch.judged
-    kinds = (Relay, Digest, Same, ContextPage, Offer, Chunk, WholeContext, StatePart, StateEnd)
+    kinds = (Relay, Receipt, Digest, Same, ContextPage, Offer, Chunk, WholeContext, StatePart, StateEnd)
     assert min(judged[kind.__name__] for kind in kinds) > 10, judged
+    assert judged["Push"], judged
 
 
 def test_the_watch_of_the_test_above_does_bark() -> None:

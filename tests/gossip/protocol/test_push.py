@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crdts import Replica
 from crdts.delta import events_delta
 from gossip.protocol import Address, Config, Effect, Send
-from gossip.protocol.messages import ContextPage, Digest, Hello, Message, Push
+from gossip.protocol.messages import ContextPage, Digest, Hello, Message, Push, Relay
 from gossip.protocol.wire import decode_datagram
 from simulations import Cluster, Link
 
@@ -25,8 +25,13 @@ def crowd(rig: Rig, count: int) -> list[Puppet]:
     return puppets
 
 
+def carriers(messages: list[Message]) -> list[Push | Relay]:
+    """The messages among these that bring news."""
+    return [message for message in messages if isinstance(message, Push | Relay)]
+
+
 def pushes(puppets: list[Puppet], effects: list[Effect]) -> dict[str, list[Push]]:
-    """What was pushed, by who got it."""
+    """What was flooded, by who got it."""
     return {p.name: found for p in puppets if (found := of_type(Push, p.hears(effects)))}
 
 
@@ -42,7 +47,7 @@ def test_a_write_after_a_quiet_moment_is_sent_at_once() -> None:
     rig.pass_time(0.5)
     rig.replica.orset("s").add(1)
     assert rig.engine.deadline() == rig.now
-    (push,) = of_type(Push, puppet.hears(rig.tick()))
+    (push,) = carriers(puppet.hears(rig.tick()))
     assert [event.seq for event in push.delta.events] == [1]
 
 
@@ -54,7 +59,7 @@ def test_writes_in_quick_succession_travel_together_and_in_few_datagrams() -> No
     started = rig.now
     for i in range(100):
         rig.replica.orset("s").add(i)
-    found = of_type(Push, puppet.hears(rig.tick()))
+    found = carriers(puppet.hears(rig.tick()))
     assert rig.now == started + Config().push_interval
     assert sum(len(push.delta.events) for push in found) == 100
     assert len(found) < 10
@@ -63,22 +68,21 @@ def test_writes_in_quick_succession_travel_together_and_in_few_datagrams() -> No
 def test_in_a_cluster_no_larger_than_the_fanout_everybody_hears_from_the_writer_and_nobody_passes_it_on() -> None:
     cluster = Cluster(5, seed=1)
     cluster.run(3.0)
-    pushed = tapped(cluster, Push)
+    pushed = tapped(cluster, Push, Relay)
     cluster[2].replica.orset("s").add(1)
     cluster.run(0.1)
     assert cluster.converged()
     assert +pushed == {cluster[2].address: 4}
 
 
-def test_in_a_larger_cluster_news_reaches_all_within_a_few_hops_and_at_a_bounded_cost() -> None:
+def test_in_a_larger_cluster_news_reaches_each_once_within_a_few_hops() -> None:
     cluster = Cluster(30, seed=1)
     cluster.run(3.0)
-    pushed = tapped(cluster, Push)
+    pushed = tapped(cluster, Push, Relay)
     cluster[2].replica.orset("s").add(1)
     cluster.run(0.05)
-    reached = sum(len(node.replica.orset("s")) for node in cluster.nodes)
-    assert reached >= 28
-    assert sum(pushed.values()) <= 30 * Config().fanout
+    assert cluster.converged()
+    assert sum(pushed.values()) == 29
     assert max(pushed.values()) <= Config().fanout
 
 
@@ -121,7 +125,7 @@ def test_what_answers_a_context_counts_as_repaired_and_what_was_pushed_does_not(
     assert (statistics.events_new, statistics.events_repaired) == (9, 3)
 
 
-def test_where_nothing_is_lost_next_to_nothing_is_repaired_and_what_is_lost_is_repaired_once_each() -> None:
+def test_where_nothing_is_lost_next_to_nothing_is_repaired_and_what_is_lost_arrives_once_each() -> None:
     cluster = Cluster(10, seed=3)
     cluster.run(3.0)
     for i in range(20):
@@ -133,12 +137,12 @@ def test_where_nothing_is_lost_next_to_nothing_is_repaired_and_what_is_lost_is_r
     assert raced <= 3, "a digest and a push of the same event may cross"
     cluster.set_link(loss=1.0)
     cluster[0].replica.orset("s").add("lost")
-    cluster.run(0.1)
+    cluster.run(3.0)
     cluster.set_link(loss=0.0)
     cluster.run_until_converged()
     statistics = [node.engine.statistics() for node in cluster.nodes]
     assert sum(s.events_new for s in statistics) == pushed + 9
-    assert sum(s.events_repaired for s in statistics) == raced + 9
+    assert sum(s.events_repaired for s in statistics) <= raced + 9
 
 
 def test_news_that_its_writer_sent_to_everyone_is_passed_on_only_where_more_members_are_known() -> None:
@@ -169,7 +173,7 @@ def test_what_a_push_cannot_carry_is_told_by_digest_at_once(config: Config, valu
     for i in range(200):
         rig.replica.lwwmap("m").set(f"{i}", value)
     told = puppet.hears(rig.pass_time(0.02))
-    assert of_type(Push, told) == []
+    assert of_type(Relay, told) == []
     assert len(of_type(Digest, told)) in (1, 2)
 
 
@@ -224,12 +228,12 @@ def test_twenty_nodes_writing_at_random_all_hear_of_everything(loss: float) -> N
     assert set(cluster[0].replica.orset("s")) == set(range(150))
 
 
-def tapped(cluster: Cluster, kind: type[Message]) -> Counter[Address]:
-    """Counts datagrams with a message of that type from now on, by sender."""
+def tapped(cluster: Cluster, *kinds: type[Message]) -> Counter[Address]:
+    """Counts datagrams with a message of these types from now on, by sender."""
     seal, found = cluster.seal, Counter[Address]()
 
     def tap(source: Address, target: Address, data: bytes) -> None:
-        found[source] += any(isinstance(message, kind) for message in decode_datagram(seal.open(data))[2])
+        found[source] += any(isinstance(message, kinds) for message in decode_datagram(seal.open(data))[2])
 
     cluster.network.taps.append(tap)
     return found
@@ -237,7 +241,7 @@ def tapped(cluster: Cluster, kind: type[Message]) -> Counter[Address]:
 
 def test_a_greeting_is_no_news() -> None:
     cluster = Cluster(3, seed=1)
-    hellos, pushed = tapped(cluster, Hello), tapped(cluster, Push)
+    hellos, pushed = tapped(cluster, Hello), tapped(cluster, Push, Relay)
     cluster.run(5.0)
     assert sum(hellos.values()) > 0
     assert sum(pushed.values()) == 0

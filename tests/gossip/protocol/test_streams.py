@@ -37,7 +37,7 @@ def test_what_a_stream_brings_counts_as_repaired() -> None:
         cluster[0].replica.orset("s").add(i)
     cluster.run_until_converged(timeout=15)
     statistics = cluster[1].engine.statistics()
-    assert statistics.streams_opened == 1
+    assert 1 <= statistics.streams_opened <= 2, "one from each side at most"
     assert statistics.events_repaired == statistics.events_new == 20_000
 
 

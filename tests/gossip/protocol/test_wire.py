@@ -11,6 +11,7 @@ from crdts import Context, Delta, Replica, encode, encode_context
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Address
 from gossip.protocol.errors import MalformedMessage
+from gossip.protocol.links import WINDOW
 from gossip.protocol.messages import (
     Ack,
     Ask,
@@ -32,6 +33,8 @@ from gossip.protocol.messages import (
     PingRequest,
     Proof,
     Push,
+    Receipt,
+    Relay,
     Report,
     Retired,
     Roll,
@@ -44,6 +47,7 @@ from gossip.protocol.messages import (
     Welcome,
     WholeContext,
 )
+from gossip.protocol.spread import Span
 from gossip.protocol.updates import update_bytes
 from gossip.protocol.wire import (
     ENVELOPE_BYTES,
@@ -58,6 +62,7 @@ from gossip.protocol.wire import (
     MAX_TAG_BYTES,
     MAX_TAGS,
     MAX_VERSION_BYTES,
+    RELAY_BYTES,
     assemble,
     decode_datagram,
     decode_frame,
@@ -87,6 +92,10 @@ MESSAGES: list[Message] = [
         )
     ),
     Push(DELTA, 6, 0),
+    Relay(DELTA, 1, None),
+    Relay(DELTA, MAX_COUNT, Span(NODE, COOKIE)),
+    Receipt(1, MAX_COUNT, bytes(WINDOW // 8), MAX_COUNT),
+    Receipt(MAX_COUNT, 1, b"", 0),
     Roll((1 << 64) - 1, 1024),
     ListMembers(b""),
     Ping(0),
@@ -254,6 +263,20 @@ def test_what_is_not_a_canonical_datagram_is_malformed(content: bytes) -> None:
         [9, "", "", encode_context(CONTEXT), 1],
         [9, b"", "", encode_context(CONTEXT), True],
         [9, "", "", encode(DELTA), True],
+        [40, encode(STATE), 1, b""],
+        [40, encode(DELTA), 0, b""],
+        [40, encode(DELTA), -1, b""],
+        [40, encode(DELTA), 1, NODE],
+        [40, encode(DELTA), 1, NODE + COOKIE + b"x"],
+        [40, encode(DELTA), 1, "x" * 16],
+        [40, encode(DELTA), 1, None],
+        [40, encode(DELTA), 1],
+        [41, 0, 1, b"", 0],
+        [41, 1, 0, b"", 0],
+        [41, 1, MAX_COUNT + 1, b"", 0],
+        [41, 1, 1, bytes(WINDOW // 8 + 1), 0],
+        [41, 1, 1, 7, 0],
+        [41, 1, 1, b"", -1],
         [60, []],
         [60, "a.1"],
         [60, ["a.1"] * (MAX_ASKED + 1)],
@@ -312,6 +335,12 @@ def test_a_message_with_a_field_out_of_place_is_malformed(row: list[Any]) -> Non
 def test_a_frame_with_a_field_out_of_place_is_malformed(row: list[Any]) -> None:
     with pytest.raises(MalformedMessage):
         decode_frame(cbor2.dumps(row))
+
+
+@given(st.binary(max_size=2000), st.integers(1, MAX_COUNT))
+def test_a_relay_takes_as_many_bytes_beyond_the_envelope_as_is_claimed_at_most(payload: bytes, number: int) -> None:
+    row = [40, payload, number, NODE + COOKIE]
+    assert len(cbor2.dumps([NODE, MAX_COUNT, row])) - len(payload) <= ENVELOPE_BYTES + 16 + RELAY_BYTES
 
 
 def test_one_bad_message_spoils_the_whole_datagram() -> None:
