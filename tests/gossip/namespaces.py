@@ -152,10 +152,11 @@ class Host:
     def address(self) -> str:
         return f"{self.ip}:{PORT}"
 
-    def start(self, folder: Path, key_file: Path, *seeds: "Host") -> None:
+    def start(self, folder: Path, key_file: Path, *seeds: "Host", profile: str = "local") -> None:
         """Start `gossip run`; the second time on what the first left behind."""
         join = [word for seed in seeds for word in ("--join", seed.address)]
-        self.launch(folder, "--key-file", str(key_file), "--bind", self.address, "--no-discovery", *join)
+        fixed = ("--key-file", str(key_file), "--bind", self.address, "--no-discovery", "--profile", profile)
+        self.launch(folder, *fixed, *join)
 
     def launch(self, folder: Path, *options: str) -> None:
         """Start `gossip run` with what a user would write."""
@@ -176,6 +177,20 @@ class Host:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def stop(self) -> int:
+        """End the node in good order; returns its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            return self._process.wait(PATIENCE)
+        finally:
+            self.kill()
+
+    def failures(self) -> set[str]:
+        """Whom its nodes have ever called failed."""
+        failed = [line for line in self.log().splitlines() if "member.failed" in line]
+        return {word.removeprefix("member=") for line in failed for word in line.split() if word.startswith("member=")}
 
     def ask(self, verb: str, **args: Any) -> Any:
         """What `gossip` asks for the verb of that name: its socket is in the file system, which all hosts share."""
