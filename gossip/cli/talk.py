@@ -19,10 +19,7 @@ def members(data_dir: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif found:
-        rows = [
-            (m["name"], m["state"], m["address"], duration(m["seconds"]), _rtt(m), m["version"], _tags(m), m["id"])
-            for m in found
-        ]
+        rows = [_row(member) for member in found]
         print_table(("NAME", "STATE", "ADDRESS", "FOR", "RTT", "VERSION", "TAGS", "ID"), rows, styles=STATE_COLOURS)
     else:
         print_line("no other members yet; start another node on this network, or with --join and this node's address")
@@ -30,6 +27,11 @@ def members(data_dir: Path, as_json: bool) -> None:
             "(if there is one: check the address, the firewall, and that key and cluster name are the same; "
             "this node's log says whom it cannot read)"
         )
+
+
+def _row(m: dict[str, Any]) -> tuple[str, ...]:
+    since, version = duration(m["seconds"]), m["version"] or "-"
+    return m["name"], m["state"], m["address"], since, _rtt(m), version, _tags(m), m["id"]
 
 
 def _rtt(member: dict[str, Any]) -> str:
