@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
 import trio
@@ -25,6 +26,10 @@ KEY = new_key()
 async def members(data: Path) -> dict[str, str]:
     done = await gossip("members", "--data", str(data), "--json")
     return {member["name"]: member["state"] for member in json.loads(done.stdout)}
+
+
+async def status(data: Path) -> Any:
+    return json.loads((await gossip("status", "--data", str(data), "--json")).stdout)
 
 
 # ---- together
@@ -45,6 +50,33 @@ async def test_two_processes_share_what_either_is_told(tmp_path: Path) -> None:
             while await members(b.data) != {"a": "left"}:
                 pass
         assert (await gossip("get", "tasks", "--data", str(b.data))).stdout == b"from a\n"
+
+
+async def test_the_others_see_the_tags_that_a_node_is_given(tmp_path: Path) -> None:
+    tags = ("--tag", "role=worker", "--tag", "zone=a=b")
+    async with (
+        open_node("other", config=FAST) as other,
+        running("a", tmp_path, "--join", str(other.address), *tags) as a,
+    ):
+        await until(other, lambda: [member.tags for member in other.members()] == [{"role": "worker", "zone": "a=b"}])
+        assert (await gossip("tag", "--data", str(tmp_path))).stdout == b"role=worker,zone=a=b\n"
+        assert await a.stop() == 0
+
+
+async def test_nodes_of_clusters_with_different_names_do_not_mix(tmp_path: Path) -> None:
+    async with running("tea", tmp_path / "tea", "--cluster", "tea", GOSSIP_KEY=KEY) as tea:
+        join = ("--join", tea.address)
+        async with (
+            running("coffee", tmp_path / "coffee", "--cluster", "coffee", *join, GOSSIP_KEY=KEY) as coffee,
+            running("mint", tmp_path / "mint", "--cluster", "tea", *join, GOSSIP_KEY=KEY),
+        ):
+            with patience():
+                while not (await status(tea.data))["statistics"]["rejected"]:
+                    pass
+                while await members(tea.data) != {"mint": "alive"}:
+                    pass
+            assert await members(coffee.data) == {}
+            assert [(await status(node.data))["cluster"] for node in (tea, coffee)] == ["tea", "coffee"]
 
 
 async def test_seeds_may_be_names_and_may_come_up_later(tmp_path: Path) -> None:
@@ -240,6 +272,10 @@ async def refused(*args: str | bytes, **env: str) -> tuple[int, str]:
         (("--cluster", ""), 1, "a cluster's name is 1 to 64 bytes of printable text"),
         (("--advertise", "here"), 2, "'here' is not an address"),
         (("--advertise", "192.0.2.1:4747"), 1, "make a key with `gossip keygen`"),
+        (("--tag", "role"), 2, "a tag is KEY=VALUE, such as role=worker; not 'role'"),
+        (("--tag", "=worker"), 2, "a tag is KEY=VALUE"),
+        (("--tag", "bell=\a"), 1, r"tags are printable text, such as role=worker; not '\x07'"),
+        (("--tag", "long=" + "x" * 2_000), 1, "put more into an object"),
         (("--bogus",), 2, "No such option"),
         (("extra",), 2, "unexpected extra argument"),
     ],

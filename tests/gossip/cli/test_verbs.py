@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from gossip import Node, open_node
+from gossip.release import RELEASE
 
 from ..live import FAST, acquainted, states, until
 from .conftest import Gossip
@@ -250,14 +252,73 @@ async def test_members_are_listed_in_columns(node: Node, gossip: Gossip) -> None
         "no other members yet; start another node on this network, or with --join and this node's address"
     )
     assert json.loads((await gossip("members", "--json")).out) == []
-    async with open_node("bob [x] 漢", join=[node.address], config=FAST) as bob:
+    tags = {"role": "worker", "zone": "[x] 漢"}
+    async with open_node("bob [x] 漢", join=[node.address], config=FAST, tags=tags) as bob:
         await acquainted(node, bob)
+        await until(node, lambda: node.members()[0].tags and node.members()[0].rtt is not None)
         head, line = (await gossip("members")).lines
-        assert head.split() == ["NAME", "STATE", "ADDRESS", "FOR", "ID"]
+        assert head.split() == ["NAME", "STATE", "ADDRESS", "FOR", "RTT", "VERSION", "TAGS", "ID"]
         assert line.startswith("bob [x] 漢  alive  ")
         assert head.index("STATE") == line.index("alive") + 1, "漢 is two columns wide"
+        shown = rf"alive +{bob.address} +\d+s +\d+\.\dms +{RELEASE} +role=worker,zone=\[x\] 漢 +{bob.id}"
+        assert re.search(f" {shown}$", line)
         (found,) = json.loads((await gossip("members", "--json")).out)
         assert found.items() >= {"name": bob.name, "id": bob.id, "address": str(bob.address), "state": "alive"}.items()
+        assert (found["tags"], found["version"]) == (tags, RELEASE)
+        assert found["rtt"] > 0.0
+
+
+async def test_what_is_not_known_of_a_member_is_shown_as_a_dash(
+    data: Path, gossip: Gossip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"name": "bob", "state": "alive", "address": "127.0.0.1:1", "seconds": 5.0, "id": "00"}
+    unknown = {"rtt": None, "version": "", "tags": {}}
+    monkeypatch.setattr("gossip.cli.talk.ask", lambda *_: [known | unknown])
+    _, line = (await gossip("members")).lines
+    assert line.split() == ["bob", "alive", "127.0.0.1:1", "5s", "-", "-", "-", "00"]
+
+
+async def test_tags_are_shown_changed_and_removed_and_the_others_see_it(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        assert (await gossip("tag")).out == "no tags\n"
+        assert json.loads((await gossip("tag", "--json")).out) == {}
+        assert (await gossip("tag", "zone=b", "role=worker")).out == "role=worker,zone=b\n"
+        await until(bob, lambda: bob.members()[0].tags == {"role": "worker", "zone": "b"})
+        assert (await gossip("tag")).out == "role=worker,zone=b\n"
+        answer = await gossip("tag", "role=a=b", "--remove", "zone", "--remove", "never there", "--json")
+        assert json.loads(answer.out) == {"role": "a=b"}
+        await until(bob, lambda: bob.members()[0].tags == {"role": "a=b"})
+        assert (await gossip("tag", "--remove", "role")).out == "no tags\n"
+        await until(bob, lambda: not bob.members()[0].tags)
+        assert states(bob) == {"alice": "alive"}
+
+
+@pytest.mark.parametrize("text", ["role", "=worker", "", "="])
+async def test_a_tag_without_key_and_value_is_wrong_usage(node: Node, gossip: Gossip, text: str) -> None:
+    answer = await gossip("tag", "--", text)
+    assert (answer.code, answer.out) == (2, "")
+    assert one_line(answer.err).startswith(f"gossip: a tag is KEY=VALUE, such as role=worker; not {text!r}")
+    assert node.tags == {}
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        (("bell=\a",), r"tags are printable text, such as role=worker; not '\x07'"),
+        (("long=" + "x" * 2_000,), "put more into an object"),
+        (tuple(f"k{number}=v" for number in range(100)), "put more into an object"),
+    ],
+    ids=["control", "long", "many"],
+)
+async def test_tags_that_no_member_would_take_are_refused_and_change_nothing(
+    node: Node, gossip: Gossip, tags: tuple[str, ...], says: str
+) -> None:
+    await gossip("tag", "role=worker")
+    answer = await gossip("tag", *tags)
+    assert (answer.code, answer.out) == (1, "")
+    assert says in one_line(answer.err)
+    assert node.tags == {"role": "worker"}
 
 
 async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Gossip) -> None:
@@ -270,8 +331,13 @@ async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Goss
     assert told["members"].strip() == "alive: 0"
     assert told["sealed"].strip() == "no: no cluster key, loopback only"
     assert told["entries"].strip() == "1"
+    assert told["tags"].strip() == "-"
+    assert told["partial"].strip() == "no"
+    await gossip("tag", "role=worker")
+    assert "role=worker" in (await gossip("status")).out
     found = json.loads((await gossip("status", "--json")).out)
     assert found["version"] == str(node.version())
+    assert found["tags"] == {"role": "worker"}
     assert found["statistics"]["events_written"] == 1
 
 
@@ -365,6 +431,7 @@ async def test_a_node_that_was_retired_says_so_and_refuses_writes(node: Node, go
             ("map", "set", "x", "y", "z"),
         ),
         *(("map", "delete", "x", "y"), ("watch",), ("watch", "x"), ("leave",), ("retire", "x", "--yes")),
+        *(("tag",), ("tag", "role=worker"), ("tag", "--remove", "role")),
     ],
     ids=" ".join,
 )
@@ -404,6 +471,7 @@ VERBS = [
         ("run",),
         ("members",),
         ("status",),
+        ("tag",),
         ("leave",),
         ("retire",),
         ("ls",),
@@ -424,7 +492,7 @@ async def test_every_verb_explains_itself_within_80_columns(gossip: Gossip, verb
         assert (answer.code, answer.err) == (0, "")
         assert answer.lines[0].startswith(f"Usage: {' '.join(('gossip', *verb))}")
         assert max(map(len, answer.lines)) <= 80
-        assert "..." not in answer.out.replace("ARGS]...", "").replace("OPTIONS]...", ""), "a summary is cut off"
+        assert not re.search(r"(?<!\w\])\.\.\.", answer.out), "a summary is cut off"
 
 
 async def test_the_help_names_every_verb(gossip: Gossip) -> None:
