@@ -121,6 +121,13 @@ class Host:
         """Take back all losses and cuts."""
         self._iptables("-F", "INPUT")
 
+    def forward(self, port: int) -> None:
+        """Be reached by newcomers at another port only, as behind a router; answers to what it sends still come in."""
+        for protocol in ("udp", "tcp"):
+            to_port = ("-p", protocol, "--dport", str(port), "-j", "REDIRECT", "--to-ports", str(PORT))
+            self._iptables("-t", "nat", "-A", "PREROUTING", *to_port)
+            self._rule("-p", protocol, "-m", "conntrack", "--ctstate", "NEW", "--ctorigdstport", str(PORT))
+
     def link(self, state: str) -> None:
         """Pull the cable ("down") or put it back ("up")."""
         run("ip", "-n", self.namespace, "link", "set", "eth0", state)

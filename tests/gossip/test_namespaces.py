@@ -194,6 +194,30 @@ def test_all_nodes_are_killed_and_started_at_once_and_are_the_same_members(clust
     wait_equal(hosts)
 
 
+def test_a_node_behind_a_forwarded_port_is_reached_at_what_it_advertises(cluster: Cluster, tmp_path: Path) -> None:
+    first, second, hidden = cluster(3)
+    assert hidden.stop() == 0
+    hidden.forward(5000)
+    outside = f"{hidden.ip}:5000"
+    key = ("--key-file", str(tmp_path / "cluster.key"), "--no-discovery", "--bind", hidden.address)
+    hidden.launch(tmp_path, *key, "--advertise", outside, "--join", first.address)
+    wait_acquainted([first, second, hidden])
+    for host in (first, second):
+        wait_until(lambda host=host: places(host)[hidden.name] == outside, "it is known by what it advertises")
+        host.ask("register", name=f"large {host.name}", value="x" * 200_000)
+    first.kill()
+    second.kill()
+    restart(second, first)  # these two know nobody any more; the hidden one still knows them
+    restart(first, second)
+    wait_acquainted([first, second, hidden])
+    wait_equal([first, second, hidden])
+
+
+def places(host: Host) -> dict[str, str]:
+    """The address of every member it lists."""
+    return {member["name"]: member["address"] for member in host.ask("members")}
+
+
 # ---- finding each other
 
 
