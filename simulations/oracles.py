@@ -260,7 +260,9 @@ class Judge(Observer):
             return []
         lost = {dot[0] for dot in (*self.excused, *self._vanished)}
         retired = {cluster.node_id(who).hex() for who in cluster.retired}
-        over = sorted(writer for writer in {dot[0] for dot in self.made} - lost if writer.partition(".")[0] in retired)
+        over = [
+            writer for writer in sorted({dot[0] for dot in self.made} - lost) if writer.partition(".")[0] in retired
+        ]
         contexts = [node.replica.context for node in cluster.running()]
         return [writer for writer in over if any(context.last(writer) for context in contexts)]
 
