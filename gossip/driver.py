@@ -71,8 +71,7 @@ class Driver:
         """The token up to which everything is as durable as it gets."""
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
-        self._sleeping_until = float("-inf")
-        self._wake = trio.Event()
+        self._sleep = trio.CancelScope()
         self._changed = trio.Event()
         self._refusal_logged = False
         self._handlers: dict[type[Effect], Callable[[Any], None]] = {
@@ -135,15 +134,13 @@ class Driver:
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
         self._engine.wrote(trio.current_time(), events)
-        if not self._wake.is_set():
-            self._wake.set()
+        self._set_alarm()
 
     def do(self, effects: Iterable[Effect]) -> None:
         """Carry out effects, in order. Never blocks."""
         for effect in effects:
             self._handlers[type(effect)](effect)
-        if self._engine.deadline() < self._sleeping_until:
-            self._wake.set()
+        self._set_alarm()
 
     def _do_write(self, effect: Write) -> None:
         if link := self._links.get(effect.conn):
@@ -193,14 +190,17 @@ class Driver:
     @enable_ki_protection
     async def _tick_loop(self) -> None:
         while True:
-            self._wake = trio.Event()
-            self._sleeping_until = self._engine.deadline()
-            with trio.move_on_at(self._sleeping_until):
-                await self._wake.wait()
-            self._sleeping_until = float("-inf")
+            with trio.CancelScope(deadline=self._engine.deadline()) as self._sleep:
+                await trio.sleep_forever()
             now = trio.current_time()
             if now >= self._engine.deadline():
                 self.do(self._engine.tick(now))
+
+    def _set_alarm(self) -> None:
+        """Let the engine be called when it wants to be by now: an idle node must not wake up for nothing."""
+        deadline = self._engine.deadline()
+        if deadline != self._sleep.deadline:
+            self._sleep.deadline = deadline
 
     # ---- datagrams
 

@@ -258,6 +258,7 @@ class Detector:
         if self._probes.pop(peer.node_id, None) is not None:
             self._health.improve()
         self._suspicions.pop(peer.node_id, None)
+        self._reckon()
         self._members.confirm(now, peer)
 
     def _on_nack(self, peer: Peer, nack: Nack) -> None:
