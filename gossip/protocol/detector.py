@@ -193,7 +193,7 @@ class Detector:
 
     def _go_on(self, now: float, probe: _Probe) -> None:
         """A probe has not been answered in time."""
-        if not probe.target.is_present:
+        if not probe.target.is_present or self._members.find(probe.target.node_id) is not probe.target:
             del self._probes[probe.target.node_id]
         elif probe.pings == 1:
             probe.pings = 2
