@@ -60,7 +60,8 @@ class Cluster:
         ``link`` is between any two, unless there is a ``topology``. ``disk``: what a node has saved outlives it;
         ``disk_delay`` is in seconds a save. ``clock_skew`` in seconds and ``clock_drift`` in seconds a second are how
         wrong a node's clock is at most, either way. ``warm``: all know each other already, or each
-        ``view`` others at random (an even number) if that is not 0: the first of views of that size, which they shuffle. Raises ValueError.
+        ``view`` others at random (an even number) if that is not 0: the first of views of that size, which are
+        shuffled. Raises ValueError.
         """
         if nodes < 1 or disk_delay < 0 or clock_skew < 0 or clock_drift < 0 or view < 0:
             raise ValueError(

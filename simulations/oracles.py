@@ -260,7 +260,8 @@ class Judge(Observer):
             return []
         lost = {dot[0] for dot in (*self.excused, *self._vanished)}
         retired = {cluster.node_id(who).hex() for who in cluster.retired}
-        over = sorted(writer for writer in {dot[0] for dot in self.made} - lost if writer.partition(".")[0] in retired)
+        writers = dict.fromkeys(dot[0] for dot in self.made if dot[0] not in lost)
+        over = sorted(writer for writer in writers if writer.partition(".")[0] in retired)
         contexts = [node.replica.context for node in cluster.running()]
         return [writer for writer in over if any(context.last(writer) for context in contexts)]
 
