@@ -34,23 +34,58 @@ def roll_of(rig: Rig, puppets: list[Puppet], *, counter: int = 0) -> Roll:
     return Roll(mark, len(puppets) + 1)
 
 
+def fail(rig: Rig, teller: Puppet, puppet: Puppet) -> None:
+    """Let it be told that a member is suspect, and then that it has failed."""
+    teller.tells(rig, puppet.row("suspect"))
+    rig.pass_time(0.7)
+    teller.tells(rig, puppet.row("failed"))
+
+
 # ---- of others
 
 
-@pytest.mark.parametrize("state", ["suspect", "accused", "failed", "left"])
+@pytest.mark.parametrize("state", ["suspect", "accused", "left"])
 def test_worse_news_of_the_same_incarnation_is_believed_and_passed_on(state: str) -> None:
     rig, (teller, puppet, other) = acquainted(3)
     teller.tells(rig, puppet.row(state))
     believed = "suspect" if state == "accused" else state
     assert rig.states() == {"p0": "alive", "p1": believed, "p2": "alive"}
     told = [row.state for each in (teller, other) for row in rows_of(puppet, each.hears(rig.pass_time(0.3)))]
-    if believed in ("failed", "left"):
+    if believed == "left":
         assert set(told) == {believed}
+
+
+def test_an_obituary_of_a_member_that_was_thought_alive_is_looked_into_and_it_is_told_so_that_it_can_contradict() -> (
+    None
+):
+    rig, (teller, puppet) = acquainted(2)
+    effects = teller.tells(rig, puppet.row("failed"))
+    assert rig.states()["p1"] == "suspect"
+    assert [row.state for row in rows_of(puppet, puppet.hears(effects))] == ["failed"]
+    told = puppet.hears(rig.pass_time(0.6))
+    assert of_type(Ping, told)
+    puppet.acks(rig, told)
+    assert rig.states()["p1"] == "alive"
+
+
+def test_an_obituary_stands_if_nothing_is_heard_of_the_member() -> None:
+    rig, (teller, puppet) = acquainted(2)
+    teller.tells(rig, puppet.row("failed"))
+    pass_time_with(rig, 6.0, teller)
+    assert rig.states() == {"p0": "alive", "p1": "failed"}
+
+
+def test_an_obituary_of_a_member_that_has_been_suspect_for_a_while_is_believed_and_passed_on() -> None:
+    rig, (teller, puppet, other) = acquainted(3)
+    fail(rig, teller, puppet)
+    assert rig.states()["p1"] == "failed"
+    told = [row.state for each in (teller, other) for row in rows_of(puppet, each.hears(rig.pass_time(0.3)))]
+    assert set(told) == {"failed"}
 
 
 def test_better_news_needs_a_newer_incarnation() -> None:
     rig, (teller, puppet) = acquainted(2)
-    teller.tells(rig, puppet.row("failed"))
+    fail(rig, teller, puppet)
     teller.tells(rig, puppet.row("alive"), puppet.row("suspect"))
     assert rig.states()["p1"] == "failed"
     teller.tells(rig, puppet.row("alive", 1))
@@ -286,5 +321,5 @@ def test_an_incarnation_beyond_what_may_be_is_not_hearsay_to_follow() -> None:
     teller.tells(rig, puppet.row("alive", COUNTER_JUMP + 1), puppet.row("failed", COUNTER_JUMP + 1))
     assert rig.states()["p1"] == "alive"
     assert rig.rejected == {"absurd_incarnation": 2}
-    teller.tells(rig, puppet.row("failed", COUNTER_JUMP))
-    assert rig.states()["p1"] == "failed"
+    teller.tells(rig, puppet.row("suspect", COUNTER_JUMP))
+    assert rig.states()["p1"] == "suspect"
