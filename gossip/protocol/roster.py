@@ -79,9 +79,9 @@ class Roster:
             self.turn(now, peer, ALIVE)
 
     def turn(self, now: float, peer: Peer, state: str) -> None:
-        """A member is in that state from now on."""
+        """A member is in that state from now on. One that has been forgotten meanwhile is none any more."""
         before = peer.state
-        if before == state:
+        if before == state or self.peers.find(peer.node_id) is not peer:
             return
         self.peers.turn(peer, state, now)
         peer.has_obituary = peer.has_obituary and state == SUSPECT

@@ -65,12 +65,18 @@ def test_it_is_not_enough_to_have_been_right_once() -> None:
 
 # ---- false failures
 
+
+def pause(cluster: Cluster, index: int) -> None:
+    cluster[index].pause()
+    cluster[index].resume()
+
+
 DISTURBANCES: dict[str, Callable[[Cluster], object]] = {
     "nothing": lambda cluster: None,
     "a cut of others": lambda cluster: cluster.cut([4], [5]),
     "a cut between them": lambda cluster: cluster.cut([0], [1]),
-    "a pause of who says so": lambda cluster: (cluster[0].pause(), cluster[0].resume()),
-    "a pause of who is failed": lambda cluster: (cluster[1].pause(), cluster[1].resume()),
+    "a pause of who says so": lambda cluster: pause(cluster, 0),
+    "a pause of who is failed": lambda cluster: pause(cluster, 1),
     "loss": lambda cluster: cluster.set_link(loss=0.1),
     "weather that is over": lambda cluster: cluster.add_weather(loss=0.1)(),
     "being heard by few": lambda cluster: cluster.add_cut([[1], [0, 2, 3, 4, 5]], one_way=True),

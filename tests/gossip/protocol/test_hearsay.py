@@ -46,15 +46,43 @@ def believe(rig: Rig, teller: Puppet, row: Update) -> None:
 # ---- of others
 
 
-@pytest.mark.parametrize("state", ["suspect", "accused", "failed", "left"])
+@pytest.mark.parametrize("state", ["suspect", "accused", "left"])
 def test_worse_news_of_the_same_incarnation_is_believed_and_passed_on(state: str) -> None:
     rig, (teller, puppet, other) = acquainted(3)
     believe(rig, teller, puppet.row(state))
     believed = "suspect" if state == "accused" else state
     assert rig.states() == {"p0": "alive", "p1": believed, "p2": "alive"}
     told = [row.state for each in (teller, other) for row in rows_of(puppet, each.hears(rig.pass_time(0.3)))]
-    if believed in ("failed", "left"):
+    if believed == "left":
         assert set(told) == {believed}
+
+
+def test_an_obituary_of_a_member_that_was_thought_alive_is_looked_into_and_it_is_told_so_that_it_can_contradict() -> (
+    None
+):
+    rig, (teller, puppet) = acquainted(2)
+    effects = teller.tells(rig, puppet.row("failed"))
+    assert rig.states()["p1"] == "suspect"
+    assert [row.state for row in rows_of(puppet, puppet.hears(effects))] == ["failed"]
+    told = puppet.hears(rig.pass_time(0.6))
+    assert of_type(Ping, told)
+    puppet.acks(rig, told)
+    assert rig.states()["p1"] == "alive"
+
+
+def test_an_obituary_stands_if_nothing_is_heard_of_the_member() -> None:
+    rig, (teller, puppet) = acquainted(2)
+    teller.tells(rig, puppet.row("failed"))
+    pass_time_with(rig, 6.0, teller)
+    assert rig.states() == {"p0": "alive", "p1": "failed"}
+
+
+def test_an_obituary_of_a_member_that_has_been_suspect_for_a_while_is_believed_and_passed_on() -> None:
+    rig, (teller, puppet, other) = acquainted(3)
+    fail(rig, teller, puppet)
+    assert rig.states()["p1"] == "failed"
+    told = [row.state for each in (teller, other) for row in rows_of(puppet, each.hears(rig.pass_time(0.3)))]
+    assert set(told) == {"failed"}
 
 
 def test_better_news_needs_a_newer_incarnation() -> None:

@@ -252,8 +252,10 @@ def test_a_failed_member_comes_back_by_whatever_shows_that_it_hears(how: str) ->
     puppet.meets(rig)
     rig.pass_time(10.0)
     assert rig.states() == {"puppet": "failed"}
-    if how == "a greeting":
+    if how == "a greeting":  # shows that it speaks; what it answers, that it hears
         puppet.meets(rig)
+        assert rig.states() == {"puppet": "failed"}
+        puppet.acks(rig, puppet.hears(rig.pass_time(0.6)))
     elif how == "a contradiction":
         puppet.tells(rig, puppet.own_row("alive", 1))
     else:
