@@ -83,8 +83,9 @@ class Reconciliation:
         self._heard = False
         """Our last message was quiet."""
         self.finished = False
-        """Whether this replica has joined all that the other had. It stays False, at the end too, if that goes beyond
-        the end of a retired writer."""
+        """Whether this replica has joined all that the other had. It stays False, at the end too, if the other has more
+        of a writer than that one's retirement, closed or under way, lets this replica accept. Then nothing has changed
+        here; the other may have joined all the same. Begin anew when more is known of the retirement."""
 
     def start(self) -> bytes:
         """The first message."""

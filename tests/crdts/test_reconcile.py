@@ -35,8 +35,8 @@ SEEDS = st.integers(0, 1 << 32).map(Random)
 BUDGETS = st.sampled_from([512, 700, 2000, 65_536])
 
 
-def exchange(one: Reconciliation, other: Reconciliation, between: Callable[[], object] = lambda: None) -> list[int]:
-    """Run an exchange to its end; returns the sizes of the messages."""
+def converse(one: Reconciliation, other: Reconciliation, between: Callable[[], object] = lambda: None) -> list[int]:
+    """Run an exchange to its end, whether both take what they are told or not; returns the sizes of the messages."""
     message: bytes | None = one.start()
     sizes: list[int] = []
     sides = [other, one]
@@ -45,6 +45,12 @@ def exchange(one: Reconciliation, other: Reconciliation, between: Callable[[], o
         sizes.append(len(message))
         message = sides[len(sizes) % 2 - 1].receive(message)
         assert len(sizes) < 100_000, "it never ends"
+    return sizes
+
+
+def exchange(one: Reconciliation, other: Reconciliation, between: Callable[[], object] = lambda: None) -> list[int]:
+    """Run an exchange in which both join what the other has; returns the sizes of the messages."""
+    sizes = converse(one, other, between)
     assert one.finished
     assert other.finished
     return sizes

@@ -15,7 +15,7 @@ from crdts.delta import events_delta
 from crdts.schema import RETIRED
 
 from .oracle import Oracle, assert_equal, dots_of, flat, operate, read, replica, sent
-from .test_reconcile import exchange, reconcile
+from .test_reconcile import converse, exchange, reconcile, snapshot
 
 SEEDS = st.integers(0, 1 << 32).map(Random)
 
@@ -667,6 +667,53 @@ def test_dots_that_were_killed_beyond_the_end_are_not_waited_for() -> None:
 # ---- reconciliations in between
 
 
+def reconcile_within_limits(one: Replica, other: Replica, max_bytes: int = 65_536) -> list[bool]:
+    """Reconcile, and say of each side whether it has joined.
+
+    One may refuse only what goes beyond a limit that it keeps, and then nothing of it has changed: it waits for whoever
+    has set the limit to raise it.
+    """
+    pair = (one, other)
+    before = [(snapshot(each)[:-1], each.stats().refused, exceeds(peer, each)) for each, peer in (pair, pair[::-1])]
+    sides = (one.reconcile(max_bytes=max_bytes), other.reconcile(max_bytes=max_bytes))
+    converse(*sides)
+    for each, side, (content, refused, may_refuse) in zip(pair, sides, before, strict=True):
+        if not side.finished:
+            assert may_refuse, "refused without a reason"
+            assert snapshot(each)[:-1] == content, "refused, and changed all the same"
+            assert each.stats().refused == refused + 1
+    return [side.finished for side in sides]
+
+
+def exceeds(source: Replica, target: Replica) -> bool:
+    """Whether ``source`` has processed more of some writer than ``target`` may accept for now."""
+    last = source.store.kernel.context.last
+    return any(last(writer) > limit.last for writer, limit in target.store.kernel.limits.items())
+
+
+@pytest.mark.parametrize("begins", [0, 1])
+def test_what_goes_beyond_a_limit_is_refused_by_one_side_only_until_the_limit_is_raised(begins: int) -> None:
+    a, b, holder, gone = team("a", "b", "holder", "gone")
+    holder.merge(gone.orset("s").add("late"))
+    holder.orset("s").add("from the holder")
+    b.merge(sent(a.retire("gone")))
+    b.orset("s").add("from b")
+    pair = [b, holder]
+    joined = reconcile_within_limits(pair[begins], pair[1 - begins])
+    assert joined == [begins == 1, begins == 0]
+    assert b.orset("s").get_elements() == {"a", "b", "holder", "gone", "from b"}
+    assert holder.orset("s").get_elements() == {"a", "b", "holder", "gone", "from b", "late", "from the holder"}
+    raised = a.report("holder", holder.context)
+    assert a.store.kernel.limits["gone"] == (2, False)
+    holder.merge(sent(raised))
+    assert reconcile_within_limits(pair[begins], pair[1 - begins]) == [True, True]
+    assert_equal(b, holder)
+    for _ in range(3):
+        spread([a, b, holder])
+    assert a.retired == b.retired == holder.retired == {"gone": 2}
+    assert_equal(a, b)
+
+
 @pytest.mark.parametrize("begins", [0, 1])
 @pytest.mark.parametrize("both", [False, True])
 def test_sides_reconcile_of_which_one_or_both_have_closed_a_writer(begins: int, both: bool) -> None:
@@ -783,7 +830,7 @@ class Course:
         elif how < 0.7:
             one.trim_log(rng.randrange(3))
         elif how < 0.85:
-            reconcile(one, other, rng.choice((512, 65_536)))
+            reconcile_within_limits(one, other, rng.choice((512, 65_536)))
         elif how < 0.9:
             self.mail.append(one.store.kernel.state())
         else:
@@ -864,6 +911,10 @@ def test_in_the_end_all_are_equal_and_nothing_that_was_known_is_lost(
     rng: Random, size: int, log_limit: int, steps: int, retirements: int
 ) -> None:
     check_course(rng, size, log_limit, steps, retirements)
+
+
+def test_a_course_in_which_a_reconciliation_meets_a_limit_ends_like_any_other() -> None:
+    check_course(Random(6), size=4, log_limit=0, steps=31, retirements=1)
 
 
 @pytest.mark.soak
