@@ -79,7 +79,7 @@ def test_an_obituary_stands_if_nothing_is_heard_of_the_member() -> None:
 
 def test_an_obituary_of_a_member_that_has_been_suspect_for_a_while_is_believed_and_passed_on() -> None:
     rig, (teller, puppet, other) = acquainted(3)
-    fail(rig, teller, puppet)
+    believe(rig, teller, puppet.row("failed"))
     assert rig.states()["p1"] == "failed"
     told = [row.state for each in (teller, other) for row in rows_of(puppet, each.hears(rig.pass_time(0.3)))]
     assert set(told) == {"failed"}
