@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from crdts import Delta
+
 from . import notices
 from .effects import Close, OpenStream
 from .errors import Fenced, MalformedMessage, RemoteError
@@ -150,14 +152,20 @@ class Streams:
                     stream.news = True
                     self._out.notify(notices.DATA_RECEIVED)
             case StateEnd(state):
-                self._out.merge(now, state, stream.member or b"")
-                self._out.counts["states_joined"] += 1
-                self._out.unsaved_state(state)
-                stream.news = True
-                self._out.notify(notices.STATE_JOINED, entries=len(state.events))
-                self._out.notify(notices.DATA_RECEIVED)
+                self._on_state(now, stream, state)
             case _:
                 pass
+
+    def _on_state(self, now: float, stream: _Stream, state: Delta) -> None:
+        refused = self._out.kernel.refused
+        self._out.merge(now, state, stream.member or b"")
+        if self._out.kernel.refused > refused:
+            return  # it goes beyond the limit of a writer that is being retired: nothing of it was taken
+        self._out.counts["states_joined"] += 1
+        self._out.unsaved_state(state)
+        stream.news = True
+        self._out.notify(notices.STATE_JOINED, entries=len(state.events))
+        self._out.notify(notices.DATA_RECEIVED)
 
     def _on_introduction(self, conn: int, stream: _Stream, frame: Introduce) -> None:
         if frame.node_id == self._out.identity.node_id:

@@ -3,9 +3,10 @@
 import pytest
 
 from crdts import Delta, Replica
+from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ, MAX_VALUE_BYTES
-from gossip.protocol import Close, Config, Effect, OpenStream
-from gossip.protocol.messages import Chunk, Digest, Done, Introduce, Offer, WholeContext
+from gossip.protocol import Close, Config, Effect, OpenStream, Persist
+from gossip.protocol.messages import Chunk, Digest, Done, Introduce, Offer, StateEnd, StatePart, WholeContext
 from simulations import Cluster, Link
 
 from .support import HandStream, Puppet, Rig, connect, notices, of_type, pump, say
@@ -91,6 +92,26 @@ def test_a_stream_that_breaks_midway_is_resumed_and_what_arrived_is_not_sent_aga
     assert len(received.orset("s")) == 60_000
     assert cluster[1].engine.statistics().events_known < 60_000 / 4
     assert cluster[1].engine.statistics().streams_failed >= breaks
+
+
+def test_a_state_that_is_refused_is_neither_counted_nor_saved_nor_told_of() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    writer = Replica("retired")
+    rig.replica.merge(writer.orset("s").add("known"))
+    rig.replica.retire("retired")
+    rig.pass_time(1.0)
+    writer.orset("s").add("beyond the limit")
+    state = writer.store.kernel.state()
+    assert state.context is not None
+    conn, stream = connect(rig, puppet)
+    effects = say(rig, conn, stream, introduction(puppet), WholeContext(state.context))
+    parts = (StatePart(events_delta(state.events)), StateEnd(state_delta((), state.context, ())))
+    effects += say(rig, conn, stream, *parts, Done())
+    assert set(rig.replica.orset("s")) == {"known"}
+    assert "state.joined" not in notices(effects)
+    assert not [effect for effect in of_type(Persist, effects) if effect.states]
+    assert rig.engine.statistics().states_joined == 0
 
 
 def test_a_state_that_breaks_midway_leaves_no_trace_and_comes_again() -> None:
