@@ -193,11 +193,11 @@ class Greeter:
     def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
         self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, self._cookie(source))])
+        if self._is_proven(sender, source):
+            return Proven(sender, source, hello.name, hello.epoch, hello.known, None, has_answered=False)
         self._greeted[sender, source] = (hello.name, hello.epoch, hello.known)
         if len(self._greeted) > self._out.config.max_candidates:
             del self._greeted[next(iter(self._greeted))]
-        if self._is_proven(sender, source):
-            return Proven(sender, source, hello.name, hello.epoch, hello.known, None, has_answered=False)
         return None
 
     def _on_welcome(self, now: float, sender: bytes, source: Address, welcome: Welcome) -> Proven | None:

@@ -198,7 +198,7 @@ def test_more_than_the_limit_is_dear_and_loss_is_an_excuse_for_some_of_it() -> N
     cluster = Cluster(3, seed=1, warm=True, config=Config.lan())
     rest = Rest()
     rest.bytes_a_node_second = 900.0
-    assert rest.dear(cluster) == "900 bytes a node and second, 800 allowed"
+    assert rest.dear(cluster) == "900 bytes a node and second, 727 allowed"
     cluster.set_link(loss=0.1)
     assert rest.dear(cluster) == ""
 
