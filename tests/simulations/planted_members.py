@@ -203,7 +203,7 @@ def youngest_given_away() -> AbstractContextManager[Any]:
 
 PLANTED: Final[dict[Plant, str]] = {
     stale_incarnation_accepted: "stale-incarnation",
-    epoch_ignored_in_hearsay: "stale-incarnation",
+    epoch_ignored_in_hearsay: "chaos",
     epoch_not_kept: "chaos",
     forgetting_dead_members: "long-partition",
     failed_members_never_asked_again: "long-partition",
