@@ -52,6 +52,8 @@ class Census(Calm):
         if notice.event == notices.MEMBER_FAILED:
             self._on_failed(node, str(notice.fields["member_id"]))
         elif notice.event in (notices.MEMBER_RETURNED, notices.MEMBER_LEFT):
+            if notice.event == notices.MEMBER_LEFT:
+                self._on_left(node, str(notice.fields["member_id"]))
             failed = self._failed.pop((node.index, str(notice.fields["member_id"])), None)
             if failed is not None and notice.event == notices.MEMBER_RETURNED:
                 self._on_returned(node, str(notice.fields["member_id"]))
@@ -71,6 +73,12 @@ class Census(Calm):
         if calm >= GRACE:
             what = f"{member.name}, {calm:.1f} s after anything had disturbed the two"
             self._fail("nobody who is there is counted as failed", what, node)
+
+    def _on_left(self, node: Node, member_id: str) -> None:
+        """Only a life that is over has left: who runs can be counted so by word of a former one alone."""
+        member = self._node_of(member_id)
+        if member is not None and member.up and node.now - self.together_since(node, member) >= GRACE:
+            self._fail("nobody who is there is counted as gone on purpose", member.name, node)
 
     def _on_returned(self, node: Node, member_id: str) -> None:
         """Who cannot hear can neither answer nor contradict, unless what it said before has come late."""

@@ -3,12 +3,14 @@
 Each spoils one rule while its context is open. Most need trouble of a certain kind: that of a scenario.
 """
 
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
 from gossip.protocol import Address, Engine, Identity
+from gossip.protocol.effects import Effect
+from gossip.protocol.errors import RemoteError
 from gossip.protocol.greeting import Greeter
 from gossip.protocol.hearsay import Hearsay
 from gossip.protocol.members import Members
@@ -16,15 +18,50 @@ from gossip.protocol.messages import Update, Updates
 from gossip.protocol.peers import FAILED, Peer
 from gossip.protocol.roster import Roster
 from gossip.protocol.views import View
+from gossip.protocol.wire import decode_datagram, encode_datagram
 from simulations import node as node_module
 
 from .planted import Plant, replaced
+
+
+def stale_incarnation_accepted() -> AbstractContextManager[Any]:
+    """Word of a member's earlier life counts like word of the present one."""
+
+    def make(receive: Any) -> Any:
+        def receives(self: Engine, now: float, source: Address, datagram: bytes) -> list[Effect]:
+            with suppress(RemoteError):
+                sender, epoch, messages = decode_datagram(self._out.seal.open(datagram))
+                peer = self._members.proven(sender, source)
+                if peer is not None and epoch < peer.epoch:
+                    fresh = [_refreshed(each, peer) if isinstance(each, Updates) else each for each in messages]
+                    datagram = self._out.seal.seal(encode_datagram(sender, peer.epoch, fresh), self._out.rng)
+            effects: list[Effect] = receive(self, now, source, datagram)
+            return effects
+
+        return receives
+
+    return replaced(Engine, "receive", make)
 
 
 def _refreshed(updates: Updates, peer: Peer) -> Updates:
     """What it says of itself, as if its present life said so."""
     rows = updates.rows
     return Updates(tuple(replace(row, epoch=peer.epoch) if row.node_id == peer.node_id else row for row in rows))
+
+
+def epoch_ignored_in_hearsay() -> AbstractContextManager[Any]:
+    """What is said of a member's earlier life is believed of the present one."""
+
+    def make(weigh: Any) -> Any:
+        def weighs(self: Hearsay, now: float, teller: Peer, source: Address, row: Update) -> None:
+            peer = self._roster.peers.find(row.node_id)
+            if peer is not None and row.epoch < peer.epoch:
+                row = replace(row, epoch=peer.epoch)
+            weigh(self, now, teller, source, row)
+
+        return weighs
+
+    return replaced(Hearsay, "_on_word_of_another", make)
 
 
 def epoch_not_kept() -> AbstractContextManager[Any]:
@@ -165,6 +202,8 @@ def youngest_given_away() -> AbstractContextManager[Any]:
 
 
 PLANTED: Final[dict[Plant, str]] = {
+    stale_incarnation_accepted: "stale-incarnation",
+    epoch_ignored_in_hearsay: "chaos",
     epoch_not_kept: "chaos",
     forgetting_dead_members: "long-partition",
     failed_members_never_asked_again: "long-partition",

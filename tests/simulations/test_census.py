@@ -114,6 +114,16 @@ def test_who_is_counted_as_failed_for_long_without_a_reason_is_found() -> None:
     assert town.broken == ["who is there is found again"]
 
 
+def test_who_runs_has_not_left() -> None:
+    town = Town()
+    town.tell(notices.MEMBER_LEFT, 0, 1)
+    assert town.broken == ["nobody who is there is counted as gone on purpose"]
+    town.broken.clear()
+    town.cluster[1].leave()
+    town.cluster.run(1.0)
+    assert town.broken == []
+
+
 def test_who_hears_nobody_must_not_come_back() -> None:
     town = Town()
     town.cluster.add_cut([[0, 2, 3, 4, 5], [1]], one_way=True)
