@@ -175,7 +175,8 @@ class Run:
     def _check_views(self) -> None:
         if apart := self.census.pieces():
             self.judge.fail("the nodes are in one piece", apart)
-        if uneven := self.census.uneven():
+        # Without waiting for lists to be whole again, those who were cut off are still missing from some views.
+        if self.scenario.membership and (uneven := self.census.uneven()):
             self.judge.fail("nobody is in too many views", uneven)
         dead = self.census.dead_links()
         if dead > self.scenario.dead_links:

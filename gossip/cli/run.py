@@ -39,7 +39,7 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
     type=AddressType(),
     metavar="HOST:PORT",
     help=f"Where to listen; [::]:{DEFAULT_PORT} takes IPv4 and IPv6.  [default: port {DEFAULT_PORT}, or if that is "
-    "taken any other, of all IPv4 addresses, or of 127.0.0.1 without a key]",
+    "taken and others can discover it any other; of all IPv4 addresses, or of 127.0.0.1 without a key]",
 )
 @click.option(
     "--join",
