@@ -277,7 +277,7 @@ class Engine:
             if peer is not None and isinstance(message, Updates):
                 self._detector.note_accusations(peer, message)
             if self._members.handle(now, sender, source, message):
-                peer = peer or self._members.proven(sender, source)
+                peer = self._members.proven(sender, source)  # it may be one only now, or no more
                 continue
             if self._retiring.handle(now, source, peer, message):
                 if self.retired:

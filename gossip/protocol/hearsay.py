@@ -69,7 +69,9 @@ class Hearsay:
 
     def news(self) -> list[Updates]:
         """What rides on whatever is sent anyway."""
-        return self._queue.take(self._room())
+        news = self._queue.take(self._room())
+        # Nobody passes our row on where views are partial: whoever pings us, or is pinged, hears of our tags from us.
+        return [*news, Updates((self._own_row(),))] if self._roster.is_partial and self._counter else news
 
     def _room(self) -> int:
         return self._out.config.datagram_bytes - MESSAGES_OVERHEAD_BYTES - RIDERS_BYTES
@@ -105,7 +107,7 @@ class Hearsay:
     def set_tags(self, tags: tuple[tuple[str, str], ...]) -> None:
         """Tell everybody of new tags."""
         self.profile = Profile(self.profile.version, tags, self.profile.advertise)
-        self._counter += 1
+        self._counter = min(self._counter + 1, MAX_COUNTER)
         self._put(self._own_row())
 
     def say_goodbye(self, besides: Sequence[Message]) -> None:

@@ -105,7 +105,11 @@ def mark_of(node_id: bytes, epoch: int, counter: int) -> int:
 
 
 class Peers:
-    """Members by id, those of whom something changed last at the end."""
+    """Members by id, those of whom something changed last at the end.
+
+    What is to be changed of a member that was struck off meanwhile, by an earlier part of the same datagram, changes
+    nothing.
+    """
 
     def __init__(self) -> None:
         self._peers: dict[bytes, Peer] = {}
@@ -123,6 +127,10 @@ class Peers:
     def latest(self) -> Iterator[Peer]:
         """Those of whom something changed last, first."""
         return reversed(self._peers.values())
+
+    def lists(self, peer: Peer) -> bool:
+        """Whether this very one has not been struck off."""
+        return self._peers.get(peer.node_id) is peer
 
     def find(self, node_id: bytes) -> Peer | None:
         return self._peers.get(node_id)
@@ -166,12 +174,16 @@ class Peers:
             self._present.append(peer)
 
     def remove(self, peer: Peer) -> None:
+        if not self.lists(peer):
+            return
         self._exit(peer)
         del self._peers[peer.node_id]
         self._forget_lists()
 
     def move(self, peer: Peer, address: Address, others: tuple[Address, ...]) -> None:
         """Let a member be reached at ``address`` from now on, and speak from ``others`` too."""
+        if not self.lists(peer):
+            return
         self._exit(peer)
         peer.address, peer.others = address, others
         self._enter(peer)
@@ -179,6 +191,8 @@ class Peers:
 
     def turn(self, peer: Peer, state: str, now: float) -> None:
         """Let a member be in another state from now on."""
+        if not self.lists(peer):
+            return
         self._exit(peer)
         peer.state, peer.since = state, now
         self._enter(peer)
@@ -187,6 +201,8 @@ class Peers:
 
     def advance(self, peer: Peer, epoch: int, counter: int) -> None:
         """Let a member be in another incarnation from now on."""
+        if not self.lists(peer):
+            return
         self._exit(peer)
         peer.epoch, peer.counter = epoch, counter
         peer.mark, peer.life = mark_of(peer.node_id, epoch, counter), mark_of(peer.node_id, epoch, 0)

@@ -81,7 +81,7 @@ class Roster:
     def turn(self, now: float, peer: Peer, state: str) -> None:
         """A member is in that state from now on. One that has been forgotten meanwhile is none any more."""
         before = peer.state
-        if before == state or self.peers.find(peer.node_id) is not peer:
+        if before == state or not self.peers.lists(peer):
             return
         self.peers.turn(peer, state, now)
         peer.has_obituary = peer.has_obituary and state == SUSPECT
@@ -109,6 +109,14 @@ class Roster:
                 if self.view.is_full():
                     break
                 self.let_in(peer)
+
+    def refill(self, now: float) -> None:
+        """Those who were in a partial view come back where heavy loss has emptied it: else nobody would ever."""
+        if self.is_partial and len(self.view) < self._out.config.view_size / 2:
+            known = self.peers.in_state(KNOWN)
+            for peer in self._out.rng.sample(known, min(len(known), self._out.config.view_size // 2)):
+                self.let_in(peer)
+            self.keep_to_view(now)
 
     def forget(self, peer: Peer) -> None:
         self.peers.remove(peer)

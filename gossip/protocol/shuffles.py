@@ -27,6 +27,7 @@ class Shuffles:
         if not roster.is_partial and len(roster.alive()) <= self._out.config.view_size:
             return None
         view.discard_where(lambda node_id, age: age > UNPROVEN_ROUNDS and not self._is_known(node_id))
+        roster.refill(now)
         partner = roster.peers.find(view.begin() or b"")
         if partner is None:
             return None

@@ -1,10 +1,13 @@
 """The list of members: how long it grows, what is forgotten, and what a cluster too large to list does."""
 
+from dataclasses import replace
+
 import pytest
 
-from gossip.protocol import Config
+from gossip.protocol import Address, Config, Identity
 from gossip.protocol.messages import Digest, Roll
-from gossip.protocol.roster import KNOWN_VIEWS, OLD_CONTACTS
+from gossip.protocol.peers import FAILED, Peer, Peers
+from gossip.protocol.roster import GONE_KEPT, KNOWN_VIEWS, OLD_CONTACTS
 from simulations import Cluster
 
 from .support import Puppet, Rig, notices, of_type, pass_time_with
@@ -100,3 +103,57 @@ def test_the_gone_are_kept_up_to_a_limit_the_latest_longest() -> None:
     left = [name for name, state in rig.states().items() if state == "left"]
     assert len(left) <= OLD_CONTACTS
     assert puppets[-1].name in left
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_a_member_that_is_struck_off_by_its_own_word_disturbs_nothing(partial: bool) -> None:
+    """The list of the gone is full; the oldest of them says that another has left, and then contradicts for itself."""
+    kept = OLD_CONTACTS if partial else GONE_KEPT
+    rig = Rig(config=replace(Config.lan(), full_membership_max=2 * GONE_KEPT))
+    puppets = [Puppet(f"p{i}", host=f"10.2.{i // 250}.{i % 250 + 1}") for i in range(kept + 2)]
+    known = [(Identity(each.node_id, each.name, each.epoch), each.address) for each in puppets]
+    rig.engine.acquaint(rig.now, known, partial=partial)
+    for puppet in puppets[:kept]:
+        rig.now += 1e-5
+        puppet.leaves(rig)
+    oldest, another = puppets[0], puppets[kept]
+    oldest.tells(rig, another.row("left"), oldest.own_row("alive", 1))
+    assert oldest.name not in rig.states()
+    assert rig.states()[another.name] == "left"
+
+
+def test_what_is_changed_of_somebody_who_was_struck_off_changes_nothing() -> None:
+    peers = Peers()
+    peer = Peer(b"somebody", "p", 1, Address("10.0.0.1", 1), 0.0)
+    peers.add(peer)
+    peers.remove(peer)
+    peers.move(peer, Address("10.0.0.2", 1), ())
+    peers.advance(peer, 2, 0)
+    peers.turn(peer, FAILED, 1.0)
+    peers.remove(peer)
+    assert (len(peers.all()), peers.roll, peer.epoch, peer.state) == (0, 0, 1, "alive")
+
+
+def test_partial_views_that_heavy_loss_has_emptied_fill_again() -> None:
+    config = replace(Config.lan(), full_membership_max=8, view_size=8)
+    cluster = Cluster(40, seed=4, config=config)
+    cluster.run(20.0)
+    for node in cluster.nodes:
+        view = node.engine._members._roster.view
+        view.discard_where(lambda *_: True)
+        node.engine._members._roster.keep_to_view(node.now)
+        assert node.engine.members(node.now) == []
+    cluster.run(60.0)
+    assert all(len(node.engine.view()) >= 4 for node in cluster.nodes)
+    cluster[0].replica.orset("s").add("x")
+    cluster.run_until_converged(timeout=10)
+
+
+def test_changed_tags_are_seen_by_those_who_list_the_node_in_a_partial_view() -> None:
+    cluster = Cluster(20, seed=1, config=replace(Config.lan(), full_membership_max=8, view_size=8))
+    cluster.run(20.0)
+    cluster[3].engine.set_tags({"role": "boss"})
+    cluster.run(20.0)
+    found = [m.tags for node in cluster.nodes for m in node.engine.members(node.now) if m.name == "n3"]
+    told = [tags for tags in found if tags == {"role": "boss"}]
+    assert len(told) > len(found) / 2, "all but those into whose views it has just come"
