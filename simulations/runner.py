@@ -175,8 +175,8 @@ class Run:
     def _check_views(self) -> None:
         if apart := self.census.pieces():
             self.judge.fail("the nodes are in one piece", apart)
-        # Without waiting for lists to be whole again, those who were cut off are still missing from some views.
-        if self.scenario.membership and (uneven := self.census.uneven()):
+        # Lists that need not be whole again in the end may still lack those who were cut off; shuffled views may not.
+        if (self.scenario.membership or self.scenario.view) and (uneven := self.census.uneven()):
             self.judge.fail("nobody is in too many views", uneven)
         dead = self.census.dead_links()
         if dead > self.scenario.dead_links:
