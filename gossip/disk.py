@@ -1,58 +1,123 @@
 """Where a node's data may be kept beyond its process, and the queue in front of it."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from .log import DISK_FAILED, DISK_RECOVERED
 from .protocol import Persist
+from .storage.errors import DiskFailed, StorageError
 
 UNSAVED_BATCHES: Final = 1024
 """Batches that wait for a slow disk before the node stops taking in what others send. Local writes are not held up, as
 they wait for nobody: a program that writes faster than its disk paces itself by `Node.flush`."""
+RETRY_FIRST: Final = 0.1
+RETRY_MOST: Final = 2.0
+"""Seconds until a disk that has failed is tried again: the first time, and at most."""
 
 
 class Disk(Protocol):
     """Makes data durable. Nothing that tells of a batch leaves the node before it is saved."""
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something to do besides new batches: `save` is then called with none."""
+
+    def replace(self) -> None:
+        """Batches have been given up: from now on write the replica anew, as it is. Until that is done, what was there
+        before must stay."""
+
+    @property
+    def is_replacing(self) -> bool:
+        """Whether that is under way: nothing counts as saved until it is over."""
+
     async def save(self, batches: Sequence[Persist]) -> None:
         """Make these durable, all that has come since the last call, in order; return once they are.
 
-        There is one call at a time. It may be cancelled when the node ends; what it then leaves behind must be a part
-        from the beginning. An exception ends the node: what it has not saved, nobody has heard of.
+        The replica holds just these and those before them when it is called, until it first waits. There is one call at
+        a time. It may be cancelled when the node ends; what it then leaves behind must be a part from the beginning.
+        Raises `StorageError` if it cannot: it is called again later, with the same batches and more.
         """
+
+    async def close(self, fingerprint: int) -> None:
+        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
 
 
 class Saver:
     """Hands batches to a disk from one task: those that come while it saves are saved together next."""
 
-    def __init__(self, disk: Disk, saved: Callable[[int], None]) -> None:
-        """``saved`` is called with the token up to which everything is durable."""
+    def __init__(self, disk: Disk, settle: Callable[[], None], saved: Callable[[int], None], log: Any) -> None:
+        """``settle`` puts all that the replica has been told so far; ``saved`` is called with the token up to which
+        everything is durable."""
         self._disk = disk
+        self._settle = settle
         self._saved = saved
+        self._log = log
         self._waiting: list[Persist] = []
+        self._token = 0
         self._arrived = trio.Event()
         self._room = trio.Event()
+        self._delay = RETRY_FIRST
+        self.failure: StorageError | None = None
+        """Why nothing is saved at present; None while all is well."""
+
+    def check(self) -> None:
+        """Raises `DiskFailed` while nothing can be saved."""
+        if self.failure is not None:
+            raise DiskFailed(f"nothing was written: {self.failure}")
 
     def put(self, batch: Persist) -> None:
         """Take a batch, to be saved after the earlier ones. Never blocks."""
         self._waiting.append(batch)
+        self._token = batch.token
         self._arrived.set()
+        if self.failure is not None and len(self._waiting) >= UNSAVED_BATCHES:
+            self._waiting.clear()  # all of it is in the replica
+            self._disk.replace()
 
     async def room(self) -> None:
-        """Wait while too much is unsaved to take in more from others; at once, without a checkpoint, if it is not."""
-        while len(self._waiting) >= UNSAVED_BATCHES:
+        """Wait while too much is unsaved to take in more from others; at once, without a checkpoint, if it is not.
+
+        Not behind a disk that has failed: that may be for long, and the node must answer meanwhile.
+        """
+        while len(self._waiting) >= UNSAVED_BATCHES and self.failure is None:
             await self._room.wait()
 
     @enable_ki_protection
     async def run(self) -> None:
         """Save until cancelled."""
         while True:
-            await self._arrived.wait()
-            self._arrived = trio.Event()
-            batches, self._waiting = self._waiting, []
-            self._room.set()
-            self._room = trio.Event()
+            if not self._disk.has_more:
+                await self._arrived.wait()
+            await self._save_once()
+
+    async def _save_once(self) -> None:
+        self._arrived = trio.Event()
+        self._settle()
+        batches, self._waiting = self._waiting, []
+        token = self._token
+        self._room.set()
+        self._room = trio.Event()
+        try:
             await self._disk.save(batches)
-            self._saved(batches[-1].token)
+        except StorageError as error:
+            if not self._disk.is_replacing:
+                self._waiting = [*batches, *self._waiting]
+            await self._fail(error)
+            return
+        if self.failure is not None:
+            self.failure, self._delay = None, RETRY_FIRST
+            self._log.info(DISK_RECOVERED)
+        if not self._disk.is_replacing:
+            self._saved(token)
+
+    async def _fail(self, error: StorageError) -> None:
+        if self.failure is None or str(error) != str(self.failure):
+            self._log.error(DISK_FAILED, problem=str(error))
+        self.failure = error
+        self._saved(0)  # whoever waits looks again, and finds the failure
+        await trio.sleep(self._delay)
+        self._delay = min(2 * self._delay, RETRY_MOST)
+        self._arrived.set()

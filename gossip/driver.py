@@ -20,6 +20,7 @@ from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
 from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Send, Write
 from .protocol.errors import NotRunning, WrongThread
+from .storage.errors import DiskFailed
 from .transport import Transport
 
 DRAIN_DATAGRAMS: Final = 64
@@ -58,7 +59,7 @@ class Driver:
         """Without a ``disk`` there is only memory: what is applied is as durable as it gets."""
         self._engine = engine
         self._transport = transport
-        self._saver = Saver(disk, self._saved) if disk is not None else None
+        self._saver = Saver(disk, self._settle, self._saved, log) if disk is not None else None
         self._faults = faults
         self._log = log
         self._links: dict[int, _Link] = {}
@@ -121,7 +122,10 @@ class Driver:
     # ---- what the node asks for
 
     def check_writable(self) -> None:
-        """Refuse a mutation that could not be handed on; raises `NotRunning`, `WrongThread` or `NodeRetired`."""
+        """Refuse a mutation that could not be handed on.
+
+        Raises `NotRunning`, `WrongThread`, `NodeRetired` or `DiskFailed`.
+        """
         if not self.running or self._writing_ended:
             raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
         if get_ident() != self._thread:
@@ -130,6 +134,13 @@ class Driver:
                 "Write from there, by trio.from_thread.run_sync"
             )
         self._engine.check_writable()
+        if self._saver is not None:
+            self._saver.check()
+
+    def check_disk(self) -> None:
+        """Raises `DiskFailed` while nothing can be saved."""
+        if self._saver is not None and self._saver.failure is not None:
+            raise DiskFailed(f"not saved yet, and kept in memory until it can be: {self._saver.failure}")
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
@@ -167,8 +178,12 @@ class Driver:
         else:
             self._saver.put(effect)
 
+    def _settle(self) -> None:
+        """Hand everything to the disk that the replica holds by now."""
+        self.do(self._engine.flush(trio.current_time()))
+
     def _saved(self, token: int) -> None:
-        self.durable = token
+        self.durable = max(self.durable, token)
         self.do(self._engine.persisted(trio.current_time(), token))
         self._signal()
 

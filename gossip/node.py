@@ -16,6 +16,7 @@ from .log import WRITES_UNSAVED, WRITES_UNSHARED
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
 from .protocol.fence import life_of
+from .storage.errors import DiskFailed
 from .version import Version
 from .watch import Watch
 
@@ -185,11 +186,16 @@ class Node(Accessors):
     # ---- waiting
 
     async def flush(self) -> None:
-        """Wait until every write so far is as durable as this node promises (in memory only: at once)."""
+        """Wait until every write so far is as durable as this node promises (in memory only: at once).
+
+        Raises `DiskFailed` while the disk takes nothing: what was written before it failed is kept in memory, and saved
+        as soon as it can be.
+        """
         self._check_running()
         self._driver.do(self._engine.flush(trio.current_time()))
         so_far = self._driver.handed_on  # and not until nothing is unsaved: others may go on writing
         while self._driver.durable < so_far:
+            self._driver.check_disk()
             await self._changed()
         await trio.lowlevel.checkpoint()
 
@@ -296,9 +302,10 @@ class Node(Accessors):
         """Wait until somebody has our writes, those made while we wait included, as long as there is anybody."""
         if self.retired:
             return  # who could take them does not
-        with trio.move_on_after(DISK_GRACE) as on_time:
-            await self.flush()
-        if on_time.cancelled_caught:
+        try:
+            with trio.fail_after(DISK_GRACE):
+                await self.flush()
+        except (trio.TooSlowError, DiskFailed):
             self._log.warning(WRITES_UNSAVED)
         with trio.move_on_after(SHUTDOWN_GRACE):
             while self._is_sole_holder() and self._may_be_heard("alive"):

@@ -20,7 +20,16 @@ from .discovery import Discovery
 from .disk import Disk
 from .driver import Driver
 from .faults import TransportFaults
-from .log import LISTENER_FAILED, NODE_STARTED, NODE_STOPPED, NODE_UNSEALED, logger_for
+from .log import (
+    DATA_DAMAGED,
+    DISK_FAILED,
+    IDENTITY_FORKED,
+    LISTENER_FAILED,
+    NODE_STARTED,
+    NODE_STOPPED,
+    NODE_UNSEALED,
+    logger_for,
+)
 from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import AddressInUse, ConfigError
@@ -29,6 +38,9 @@ from .protocol.profile import Profile, check_tags
 from .protocol.seal import DEFAULT_CLUSTER
 from .release import RELEASE
 from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
+from .storage.database import DURABILITIES, FULL, NONE
+from .storage.errors import StorageError
+from .storage.opening import Opened, open_data
 from .transport import Sockets, Transport
 
 Service: TypeAlias = Callable[..., Awaitable[None]]
@@ -47,6 +59,7 @@ async def open_node(
     advertise: str | Address | None = None,
     tags: Mapping[str, str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    durability: str = FULL,
     config: Config | None = None,
     faults: TransportFaults | None = None,
     log: Any = None,
@@ -56,8 +69,12 @@ async def open_node(
     ``bind`` is HOST:PORT, port 0 for any free one. ``join`` names nodes of the cluster: they are tried until they
     answer, for ever, and names are resolved again on each round. ``key`` is the cluster key (`new_key`); without one
     nothing is sealed and only loopback addresses are accepted. ``cluster`` names the cluster: nodes of different names
-    never mix, even under one key. ``data_dir`` keeps the node's identity; the data itself lives in memory. ``log`` is
-    a structlog logger to use instead of the library's own.
+    never mix, even under one key. ``log`` is a structlog logger to use instead of the library's own.
+
+    ``data_dir`` is where everything is kept, by one process at a time; without one it is in memory only, and gone with
+    the process. ``durability`` is what is promised of it: ``"full"`` that what `Node.flush` has waited for, and what
+    any other member may have seen, survives a power loss; ``"normal"`` that it survives a crash of the process, while a
+    power loss may take the last moments of it; ``"none"`` nothing: the directory only holds the control socket.
 
     ``discover`` finds the other nodes of the cluster on the local network by multicast DNS, and lets them find this
     one; a node on loopback finds those on this machine. It is off unless asked for, because it tells everybody on that
@@ -70,8 +87,10 @@ async def open_node(
     changes them.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
-    Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
+    Raises `ConfigError` (also if it cannot bind), `KeyFormatError`, `DataDirInUse` or `StorageError`.
     """
+    if durability not in DURABILITIES:
+        raise ConfigError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")
     host, port = split_address(bind)
     seeds = parse_seeds(join)
     outside = await _resolve_advertised(advertise)
@@ -101,6 +120,7 @@ async def open_node(
             discover=discover,
             profile=profile,
             directory=directory,
+            durability=durability,
             config=config,
             faults=faults,
             log=log,
@@ -119,6 +139,7 @@ async def run_node(
     discover: bool = False,
     profile: Profile | None = None,
     directory: DataDir | None = None,
+    durability: str = FULL,
     disk: Disk | None = None,
     config: Config | None = None,
     faults: TransportFaults | None = None,
@@ -130,9 +151,13 @@ async def run_node(
     rng = random.SystemRandom()
     log = log if log is not None else logger_for(name)
     with ExitStack() as stack:
-        identity = directory.next_identity(name, rng) if directory else Identity.fresh(name, rng)
         control = stack.enter_context(open_control(directory.path)) if directory else None
-        replica = Replica(identity.replica_id)
+        opened = await _open_data(directory, name, rng, durability, log)
+        if opened is not None:
+            identity, replica, disk = opened.identity, opened.replica, opened.disk
+        else:
+            identity = Identity.fresh(name, rng)
+            replica = Replica(identity.replica_id)
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         seal = seal_for(secret, cluster)
         engine = Engine(identity, config, rng, replica, seal, trio.current_time(), profile)
@@ -165,13 +190,42 @@ async def run_node(
             id=node.id,
             cluster=cluster,
             sealed=secret is not None,
-            data="in memory",
+            data="in memory" if opened is None else durability,
+            entries=sum(map(len, replica.store.kernel.live.values())),
         )
         if secret is None:
             log.warning(NODE_UNSEALED, bound_to=str(node.address))
         stack.callback(log.info, NODE_STOPPED)
-        async with _running(node, services, answering):
-            yield node
+        try:
+            async with _running(node, services, answering):
+                yield node
+        finally:
+            if opened is not None:
+                with trio.CancelScope(shield=True):
+                    await _close_data(opened, log)
+
+
+async def _open_data(
+    directory: DataDir | None, name: str, rng: random.Random, durability: str, log: Any
+) -> Opened | None:
+    """What the directory holds, if it holds anything; raises `StorageError`."""
+    if directory is None or durability == NONE:
+        return None
+    read = partial(open_data, directory.path, name, rng, durability=durability)
+    opened = await trio.to_thread.run_sync(read)
+    if opened.set_aside is not None:
+        log.error(DATA_DAMAGED, set_aside=str(opened.set_aside), advice="what others have comes back from them")
+    if opened.forked:
+        log.warning(IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())
+    return opened
+
+
+async def _close_data(opened: Opened, log: Any) -> None:
+    """Let go of the file; what could not be saved was told of before."""
+    try:
+        await opened.disk.close(opened.replica.fingerprint)
+    except StorageError as error:
+        log.error(DISK_FAILED, problem=str(error))
 
 
 @asynccontextmanager

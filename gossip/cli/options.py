@@ -24,7 +24,7 @@ data_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=default_data_dir,
     metavar="DIR",
-    help="Directory of the node's identity and control socket; shared data is in memory only."
+    help="Directory of the node: its data, its identity and its control socket."
     f"  [default: {str(default_data_dir()).replace(str(Path.home()), '~', 1)}]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -23,6 +23,8 @@ from gossip.protocol import Address, Config
 from gossip.protocol.errors import AddressInUse, ConfigError
 from gossip.protocol.seal import DEFAULT_CLUSTER
 
+from gossip.storage.database import DURABILITIES, FULL
+
 from .options import AddressType, data_option, parse_tags
 
 DEFAULT_PORT: Final = 4747
@@ -34,6 +36,14 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 @click.command()
 @click.option("--name", default=socket.gethostname, help="The node's name for people.  [default: the host's name]")
 @data_option
+@click.option(
+    "--durability",
+    type=click.Choice(DURABILITIES),
+    default=FULL,
+    show_default=True,
+    help="What outlives what: full, a power loss takes nothing that was acknowledged; normal, a crash takes nothing, and "
+    "a power loss the last moments; none, everything is in memory only.",
+)
 @click.option(
     "--bind",
     type=AddressType(),
@@ -89,6 +99,7 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 def run(
     name: str,
     data_dir: Path,
+    durability: str,
     bind: str | None,
     join: tuple[str, ...],
     cluster: str,
@@ -114,6 +125,7 @@ def run(
         "advertise": advertise,
         "tags": parse_tags(tags),
         "data_dir": data_dir,
+        "durability": durability,
         "config": PROFILES[profile](),
     }
     configure_logs(as_json=json_logs, verbose=verbose)

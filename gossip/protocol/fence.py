@@ -33,9 +33,12 @@ def fenced_nodes(kernel: Kernel) -> list[bytes]:
 def life_of(writer: str) -> tuple[bytes, int] | None:
     """The node and the epoch that write under this id; None if it is no node's."""
     parted = _parted(writer)
-    if parted is None or not (parted[1].isascii() and parted[1].isdigit()):
+    if parted is None:
         return None
-    return parted[0], int(parted[1])
+    epoch, dash, nonce = parted[1].partition("-")
+    if not (epoch.isascii() and epoch.isdigit()) or bool(dash) != bool(nonce):
+        return None
+    return parted[0], int(epoch)
 
 
 def _parted(writer: str) -> tuple[bytes, str] | None:

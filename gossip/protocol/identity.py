@@ -8,6 +8,8 @@ from .errors import ConfigError
 
 NODE_ID_BYTES: Final = 8
 MAX_NAME_BYTES: Final = 64
+NONCE_CHARS: Final = 6
+_NONCE_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 class Address(NamedTuple):
@@ -28,6 +30,8 @@ class Identity:
     node_id: bytes
     name: str
     epoch: int
+    nonce: str = ""
+    """Drawn for each life of a node whose id is stored: two that go on from one copied store write under two ids."""
 
     def __post_init__(self) -> None:
         if len(self.node_id) != NODE_ID_BYTES:
@@ -36,16 +40,24 @@ class Identity:
             raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {self.name!r}")
         if not 0 < self.epoch < 1 << 62:
             raise ConfigError(f"an epoch is a positive integer, not {self.epoch}")
+        if len(self.nonce) > NONCE_CHARS or not (self.nonce.isascii() and self.nonce.isalnum() or not self.nonce):
+            raise ConfigError(f"a nonce is up to {NONCE_CHARS} letters and digits, not {self.nonce!r}")
 
     @classmethod
     def fresh(cls, name: str, rng: random.Random) -> "Identity":
         """A node that has never been before."""
         return cls(rng.randbytes(NODE_ID_BYTES), name, 1)
 
+    @classmethod
+    def draw_nonce(cls, rng: random.Random) -> str:
+        """Thirty bits, in letters and digits that people do not mix up."""
+        return "".join(rng.choices(_NONCE_ALPHABET, k=NONCE_CHARS))
+
     @property
     def replica_id(self) -> str:
         """The writer's id in every dot this process makes: never used by another process, nor by a later one."""
-        return f"{self.node_id.hex()}.{self.epoch}"
+        life = f"{self.node_id.hex()}.{self.epoch}"
+        return f"{life}-{self.nonce}" if self.nonce else life
 
 
 def name_is_valid(name: str) -> bool:

@@ -1,0 +1,153 @@
+"""What a disk is told to do, as rows with checksums: how they are written, and how they are checked when read.
+
+A row of the log is the deltas of some batches, in order. A row of parts is a delta of live entries. The head of a
+checkpoint is a state without entries. Each is encoded canonically (`crdts.encode`) behind a checksum, because a file
+that lies about one bit would be spread to everybody as a change.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+import cbor2
+
+from crdts import CrdtError, Delta, Dot, Event, Replica, decode, encode
+from crdts.delta import events_delta
+from crdts.sweep import restored
+
+from ..protocol import Persist
+from .errors import DamagedData
+
+SUM_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the parts on disk are to be read under."""
+
+    generation: int = 0
+    """The sweep that it is the result of; 0 while there has been none."""
+    log_from: int = 0
+    """Rows of the log above this number belong behind it."""
+    head: bytes = b""
+    """The head of its sweep, as a row; empty while there has been none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some live entries to be written by a sweep."""
+
+    generation: int
+    last: Dot
+    """The sweep has passed every dot up to this one."""
+    events: tuple[Event, ...]
+    in_place: bool
+    """Remove what earlier generations have up to there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a sweep: what earlier generations have left goes, and the log up to ``log_from``."""
+
+    generation: int
+    log_from: int
+    head: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """All of it is written, or nothing."""
+
+    batches: tuple[Persist, ...] = ()
+    """For one row of the log; none if there are none."""
+    part: Part | None = None
+    finish: Finish | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A transaction, encoded."""
+
+    log: bytes = b""
+    part: bytes = b""
+    head: bytes = b""
+
+
+@dataclass(slots=True)
+class Contents:
+    """All that a disk holds of a replica."""
+
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    parts: list[bytes] = field(default_factory=list)
+    log: list[bytes] = field(default_factory=list)
+    """The rows behind the checkpoint, in order."""
+    last_row: int = 0
+    """The number of the last row that the log ever had."""
+    last_generation: int = 0
+    """The highest of all parts: that of a sweep that was not finished, if it is above the checkpoint's."""
+
+
+# ---- there
+
+
+def rows_of(transaction: Transaction) -> Rows:
+    """What to write. Takes some microseconds for each event, in whatever thread may spend them."""
+    deltas = [delta for batch in transaction.batches for delta in deltas_of(batch)]
+    part, finish = transaction.part, transaction.finish
+    return Rows(
+        _sealed(cbor2.dumps([*map(encode, deltas)])) if deltas else b"",
+        _sealed(encode(events_delta(part.events))) if part else b"",
+        _sealed(encode(finish.head)) if finish else b"",
+    )
+
+
+def deltas_of(batch: Persist) -> list[Delta]:
+    """What a batch holds, as deltas to be merged in order."""
+    found = {event.dot: event for event in batch.events}
+    changes = events_delta(found.values(), batch.runs)
+    return [*([changes] if changes else []), *batch.states]
+
+
+def _sealed(body: bytes) -> bytes:
+    return _sum(body) + body
+
+
+def _sum(body: bytes) -> bytes:
+    return blake2b(body, digest_size=SUM_BYTES).digest()
+
+
+# ---- and back
+
+
+def read_into(replica: Replica, contents: Contents) -> None:
+    """Merge everything into an empty replica; raises `DamagedData`."""
+    if contents.checkpoint.head:
+        replica.store.merge(restored(read_delta(contents.checkpoint.head), map(read_delta, contents.parts)))
+    for row in contents.log:
+        for delta in read_log_row(row):
+            replica.store.merge(delta)
+
+
+def read_log_row(row: bytes) -> Sequence[Delta]:
+    """The deltas of a row of the log; raises `DamagedData`."""
+    try:
+        found: Iterable[bytes] = cbor2.loads(_opened(row))
+        return [decode(delta) for delta in found]
+    except (CrdtError, cbor2.CBORDecodeError, TypeError) as error:
+        raise DamagedData(f"a row of the log: {error}") from None
+
+
+def read_delta(row: bytes) -> Delta:
+    """A part, or a head; raises `DamagedData`."""
+    try:
+        return decode(_opened(row))
+    except CrdtError as error:
+        raise DamagedData(f"a part of the checkpoint: {error}") from None
+
+
+def _opened(row: bytes) -> bytes:
+    body = row[SUM_BYTES:]
+    if _sum(body) != row[:SUM_BYTES]:
+        raise DamagedData("a row has another checksum than it was written with")
+    return body

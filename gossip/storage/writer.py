@@ -1,0 +1,62 @@
+"""Writing to the database beside the event loop: one thread at a time, one transaction after the other."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import trio
+
+from ..protocol import Persist
+from .database import Database
+from .errors import StorageError
+from .ledger import Ledger
+from .marks import set_mark
+from .records import Rows, Transaction, rows_of
+
+
+class DatabaseDisk:
+    """A `gossip.disk.Disk`: what comes while one transaction is written goes into the next (group commit)."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._limiter = trio.CapacityLimiter(1)
+        self._must_replace = False
+        self.is_replacing = False
+
+    @property
+    def has_more(self) -> bool:
+        return self._must_replace or self._ledger.sweeps or self._ledger.wants_sweep
+
+    def replace(self) -> None:
+        self._must_replace = self.is_replacing = True
+
+    async def save(self, batches: Sequence[Persist]) -> None:
+        if self._must_replace:
+            self._must_replace = False
+            self._ledger.begin_sweep(in_place=False)
+        elif self._ledger.wants_sweep:
+            self._ledger.begin_sweep()
+        transaction = self._ledger.transaction(batches)
+        try:
+            rows = await trio.to_thread.run_sync(self._write, transaction, limiter=self._limiter)
+        except StorageError:
+            self._ledger.failed()
+            raise
+        self._ledger.done(transaction, rows)
+        if transaction.finish is not None and not self._must_replace:
+            self.is_replacing = False
+
+    def _write(self, transaction: Transaction) -> Rows:
+        rows = rows_of(transaction)
+        self._database.write(transaction, rows, self._ledger.next_row)
+        return rows
+
+    async def close(self, fingerprint: int) -> None:
+        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
+        await trio.to_thread.run_sync(self._close, fingerprint, limiter=self._limiter)
+
+    def _close(self, fingerprint: int) -> None:
+        self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
+        self._database.close()
+        with suppress(OSError):  # without it the next start cannot tell whether the file was put back since
+            set_mark(self._database.path, closed=True)
