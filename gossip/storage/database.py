@@ -61,7 +61,9 @@ class Database:
         """
         self.path = Path(path)
         with self._failures("opened"):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # for nobody else, from the start
+            os.close(
+                os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            )  # for nobody else, from the start
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
         try:
             with self._failures("opened"):

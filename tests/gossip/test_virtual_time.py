@@ -54,6 +54,8 @@ def tasks() -> int:
 class MemoryDisk:
     """Takes its time to save, hangs or fails while it is told to, and forgets what it did not finish."""
 
+    has_more = is_replacing = False
+
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.saved: list[Persist] = []
@@ -73,6 +75,12 @@ class MemoryDisk:
             raise OSError("no space left")
         self.saved += batches
         self.saves += 1
+
+    def replace(self) -> None:
+        raise AssertionError("no batch was given up")
+
+    async def close(self, fingerprint: int) -> None:
+        raise AssertionError("who has opened it closes it")
 
     def content(self) -> bytes:
         return b"".join(event.key + (event.payload or b"") for batch in self.saved for event in batch.events)
