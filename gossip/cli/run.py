@@ -22,7 +22,6 @@ from gossip.open import open_node
 from gossip.protocol import Address, Config
 from gossip.protocol.errors import AddressInUse, ConfigError
 from gossip.protocol.seal import DEFAULT_CLUSTER
-
 from gossip.storage.database import DURABILITIES, FULL
 
 from .options import AddressType, data_option, parse_tags

@@ -40,7 +40,7 @@ class Identity:
             raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {self.name!r}")
         if not 0 < self.epoch < 1 << 62:
             raise ConfigError(f"an epoch is a positive integer, not {self.epoch}")
-        if len(self.nonce) > NONCE_CHARS or not (self.nonce.isascii() and self.nonce.isalnum() or not self.nonce):
+        if len(self.nonce) > NONCE_CHARS or (self.nonce and not (self.nonce.isascii() and self.nonce.isalnum())):
             raise ConfigError(f"a nonce is up to {NONCE_CHARS} letters and digits, not {self.nonce!r}")
 
     @classmethod

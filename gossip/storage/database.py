@@ -142,8 +142,8 @@ class Database:
                 row = part.generation, *part.last, rows.part
                 execute("INSERT INTO parts (generation, last_replica, last_seq, data) VALUES (?, ?, ?, ?)", row)
                 if part.in_place:
-                    where = "(last_replica, last_seq) <= (?, ?) AND generation < ?"
-                    execute(f"DELETE FROM parts WHERE {where}", (*part.last, part.generation))
+                    replaced = "DELETE FROM parts WHERE (last_replica, last_seq) <= (?, ?) AND generation < ?"
+                    execute(replaced, (*part.last, part.generation))
             if finish := transaction.finish:
                 execute("DELETE FROM parts WHERE generation < ?", (finish.generation,))
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))
