@@ -40,8 +40,8 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
     type=click.Choice(DURABILITIES),
     default=FULL,
     show_default=True,
-    help="What outlives what: full, a power loss takes nothing that was acknowledged; normal, a crash takes nothing, and "
-    "a power loss the last moments; none, everything is in memory only.",
+    help="What outlives what: full, a power loss takes nothing that was acknowledged; normal, a crash takes nothing, "
+    "and a power loss the last moments; none, everything is in memory only.",
 )
 @click.option(
     "--bind",
