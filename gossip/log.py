@@ -29,6 +29,7 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_LEFT: "info",
     notices.MEMBER_FAILED: "warning",
     notices.MEMBERS_PARTIAL: "info",
+    notices.MEMBERS_COMPLETE: "info",
     notices.MEMBER_SUSPECTED: "debug",
     notices.MEMBER_RETIRED: "info",
     notices.IDENTITY_RETIRED: "error",

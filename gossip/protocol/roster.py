@@ -118,6 +118,19 @@ class Roster:
                 self.let_in(peer)
             self.keep_to_view(now)
 
+    def list_all_again(self) -> Sequence[Peer]:
+        """The cluster is small again: return those who were known and not listed, who are met anew if they are there.
+
+        Those of whom only the view knew are dropped from it; they come back by those who list them.
+        """
+        self.is_partial = False
+        self._out.notify(notices.MEMBERS_COMPLETE, limit=self._out.config.full_membership_max)
+        self.view.discard_where(lambda node_id, _: self.peers.find(node_id) is None)
+        known = list(self.peers.in_state(KNOWN))
+        for peer in known:
+            self.forget(peer)
+        return known
+
     def forget(self, peer: Peer) -> None:
         self.peers.remove(peer)
         self.view.discard(peer.node_id)
