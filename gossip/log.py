@@ -32,6 +32,7 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBERS_COMPLETE: "info",
     notices.MEMBER_SUSPECTED: "debug",
     notices.MEMBER_RETIRED: "info",
+    notices.IDENTITY_CONTESTED: "error",
     notices.IDENTITY_RETIRED: "error",
     notices.INPUT_REJECTED: "warning",
     notices.STAMP_REFUSED: "warning",

@@ -18,6 +18,8 @@ LEFT: Final = "left"
 KNOWN: Final = "known"
 """Not listed: it was in a partial view, and may have us in its own."""
 
+EPOCH_JUMP: Final = 1000
+"""Further ahead than this, an epoch is absurd unless the member itself has proven it: it goes on by one each start."""
 STRANGE_ROUNDS: Final = 3
 """Rounds of equal events and unequal content until the states are exchanged."""
 
@@ -54,6 +56,8 @@ class Peer:
     state: str = ALIVE
     counter: int = 0
     """With the epoch, its incarnation: raised by itself alone, when it has to contradict what is said of it."""
+    vouched: int = 0
+    """The counter that it was last heard to name itself: others do not know much better."""
     version: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     advertised: Address | None = None
@@ -91,6 +95,10 @@ class Peer:
     def is_at(self, address: Address) -> bool:
         """Whether it has proven that address."""
         return address == self.address or address in self.others
+
+    def can_be_in(self, epoch: int) -> bool:
+        """Whether this may be its epoch by now, as far as others can be believed."""
+        return epoch <= self.epoch + EPOCH_JUMP
 
     @property
     def is_present(self) -> bool:
