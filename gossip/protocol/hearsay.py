@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from . import notices
-from .errors import AbsurdIncarnation, TooManyNames
+from .errors import AbsurdIncarnation, CrowdedHost, TooManyNames
 from .fence import is_fenced
 from .greeting import Greeter
 from .identity import Address
@@ -265,6 +265,9 @@ class Hearsay:
         """See whether a member is where it was said to be; False if it was retired, or there is no room for that."""
         if is_fenced(self._out.kernel, node_id):
             return False
+        if self._roster.peers.find(node_id) is None and self._roster.is_crowded(address.host):
+            self._out.reject(now, CrowdedHost(f"more members are said to be at {address.host}"), source)
+            return False
         if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address, node_id):
             return True
         self._out.reject(now, TooManyNames("more names than can be looked at"), source)
@@ -274,6 +277,8 @@ class Hearsay:
         """News of another: worse than what we know, or of a newer incarnation."""
         if peer.state == KNOWN and state in (ALIVE, SUSPECT):
             return
+        if not peer.is_present and state in (ALIVE, SUSPECT) and not self._roster.has_place_for(peer):
+            return  # it has to prove that it is there
         if state in (SUSPECT, FAILED):
             if teller.state == FAILED:
                 return  # it may be the one that is cut off, and find everybody gone

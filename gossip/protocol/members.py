@@ -209,8 +209,8 @@ class Members:
         peer = self.find(proven.node_id)
         if peer is None:
             peer = Peer(proven.node_id, proven.name, proven.epoch, proven.address, now, rtt=proven.rtt)
-            self._roster.list(now, peer)
-            self._hearsay.introduce(peer, proven.known)
+            if self._roster.list(now, peer):
+                self._hearsay.introduce(peer, proven.known)
             return
         if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
             return  # word of an earlier life, overtaken on its way
@@ -218,7 +218,7 @@ class Members:
             self._reject_epoch(now, peer, proven.address, proven.epoch)
             return
         restarted = proven.epoch > peer.epoch
-        moved = self._settle(peer, proven.address, restarted=restarted)
+        moved = self._settle(now, peer, proven.address, restarted=restarted)
         peer.name = proven.name
         if restarted:
             self._roster.begin_life(now, peer, proven.epoch)
@@ -227,7 +227,7 @@ class Members:
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._hearsay.introduce(peer, proven.known)
 
-    def _settle(self, peer: Peer, address: Address, *, restarted: bool) -> bool:
+    def _settle(self, now: float, peer: Peer, address: Address, *, restarted: bool) -> bool:
         """A member has proven that address; whether it is to be reached there from now on.
 
         While it answers where it was, the new one is only noted: it may have several, and seeds for all of them. One
@@ -236,15 +236,15 @@ class Members:
         if peer.address == address or (peer.is_at(address) and peer.state == ALIVE and not restarted):
             return False
         if peer.advertised == address or (peer.advertised != peer.address and (restarted or peer.state != ALIVE)):
-            self.move(peer, address)
+            self.move(now, peer, address)
             return True
         self._roster.peers.move(peer, peer.address, (address, *peer.others)[:OTHER_ADDRESSES])
         return False
 
-    def move(self, peer: Peer, address: Address) -> None:
+    def move(self, now: float, peer: Peer, address: Address) -> None:
         """A member is to be reached at another address that it has proven."""
         others = tuple(each for each in (peer.address, *peer.others) if each != address)
-        self._roster.peers.move(peer, address, others[:OTHER_ADDRESSES])
+        self._roster.move(now, peer, address, others[:OTHER_ADDRESSES])
         self._out.notify(notices.MEMBER_MOVED, **fields(peer))
         self._hearsay.spread(peer)
 

@@ -4,6 +4,7 @@ With a thousand members nothing may walk the table for each datagram. What is as
 after a state has changed, which is rare. So states, incarnations and addresses change through `Peers` alone.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -123,7 +124,8 @@ class Peers:
         self._peers: dict[bytes, Peer] = {}
         self._in_state: dict[str, list[Peer]] = {}
         self._present: list[Peer] | None = None
-        self._present_at: dict[Address, int] = {}
+        self._present_at: dict[Address, list[Peer]] = {}
+        self._present_on: Counter[str] = Counter()
         self._roll = 0
         self._lives = 0
 
@@ -169,6 +171,14 @@ class Peers:
     def is_present_at(self, address: Address) -> bool:
         """Whether somebody who is present has that address."""
         return address in self._present_at
+
+    def present_at(self, address: Address) -> Sequence[Peer]:
+        """Those who are present and have proven that address. To be read at once: it is no copy."""
+        return self._present_at.get(address, ())
+
+    def present_on(self, host: str) -> int:
+        """How many of those who are present are to be reached at that host."""
+        return self._present_on[host]
 
     # ---- changing
 
@@ -228,14 +238,18 @@ class Peers:
         if peer.is_present:
             self._roll ^= peer.mark
             self._lives ^= peer.life
+            self._present_on[peer.address.host] += 1
             for address in (peer.address, *peer.others):
-                self._present_at[address] = self._present_at.get(address, 0) + 1
+                self._present_at.setdefault(address, []).append(peer)
 
     def _exit(self, peer: Peer) -> None:
         if peer.is_present:
             self._roll ^= peer.mark
             self._lives ^= peer.life
+            self._present_on[peer.address.host] -= 1
+            if not self._present_on[peer.address.host]:
+                del self._present_on[peer.address.host]
             for address in (peer.address, *peer.others):
-                self._present_at[address] -= 1
+                self._present_at[address].remove(peer)
                 if not self._present_at[address]:
                     del self._present_at[address]

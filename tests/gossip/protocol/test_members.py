@@ -108,8 +108,8 @@ def test_another_node_under_an_old_address_is_another_node() -> None:
     assert old.address == new.address
     old.meets(rig)
     new.meets(rig)
-    assert rig.states() == {"old": "alive", "new": "alive"}
-    pass_time_with(rig, 30.0, new)  # only the new one answers
+    assert rig.states() == {"old": "failed", "new": "alive"}, "one address is proven by one"
+    pass_time_with(rig, 30.0, new)
     assert rig.states() == {"old": "failed", "new": "alive"}
 
 
