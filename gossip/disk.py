@@ -7,7 +7,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .log import DISK_FAILED, DISK_RECOVERED
-from .protocol import Persist
+from .protocol import Identity, Persist
 from .storage.errors import DiskFailed, StorageError
 
 UNSAVED_BATCHES: Final = 1024
@@ -28,6 +28,9 @@ class Disk(Protocol):
     def replace(self) -> None:
         """Batches have been given up: from now on write the replica anew, as it is. Until that is done, what was there
         before must stay."""
+
+    def rename(self, identity: Identity) -> None:
+        """The node is this one from now on: to be saved before, or with, the batches that come next."""
 
     @property
     def is_replacing(self) -> bool:
@@ -76,6 +79,11 @@ class Saver:
         if self.failure is not None and len(self._waiting) >= UNSAVED_BATCHES:
             self._waiting.clear()  # all of it is in the replica
             self._disk.replace()
+
+    def rename(self, identity: Identity) -> None:
+        """The node is this one from now on."""
+        self._disk.rename(identity)
+        self._arrived.set()
 
     async def room(self) -> None:
         """Wait while too much is unsaved to take in more from others; at once, without a checkpoint, if it is not.

@@ -18,7 +18,7 @@ from crdts import Event
 from .disk import Disk, Saver
 from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
-from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Send, Write
+from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Rename, Send, Write
 from .protocol.errors import NotRunning, WrongThread
 from .storage.errors import DiskFailed
 from .transport import Transport
@@ -81,6 +81,7 @@ class Driver:
             OpenStream: self._do_open,
             Close: self._do_close,
             Persist: self._do_persist,
+            Rename: self._do_rename,
             Notify: self._do_notify,
         }
 
@@ -181,6 +182,10 @@ class Driver:
     def _settle(self) -> None:
         """Hand everything to the disk that the replica holds by now."""
         self.do(self._engine.flush(trio.current_time()))
+
+    def _do_rename(self, effect: Rename) -> None:
+        if self._saver is not None:
+            self._saver.rename(effect.identity)
 
     def _saved(self, token: int) -> None:
         self.durable = max(self.durable, token)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import cbor2
 
 from .errors import DamagedData, DiskFailed, UnknownFormat
-from .records import Checkpoint, Contents, Rows, Transaction
+from .records import Checkpoint, Contents, Rows, Transaction, identity_row
 
 FULL: Final = "full"
 NORMAL: Final = "normal"
@@ -144,6 +144,8 @@ class Database:
                 if part.in_place:
                     replaced = "DELETE FROM parts WHERE (last_replica, last_seq) <= (?, ?) AND generation < ?"
                     execute(replaced, (*part.last, part.generation))
+            if transaction.identity:
+                self._put("identity", identity_row(transaction.identity))
             if finish := transaction.finish:
                 execute("DELETE FROM parts WHERE generation < ?", (finish.generation,))
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from crdts import Replica
 
@@ -14,7 +14,7 @@ from .errors import DamagedData, DiskFailed
 from .files import sync_directory
 from .ledger import Ledger
 from .marks import check_mark, set_mark
-from .records import read_into
+from .records import identity_row, read_into
 from .writer import DatabaseDisk
 
 DATABASE_FILE: Final = "state.db"
@@ -108,13 +108,7 @@ def _next_life(
 
 def _begin(database: Database, identity: Identity, lives: tuple[str, ...]) -> None:
     """Durable before the node says a word, so that no later life is taken for this one."""
-    row: dict[str, Any] = {
-        "node_id": identity.node_id,
-        "epoch": identity.epoch,
-        "name": identity.name,
-        "lives": [*lives, identity.replica_id],
-    }
-    database.put("identity", row)
+    database.put("identity", identity_row(identity, lives))
     try:
         set_mark(database.path, closed=False)
     except OSError as error:
