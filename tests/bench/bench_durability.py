@@ -22,7 +22,7 @@ SECONDS: Final = 3.0
 """Of each measurement of throughput."""
 ROW: Final = b"x" * 120
 """What a bare commit writes: about what a small change takes as a row."""
-WRITERS: Final = 500
+WRITERS: Final = 200
 """Tasks that each write, wait until that is durable, and write again."""
 BURST: Final = 50
 """Writes between two times that a writer which does not wait lets others run."""
@@ -52,7 +52,7 @@ def figures() -> Iterator[Figure]:
             bare = _bare_commits(path / "bare.db", durability)
         yield Figure(f"{durability}: a bare loop of single commits", bare, "a second")
         progress(f"durability: {durability}")
-        for name, writing in (("each waited for, by 500 tasks", _waiting), ("waited for at the end", _streaming)):
+        for name, writing in (("each waited for, by 200 tasks", _waiting), ("waited for at the end", _streaming)):
             with _directory() as path:
                 count, seconds, stalls = trio.run(writing, path, durability)
             yield Figure(f"{durability}: durable writes, {name}", count / seconds, "a second")
@@ -151,5 +151,3 @@ def _in_a_process(verb: str, path: Path, size: int) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.bench.durable_node", verb, str(path), str(size)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return {name: float(value) for name, _, value in (line.partition(" ") for line in done.stdout.splitlines())}
-
-
