@@ -8,8 +8,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from hashlib import blake2b
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -158,9 +158,9 @@ class Database:
             self._connection.execute(f"PRAGMA synchronous = {usual}")
 
     def _put(self, key: str, value: Any, *, unless_there: bool = False) -> None:
-        otherwise = "IGNORE" if unless_there else "REPLACE"
+        insert = "INSERT OR IGNORE INTO meta VALUES (?, ?)" if unless_there else "REPLACE INTO meta VALUES (?, ?)"
         body = cbor2.dumps(value)
-        self._connection.execute(f"INSERT OR {otherwise} INTO meta VALUES (?, ?)", (key, _sum(key, body) + body))
+        self._connection.execute(insert, (key, _sum(key, body) + body))
 
     # ---- the replica
 
