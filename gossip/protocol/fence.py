@@ -1,9 +1,8 @@
 """What the shared state says of nodes that were retired: they are fenced, in every life they ever had or will have.
 
-A node writes under one id for each of its lives, ``<node id>.<epoch>-<nonce>``, of which
-a node that keeps nothing has no nonce. Beside these stands one that no life has,
-``<node id>.*``: retiring a node forbids that one. Like every closed writer it takes no room in any context, travels
-with events and with states alike, and stays for good.
+A node writes under one id for each of its lives, ``<node id>.<epoch>-<nonce>``; one that keeps nothing has no nonce.
+Beside these stands one that no life has, ``<node id>.*``: retiring a node forbids that one. Like every closed writer it
+takes no room in any context, travels with events and with states alike, and stays for good.
 """
 
 from typing import Final
