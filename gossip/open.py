@@ -12,7 +12,8 @@ import trio
 
 from crdts import Replica
 
-from .addresses import is_loopback, reachable, resolve, split_address
+from .addresses import is_loopback, resolve, split_address
+from .advertised import resolve_advertised, warn_of_loopback
 from .announcement import Card
 from .control import open_control, serve_control
 from .datadir import DataDir
@@ -67,16 +68,16 @@ async def open_node(
     forwards a port. A name is looked up once, at the start.
 
     ``tags`` are a few words about this node that all members see, such as ``{"role": "worker"}``; `Node.set_tags`
-    changes them.
+    changes them for as long as the node runs. They are not kept in ``data_dir``: give them again at the next start.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
     Raises `ConfigError` (also if it cannot bind), `KeyFormatError` or `DataDirInUse`.
     """
     host, port = split_address(bind)
     seeds = parse_seeds(join)
-    outside = await _resolve_advertised(advertise)
-    profile = Profile(RELEASE, check_tags(tags or {}), outside)
     secret = parse_key(key) if key is not None else None
+    outside = None if advertise is None else await resolve_advertised(advertise, sealed=secret is not None)
+    profile = Profile(RELEASE, check_tags({} if tags is None else tags), outside)
     seal_for(secret, cluster)  # refuses a name that is none, before anything is opened
     host = await _resolve_bind(host, port)
     if secret is None and not is_loopback(host):
@@ -85,10 +86,6 @@ async def open_node(
         )
     if secret is None:
         refuse_strangers(seeds)
-        if outside is not None and not is_loopback(outside.host):
-            raise ConfigError(
-                f"without a cluster key nobody reaches a node at {outside}; make a key with `gossip keygen`"
-            )
     with ExitStack() as stack:
         directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
         sockets = stack.enter_context(_bind(host, port))
@@ -150,7 +147,8 @@ async def run_node(
             has_seeds=bool(seeds),
         )
         services: list[Service] = [driver.run]
-        book = SeedBook(driver, engine)
+        book = SeedBook(driver, engine, cluster)
+        driver.reword = book.reword
         if seeds:
             services.append(SeedFinder(book, seeds, node.address.host, config, log).run)
         if discover:
@@ -169,9 +167,20 @@ async def run_node(
         )
         if secret is None:
             log.warning(NODE_UNSEALED, bound_to=str(node.address))
-        stack.callback(log.info, NODE_STOPPED)
+        warn_of_loopback(log, profile.advertise, node.address)
+        stack.push(partial(_tell_end, node, log))
         async with _running(node, services, answering):
             yield node
+
+
+def _tell_end(node: Node, log: Any, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+    """Log that the node has stopped, and why; ``error`` is what its block raised."""
+    reason = node.stop_reason or ("gossip leave" if node.stop_requested.is_set() else "its block has ended")
+    if isinstance(error, trio.Cancelled):
+        reason = node.stop_reason or "its block was cancelled"
+    elif error is not None:
+        reason = f"{type(error).__name__} was raised"
+    log.info(NODE_STOPPED, reason=reason)
 
 
 @asynccontextmanager
@@ -217,19 +226,6 @@ async def _running(node: Node, services: Sequence[Service], answering: trio.Canc
 def _present(node: Node) -> set[str]:
     """The ids of the members that need not be looked for."""
     return {member.id for member in node.members() if member.state not in (FAILED, LEFT)}
-
-
-async def _resolve_advertised(advertise: str | Address | None) -> Address | None:
-    """The IP address and port that others are to be told, IPv4 if it is a name that has both."""
-    if advertise is None:
-        return None
-    address = advertise if isinstance(advertise, Address) else Address(*split_address(advertise))
-    if not address.port:
-        raise ConfigError(f"cannot advertise {address}: port 0 is nobody's; name the port that others reach")
-    found = await resolve(*address)
-    if not found or reachable(found[0].host) != found[0].host:
-        raise ConfigError(f"cannot advertise {address}: others find nobody there; name the address that they reach")
-    return min(found, key=lambda address: ":" in address.host)
 
 
 async def _resolve_bind(host: str, port: int) -> str:

@@ -62,7 +62,7 @@ class Config:
     """Addresses heard of and not yet proven that are remembered at most."""
     probe_interval: float = 0.55
     """Seconds between two probes, each of one member in turn, with a digest of our data. Shorter notices the dead and
-    repairs lost pushes sooner; a probe and its answer are about 170 bytes."""
+    repairs lost pushes sooner; a probe and its answer take about 130 bytes in a cluster of 30, 160 in a larger one."""
     probe_timeout: float = 0.2
     """Seconds until a member that does not answer is pinged through others. Longer than almost every round trip, and
     than a program usually keeps its node from running."""

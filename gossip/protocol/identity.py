@@ -32,8 +32,7 @@ class Identity:
     def __post_init__(self) -> None:
         if len(self.node_id) != NODE_ID_BYTES:
             raise ConfigError(f"a node id is {NODE_ID_BYTES} bytes, not {len(self.node_id)}")
-        if not name_is_valid(self.name):
-            raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {self.name!r}")
+        check_name(self.name)
         if not 0 < self.epoch < 1 << 62:
             raise ConfigError(f"an epoch is a positive integer, not {self.epoch}")
 
@@ -46,6 +45,12 @@ class Identity:
     def replica_id(self) -> str:
         """The writer's id in every dot this process makes: never used by another process, nor by a later one."""
         return f"{self.node_id.hex()}.{self.epoch}"
+
+
+def check_name(name: str) -> None:
+    """Raises `ConfigError` if a node cannot have that name."""
+    if not name_is_valid(name):
+        raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {name!r}")
 
 
 def name_is_valid(name: str) -> bool:
