@@ -14,11 +14,10 @@ from typing import Any, Final, Self
 
 from .protocol import Identity
 from .protocol.errors import ConfigError, DataDirInUse
-from .protocol.identity import NODE_ID_BYTES
+from .protocol.identity import MAX_EPOCH, NODE_ID_BYTES
 
 IDENTITY_FILE: Final = "identity.json"
 LOCK_FILE: Final = "lock"
-MAX_EPOCH: Final = (1 << 62) - 2
 
 
 class DataDir:

@@ -20,8 +20,6 @@ CHECK_EACH: Final = 5.0
 """Virtual seconds between two looks of the judge at every node."""
 RETIRED_STEP: Final = 0.5
 """Virtual seconds between two looks at whether who was retired, or is over, has left."""
-FEW_FAULTS: Final = 3
-"""Faults of a scenario up to which the return of members is judged."""
 REST_WITHIN: Final = 60.0
 """Virtual seconds in which nodes come to rest after all are equal and know each other."""
 MEMBERSHIP_STEP: Final = 0.5
@@ -64,7 +62,7 @@ class Run:
 
     def __post_init__(self) -> None:
         plan = self.scenario.concrete(self.seed)
-        self.census = Census(self.judge.fail, judges_returns=len(plan.faults) <= FEW_FAULTS)
+        self.census = Census(self.judge.fail)
         self.cluster = plan.cluster(self.seed, observers=[self.judge, self.census, self.recorder])
         self.judge.watch(self.cluster)
         self.census.watch(self.cluster)

@@ -50,7 +50,7 @@ class Config:
     """Seconds without progress after which a stream is given up; the next digest starts another."""
     full_membership_max: int = 1024
     """Members up to which everybody lists everybody. In a larger cluster a node knows only those in its view, and says
-    so."""
+    so, until shuffles have named no more than half as many for a long time."""
     view_size: int = 32
     """Members that gossip is drawn from, in a cluster that is larger. More spreads the load more evenly; in a cluster
     too large to list they are all that a node watches."""

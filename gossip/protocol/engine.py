@@ -94,7 +94,7 @@ class Engine:
             self._out.reject(now, error, source)
             return self._out.drain()
         if sender == self._out.identity.node_id:
-            self._members.recognise_self(source)
+            self._members.recognise_self(now, source, epoch)
             return self._out.drain()
         if self.retired:
             return self._out.drain()
@@ -106,11 +106,15 @@ class Engine:
             # Overtaken on its way by word of the next life. Events are as right as ever; all else is out of date.
             for push in [message for message in messages if isinstance(message, Push | Relay)]:
                 self._on_push(now, sender, None, push)
+            self._members.warn_former_life(now, peer, source)
+            return self._out.drain()
+        self._members.datagram_arrived(len(datagram))
+        if peer is not None and not peer.can_be_in(epoch):
+            self._members.doubt(now, peer, source, epoch, messages)
             return self._out.drain()
         if peer is not None:
             self._members.heard(now, peer, epoch)
             self._dissemination.heard(now, peer)
-        self._members.datagram_arrived(len(datagram))
         self._take(now, sender, source, peer, messages)
         self._compare_where_needed(now)
         return self._out.drain()

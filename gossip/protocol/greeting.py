@@ -193,7 +193,8 @@ class Greeter:
     def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
         self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, self._cookie(source))])
-        if self._is_proven(sender, source):
+        peer = self._peers.find(sender)
+        if peer is not None and peer.is_at(source) and peer.can_be_in(hello.epoch):
             return Proven(sender, source, hello.name, hello.epoch, hello.known, None, has_answered=False)
         self._greeted[sender, source] = (hello.name, hello.epoch, hello.known)
         if len(self._greeted) > self._out.config.max_candidates:

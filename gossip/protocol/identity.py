@@ -8,6 +8,8 @@ from .errors import ConfigError
 
 NODE_ID_BYTES: Final = 8
 MAX_NAME_BYTES: Final = 64
+MAX_EPOCH: Final = 1 << 32
+"""A start a second for a hundred years; above it is absurd."""
 
 
 class Address(NamedTuple):
@@ -33,8 +35,8 @@ class Identity:
         if len(self.node_id) != NODE_ID_BYTES:
             raise ConfigError(f"a node id is {NODE_ID_BYTES} bytes, not {len(self.node_id)}")
         check_name(self.name)
-        if not 0 < self.epoch < 1 << 62:
-            raise ConfigError(f"an epoch is a positive integer, not {self.epoch}")
+        if not 0 < self.epoch <= MAX_EPOCH:
+            raise ConfigError(f"an epoch is a number from 1 to {MAX_EPOCH}, not {self.epoch}")
 
     @classmethod
     def fresh(cls, name: str, rng: random.Random) -> "Identity":
