@@ -85,6 +85,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         b'{"node_id": "0011223344556677", "epoch": 0}',
         b'{"node_id": "0011223344556677", "epoch": -4}',
         b'{"node_id": "0011223344556677", "epoch": 4611686018427387903}',
+        b'{"node_id": "0011223344556677", "epoch": 4294967296}',
         b'{"node_id": "00112233", "epoch": 1}',
         b'{"node_id": "zz11223344556677", "epoch": 1}',
         b'{"node_id": 7, "epoch": 1}',
