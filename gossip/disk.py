@@ -59,12 +59,18 @@ class Saver:
         self._saved = saved
         self._log = log
         self._waiting: list[Persist] = []
+        self._being_saved = 0
         self._token = 0
         self._arrived = trio.Event()
         self._room = trio.Event()
         self._delay = RETRY_FIRST
         self.failure: StorageError | None = None
         """Why nothing is saved at present; None while all is well."""
+
+    @property
+    def unsaved(self) -> int:
+        """Batches that are not durable yet."""
+        return len(self._waiting) + self._being_saved
 
     def check(self) -> None:
         """Raises `DiskFailed` while nothing can be saved."""
@@ -105,16 +111,19 @@ class Saver:
         self._arrived = trio.Event()
         self._settle()
         batches, self._waiting = self._waiting, []
+        self._being_saved = len(batches)
         token = self._token
         self._room.set()
         self._room = trio.Event()
         try:
             await self._disk.save(batches)
         except StorageError as error:
+            self._being_saved = 0
             if not self._disk.is_replacing:
                 self._waiting = [*batches, *self._waiting]
             await self._fail(error)
             return
+        self._being_saved = 0
         if self.failure is not None:
             self.failure, self._delay = None, RETRY_FIRST
             self._log.info(DISK_RECOVERED)
