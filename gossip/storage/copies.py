@@ -40,7 +40,7 @@ def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[
 
     Raises `ConfigError` if there is a file and it is not to be replaced, `StorageError`, or what ``pause`` does.
     """
-    with _written_beside(target, database.path.parent, replace=replace) as fresh:
+    with written_beside(target, database.path.parent, replace=replace) as fresh:
         database.copy_to(fresh, pause)
         _finish(fresh)
     return target.stat().st_size
@@ -49,7 +49,7 @@ def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[
 def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
     """The same for a data directory that nobody runs on, of which nothing is changed; raises `DataDirInUse` too."""
     source = directory / DATABASE_FILE
-    with DataDir(directory), _written_beside(target, directory, replace=replace) as fresh:
+    with DataDir(directory), written_beside(target, directory, replace=replace) as fresh:
         with failures(f"{source} cannot be copied to {target}"):
             shutil.copyfile(source, fresh)
             if wal_of(source).exists():  # the node was killed
@@ -59,7 +59,7 @@ def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
 
 
 @contextmanager
-def _written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[Path]:
+def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[Path]:
     """An empty file for this user only, that becomes ``target`` at the end of the block; removed if that fails."""
     _check_target(target, directory, replace=replace)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
@@ -153,7 +153,7 @@ def _check_sound(copy: Path, connection: sqlite3.Connection) -> None:
 # ---- the way back
 
 
-def restore(backup: Path, directory: Path) -> Restored:
+def restore_into(backup: Path, directory: Path) -> Restored:
     """Make a data directory of a backup, all of which is read and checked first. Who starts there is a new node.
 
     Raises `ConfigError` if the directory is not empty or the file no backup, `DataDirInUse`, or `StorageError`.
