@@ -42,7 +42,7 @@ def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[
     """
     with written_beside(target, database.path.parent, replace=replace) as fresh:
         database.copy_to(fresh, pause)
-        _finish(fresh)
+        _finish(fresh, database.path)
     return target.stat().st_size
 
 
@@ -54,7 +54,7 @@ def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
             shutil.copyfile(source, fresh)
             if wal_of(source).exists():  # the node was killed
                 shutil.copyfile(wal_of(source), wal_of(fresh))
-        _finish(fresh)
+        _finish(fresh, source)
     return target.stat().st_size
 
 
@@ -122,32 +122,37 @@ def _remove(file: Path) -> None:
 # ---- what a copy must be
 
 
-def _finish(copy: Path) -> None:
+def _finish(copy: Path, source: Path) -> None:
     """Take out who wrote it, and make it one whole file; raises `DamagedData` or `UnknownFormat` if it is not sound."""
-    with failures(f"{copy} cannot be read"), closing(connect(copy)) as connection:
+    with failures(f"the copy of {source} cannot be finished"), closing(connect(copy)) as connection:
         connection.execute("PRAGMA secure_delete = ON")
-        _check_format(copy, connection)
-        _check_sound(copy, connection)
+        _check_format(source, connection)
+        _check_sound(source, connection)
         connection.execute("DELETE FROM meta WHERE key <> 'checkpoint'")
         connection.execute("PRAGMA journal_mode = DELETE")
 
 
-def _check_format(copy: Path, connection: sqlite3.Connection) -> None:
+def _check_format(source: Path, connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > FORMAT:
-        raise UnknownFormat(f"{copy} is of format {version}, and this release knows up to {FORMAT}; use the later one")
+        raise UnknownFormat(
+            f"{source} is of format {version}, and this release knows up to {FORMAT}; use the later release"
+        )
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version < 1 or not tables >= _TABLES:
-        raise DamagedData(f"{copy} is a database, but holds no node's data")
+        raise DamagedData(f"{source} is a database, but holds no node's data")
 
 
-def _check_sound(copy: Path, connection: sqlite3.Connection) -> None:
+def _check_sound(source: Path, connection: sqlite3.Connection) -> None:
     """Every page and the checksum of every row; what the rows say is not looked at, which takes much longer."""
     if found := [text for (text,) in connection.execute("PRAGMA quick_check(1)") if text != "ok"]:
-        raise DamagedData(f"{copy}: {found[0]}")
-    for table in ("log", "parts"):
-        for (row,) in connection.execute(f"SELECT data FROM {table}"):  # noqa: S608  # one of two names
-            check_row(row)
+        raise DamagedData(f"{source} is damaged: {found[0]}")
+    try:
+        for table in ("log", "parts"):
+            for (row,) in connection.execute(f"SELECT data FROM {table}"):  # noqa: S608  # one of two names
+                check_row(row)
+    except DamagedData as error:
+        raise DamagedData(f"{source} is damaged: {error}") from None
 
 
 # ---- the way back
@@ -181,11 +186,11 @@ def _restore(backup: Path, fresh: Path) -> Restored:
     with failures(f"{backup} cannot be copied to {fresh.parent}"):
         os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
         shutil.copyfile(backup, fresh)
+    _finish(fresh, backup)
     try:
-        _finish(fresh)
         restored = _read(fresh)
-    except (DamagedData, UnknownFormat) as error:
-        raise type(error)(f"{backup} cannot be restored: {error}") from None
+    except DamagedData as error:
+        raise DamagedData(f"{backup} is damaged: {error}") from None
     with failures(f"{fresh.parent} cannot be written"):
         _sync(fresh)
         fresh.replace(fresh.with_name(DATABASE_FILE))
