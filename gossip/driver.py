@@ -20,7 +20,6 @@ from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
 from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Rename, Send, Write
 from .protocol.errors import NotRunning, WrongThread
-from .storage.errors import DiskFailed
 from .transport import Transport
 
 DRAIN_DATAGRAMS: Final = 64
@@ -66,10 +65,6 @@ class Driver:
         self._nursery: trio.Nursery | None = None
         self._stopping = self._writing_ended = False
         self._thread = 0
-        self.handed_on = 0
-        """The token of the last batch that went to the disk."""
-        self.durable = 0
-        """The token up to which everything is as durable as it gets."""
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
         self._sleep = trio.CancelScope()
@@ -138,10 +133,13 @@ class Driver:
         if self._saver is not None:
             self._saver.check()
 
-    def check_disk(self) -> None:
-        """Raises `DiskFailed` while nothing can be saved."""
-        if self._saver is not None and self._saver.failure is not None:
-            raise DiskFailed(f"not saved yet, and kept in memory until it can be: {self._saver.failure}")
+    async def flush(self) -> None:
+        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be at present."""
+        if self._saver is None or self._engine.durable:
+            self._settle()
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._saver.flush()
 
     @property
     def unsaved_batches(self) -> int:
@@ -183,7 +181,6 @@ class Driver:
                 lingering[0].scope.cancel()
 
     def _do_persist(self, effect: Persist) -> None:
-        self.handed_on = effect.token
         if self._saver is None:
             self._saved(effect.token)
         else:
@@ -198,7 +195,6 @@ class Driver:
             self._saver.rename(effect.identity)
 
     def _saved(self, token: int) -> None:
-        self.durable = max(self.durable, token)
         self.do(self._engine.persisted(trio.current_time(), token))
         self._signal()
 

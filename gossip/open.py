@@ -160,9 +160,8 @@ async def run_node(
             replica = Replica(identity.replica_id)
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         seal = seal_for(secret, cluster)
-        engine = Engine(
-            identity, config, rng, replica, seal, trio.current_time(), profile, lives=opened.lives if opened else ()
-        )
+        lives = opened.lives if opened is not None else ()
+        engine = Engine(identity, config, rng, replica, seal, trio.current_time(), profile, lives=lives)
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)

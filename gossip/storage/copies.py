@@ -17,7 +17,7 @@ from crdts import Replica
 
 from ..datadir import LOCK_FILE, DataDir
 from ..protocol.errors import ConfigError
-from .database import FORMAT, Database, connect, failures, wal_of
+from .database import FORMAT, OF_THE_DATA, Database, connect, failures, wal_of
 from .errors import DamagedData, DiskFailed, UnknownFormat
 from .files import DATABASE_FILE, sync_directory
 from .records import check_row, read_into
@@ -128,7 +128,7 @@ def _finish(copy: Path, source: Path) -> None:
         connection.execute("PRAGMA secure_delete = ON")
         _check_format(source, connection)
         _check_sound(source, connection)
-        connection.execute("DELETE FROM meta WHERE key <> 'checkpoint'")
+        connection.execute("DELETE FROM meta WHERE key NOT IN (?, ?)", OF_THE_DATA)
         connection.execute("PRAGMA journal_mode = DELETE")
 
 

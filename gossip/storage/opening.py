@@ -74,6 +74,8 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         _check_fingerprint(database, contents.last_row, replica)
         context = replica.store.kernel.context
         lives = tuple([life for life in lives if context.last(life)])[-FORMER_LIVES:]
+        if durability == FULL:  # else a life may have spent more than this file knows
+            replica.store.kernel.former = lives
         _begin(database, identity, lives)
     except BaseException:
         database.close()
