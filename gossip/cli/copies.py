@@ -136,9 +136,10 @@ def _exported(data_dir: Path) -> Iterator[Item]:
 @click.option("--add", is_flag=True, help="Add the values of counters to those that count something already.")
 @verb_options
 def import_(file: Path, add: bool, data_dir: Path, as_json: bool) -> None:
-    """Write what the document FILE holds, or standard input if it is -, into the running node.
+    """Write what is in the document FILE into the running node.
 
-    As new writes, over what is there: elements are added to sets, keys set in maps and registers written where they
+    FILE is what `gossip export` writes, or - for standard input. All of it becomes new writes, over what is there:
+    elements are added to sets, keys set in maps and registers written where they
     differ, flags switched. Nothing is removed. A counter gets its value only where it is at 0: elsewhere it is left
     alone and named, as nobody can tell whether it counts the same things; --add adds it. The document is checked as a
     whole before anything is written. Importing it twice changes nothing, but with --add.
