@@ -171,9 +171,9 @@ class Database:
             self._connection.execute(f"PRAGMA synchronous = {usual}")
 
     def _put(self, key: str, value: Any, *, unless_there: bool = False) -> None:
-        otherwise = "IGNORE" if unless_there else "REPLACE"
+        insert = "INSERT OR IGNORE INTO meta VALUES (?, ?)" if unless_there else "REPLACE INTO meta VALUES (?, ?)"
         body = cbor2.dumps(value)
-        self._connection.execute(f"INSERT OR {otherwise} INTO meta VALUES (?, ?)", (key, _sum(key, body) + body))
+        self._connection.execute(insert, (key, _sum(key, body) + body))
 
     # ---- the replica
 
