@@ -39,7 +39,7 @@ from crdts.values import encode_value
 
 from .document import DocumentError, Item, from_json, to_json
 
-PART_ENTRIES: Final = 500
+PART_ENTRIES: Final = 250
 """Elements, keys and other objects in one part, and"""
 PART_BYTES: Final = 256 << 10
 """bytes of their JSON, but for one entry that is larger: some milliseconds of work."""

@@ -16,6 +16,7 @@ import trio
 from gossip import Node, NotRunning, open_node
 from gossip.control import MAX_REQUEST_BYTES, SOCKET_FILE, plain, socket_path
 from gossip.node import SHUTDOWN_GRACE
+from gossip.porting import PART_ENTRIES
 from gossip.storage import database
 
 from .live import FAST, acquainted, patience, until
@@ -212,7 +213,7 @@ async def test_an_export_ends_with_a_word_that_it_is_all(node: Node, place: str)
     for number in range(1_000):
         node.orset("s").add(number)
     async with call(place, request("export")) as stream:
-        *parts, end = [answer["result"] for answer in await answers(stream, 3)]
+        *parts, end = [answer["result"] for answer in await answers(stream, 1_000 // PART_ENTRIES + 1)]
     assert end == {"end": True}
     assert sorted(element for part in parts for item in part["items"] for element in item[3]) == [*range(1_000)]
 
