@@ -59,6 +59,7 @@ class Saver:
         self._saved = saved
         self._log = log
         self._waiting: list[Persist] = []
+        self._being_saved = 0
         self._token = 0
         self._arrived = trio.Event()
         self._room = trio.Event()
@@ -66,6 +67,11 @@ class Saver:
         self._delay = RETRY_FIRST
         self.failure: StorageError | None = None
         """Why nothing is saved at present; None while all is well."""
+
+    @property
+    def unsaved(self) -> int:
+        """Batches that are not durable yet."""
+        return len(self._waiting) + self._being_saved
 
     def check(self) -> None:
         """Raises `DiskFailed` while nothing can be saved."""
@@ -132,6 +138,7 @@ class Saver:
 
     async def _save_batches(self) -> None:
         batches, self._waiting = self._waiting, []
+        self._being_saved = len(batches)
         token = self._token
         self._room.set()
         self._room = trio.Event()
@@ -140,10 +147,12 @@ class Saver:
         try:
             await self._disk.save(batches)
         except StorageError as error:
+            self._being_saved = 0
             if not self._disk.is_replacing:
                 self._waiting = [*batches, *self._waiting]
             self._fail(error)
             return
+        self._being_saved = 0
         if self.failure is not None:
             self.failure, self._delay = None, RETRY_FIRST
             self._log.info(DISK_RECOVERED)

@@ -1,5 +1,6 @@
 """A running node, for use inside a Trio program."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
@@ -12,6 +13,7 @@ from crdts.ormap import Accessors
 from crdts.store import Store
 
 from .driver import Driver
+from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
@@ -50,6 +52,7 @@ class Node(Accessors):
         address: Address,
         log: Any,
         *,
+        keeper: Keeper,
         cluster: str,
         sealed: bool,
         has_seeds: bool,
@@ -58,6 +61,7 @@ class Node(Accessors):
         self._engine = engine
         self._driver = driver
         self._log = log
+        self._keeper = keeper
         self._address = address
         self._has_seeds = has_seeds
         self.cluster = cluster
@@ -286,6 +290,22 @@ class Node(Accessors):
     def _check_running(self) -> None:
         if not self._driver.running:
             raise NotRunning(f"node {self.name} is closed; use it inside its `async with` block")
+
+    # ---- what is kept
+
+    def storage(self) -> Storage:
+        """Where this node's data is kept, and how that is going."""
+        return self._keeper.storage()
+
+    async def backup(self, path: str | os.PathLike[str], *, replace: bool = False) -> int:
+        """Copy all that was written so far, and what comes meanwhile, into one file; returns its bytes.
+
+        Reads and writes go on. The copy has nothing of this node's identity: `gossip restore` makes a data directory
+        of it, for a new node. It is there whole or not at all. Raises `ConfigError` if there is such a file and it is
+        not to be replaced, or if everything is in memory only; `DiskFailed` if either disk does not work.
+        """
+        await self.flush()
+        return await self._keeper.back_up(path, replace=replace)
 
     # ---- the end
 
