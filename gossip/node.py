@@ -316,11 +316,11 @@ class Node(Accessors):
         does this too; afterwards the node can still be read, but other members no longer count on it.
         """
         self._check_running()
-        await self._hand_over()
+        seq = await self._hand_over()
         if not self._left:
             self._left = True
             self._driver.do(self._engine.leave())
-        return len(self._engine.acked_by(self._last_seq())[0])
+        return len(self._engine.acked_by(seq)[0])
 
     async def _close_writer(self) -> None:
         """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
@@ -333,26 +333,30 @@ class Node(Accessors):
             while self._last_words and self._may_be_heard("alive") and not self._engine.acked_by(self._last_words)[0]:
                 await self._changed()
 
-    async def _hand_over(self) -> None:
-        """Wait until somebody has our writes, those made while we wait included, as long as there is anybody."""
+    async def _hand_over(self) -> int:
+        """Wait until somebody has our writes so far, as long as there is anybody; returns the last one's seq.
+
+        Not those made while we wait: who goes on writing would be ahead of its disk, and so of everybody, for ever.
+        """
+        seq = self._last_seq()
         if self.retired:
-            return  # who could take them does not
+            return seq  # who could take them does not
         try:
             with trio.fail_after(DISK_GRACE):
                 await self.flush()
         except (trio.TooSlowError, DiskFailed):
             self._log.warning(WRITES_UNSAVED)
         with trio.move_on_after(SHUTDOWN_GRACE):
-            while self._is_sole_holder() and self._may_be_heard("alive"):
-                with self._asking_for(self._last_seq()):
+            with self._asking_for(seq):
+                while self._is_sole_holder(seq) and self._may_be_heard("alive"):
                     await self._changed()
-        if self._is_sole_holder():
+        if self._is_sole_holder(seq):
             # Nobody was ever there, or all have left: that the last one takes its data with it is no surprise.
             tell = self._log.warning if self._may_be_heard("alive", "failed") else self._log.info
-            tell(WRITES_UNSHARED, members=self._engine.acked_by(self._last_seq())[1])
+            tell(WRITES_UNSHARED, members=self._engine.acked_by(seq)[1])
+        return seq
 
-    def _is_sole_holder(self) -> bool:
-        seq = self._last_seq()
+    def _is_sole_holder(self, seq: int) -> bool:
         return seq > 0 and not self._engine.acked_by(seq)[0]
 
     def _may_be_heard(self, *states: str) -> bool:
@@ -369,8 +373,8 @@ class Node(Accessors):
         if self.retired or not self._driver.keeps_nothing:
             await self.leave()
             return
-        await self._hand_over()
-        if self._last_seq() and not self._is_sole_holder():
+        seq = await self._hand_over()
+        if seq and not self._is_sole_holder(self._last_seq()):
             await self._close_writer()
         self._left = True
         self._driver.do(self._engine.leave(keeps_nothing=True))
