@@ -83,10 +83,12 @@ class Database:
                 os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             )  # for nobody else, from the start
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         try:
             with self._failures("opened"):
+                version = self._version()
                 self._set_up(durability)
-                self._migrate()
+                self._migrate(version)
                 self._check()
                 self._forget_behind_gap()
         except BaseException:
@@ -95,20 +97,25 @@ class Database:
 
     def _set_up(self, durability: str) -> None:
         execute = self._connection.execute
-        execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA auto_vacuum = INCREMENTAL")  # of use before the first table only
-        execute("PRAGMA journal_mode = WAL")
+        (mode,) = execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise DiskFailed(f"{self.path} cannot be opened: its file system does not allow a write-ahead log")
         execute(f"PRAGMA synchronous = {'FULL' if durability == FULL else 'NORMAL'}")
         execute("PRAGMA fullfsync = 1")  # where a usual sync stops in the disk's own cache
         execute("PRAGMA checkpoint_fullfsync = 1")
         execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
 
-    def _migrate(self) -> None:
+    def _version(self) -> int:
+        """The file's format. Asked for before anything else, so that one of a later format is left as it is."""
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
             raise UnknownFormat(
                 f"{self.path} is of format {version}, and this release knows up to {FORMAT}; use the later release"
             )
+        return int(version)
+
+    def _migrate(self, version: int) -> None:
         for number in range(version, FORMAT):
             self._connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT")
 
@@ -231,7 +238,7 @@ class Database:
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         if free * FREE_SHARE > pages:
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` would give back one page
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy of the whole file, with nothing of who we are. Raises `DiskFailed`."""
