@@ -7,7 +7,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .log import DISK_FAILED, DISK_RECOVERED
-from .protocol import Persist
+from .protocol import Identity, Persist
 from .storage.errors import DiskFailed, StorageError
 
 UNSAVED_BATCHES: Final = 1024
@@ -28,6 +28,9 @@ class Disk(Protocol):
     def replace(self) -> None:
         """Batches have been given up: from now on write the replica anew, as it is. Until that is done, what was there
         before must stay."""
+
+    def rename(self, identity: Identity) -> None:
+        """The node is this one from now on: to be saved before, or with, the batches that come next."""
 
     @property
     def is_replacing(self) -> bool:
@@ -59,6 +62,7 @@ class Saver:
         self._token = 0
         self._arrived = trio.Event()
         self._room = trio.Event()
+        self._next = trio.Event()
         self._delay = RETRY_FIRST
         self.failure: StorageError | None = None
         """Why nothing is saved at present; None while all is well."""
@@ -77,6 +81,24 @@ class Saver:
             self._waiting.clear()  # all of it is in the replica
             self._disk.replace()
 
+    async def flush(self) -> None:
+        """Wait until all that the replica holds now is saved; raises `DiskFailed` if that cannot be at present.
+
+        Costs the writer next to nothing: however many wait, one save begins for all of them.
+        """
+        while True:
+            self._arrived.set()
+            await self._next.wait()
+            if self.failure is not None:
+                raise DiskFailed(f"not saved yet, and kept in memory until it can be: {self.failure}")
+            if not self._disk.is_replacing:
+                return
+
+    def rename(self, identity: Identity) -> None:
+        """The node is this one from now on."""
+        self._disk.rename(identity)
+        self._arrived.set()
+
     async def room(self) -> None:
         """Wait while too much is unsaved to take in more from others; at once, without a checkpoint, if it is not.
 
@@ -88,24 +110,39 @@ class Saver:
     @enable_ki_protection
     async def run(self) -> None:
         """Save until cancelled."""
-        while True:
-            if not self._disk.has_more:
-                await self._arrived.wait()
-            await self._save_once()
+        try:
+            while True:
+                if not self._disk.has_more:
+                    await self._arrived.wait()
+                await self._save_once()
+                if self.failure is not None:
+                    await trio.sleep(self._delay)
+                    self._delay = min(2 * self._delay, RETRY_MOST)
+        finally:
+            self._next.set()
 
     async def _save_once(self) -> None:
         self._arrived = trio.Event()
         self._settle()
+        waited_for, self._next = self._next, trio.Event()
+        try:
+            await self._save_batches()
+        finally:
+            waited_for.set()
+
+    async def _save_batches(self) -> None:
         batches, self._waiting = self._waiting, []
         token = self._token
         self._room.set()
         self._room = trio.Event()
+        if not batches and not self._disk.has_more:
+            return  # whoever has flushed had nothing to flush
         try:
             await self._disk.save(batches)
         except StorageError as error:
             if not self._disk.is_replacing:
                 self._waiting = [*batches, *self._waiting]
-            await self._fail(error)
+            self._fail(error)
             return
         if self.failure is not None:
             self.failure, self._delay = None, RETRY_FIRST
@@ -113,11 +150,8 @@ class Saver:
         if not self._disk.is_replacing:
             self._saved(token)
 
-    async def _fail(self, error: StorageError) -> None:
+    def _fail(self, error: StorageError) -> None:
         if self.failure is None or str(error) != str(self.failure):
             self._log.error(DISK_FAILED, problem=str(error))
         self.failure = error
-        self._saved(0)  # whoever waits looks again, and finds the failure
-        await trio.sleep(self._delay)
-        self._delay = min(2 * self._delay, RETRY_MOST)
         self._arrived.set()

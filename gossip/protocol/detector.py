@@ -250,7 +250,7 @@ class Detector:
             self._report(ping.requester, Ack)
         rtt = now - ping.sent
         if ping.address != peer.address and peer.is_at(ping.address):
-            self._members.move(peer, ping.address)
+            self._members.move(now, peer, ping.address)
         peer.rtt = rtt if peer.rtt is None else peer.rtt + RTT_WEIGHT * (rtt - peer.rtt)
         self._is_there(now, peer)
 

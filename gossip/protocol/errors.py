@@ -107,6 +107,12 @@ class TooManyNames(RemoteError):
     reason = "too_many_names"
 
 
+class CrowdedHost(RemoteError):
+    """One more member at a host that has as many as are listed of one."""
+
+    reason = "crowded_host"
+
+
 class UnprovenAddress(RemoteError):
     """An address that somebody named, and at which nobody answers."""
 

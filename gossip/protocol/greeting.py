@@ -71,6 +71,10 @@ class Greeter:
         self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
         self._due = self._earliest()
 
+    @property
+    def seeds(self) -> list[Address]:
+        return list(self._seeds)
+
     def add_candidate(self, now: float, address: Address, node_id: bytes = b"") -> bool:
         """Greet an address that was only heard of, a few times; False if there are too many of them already.
 
@@ -193,7 +197,8 @@ class Greeter:
     def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
         self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, self._cookie(source))])
-        if self._is_proven(sender, source):
+        peer = self._peers.find(sender)
+        if peer is not None and peer.is_at(source) and peer.can_be_in(hello.epoch):
             return Proven(sender, source, hello.name, hello.epoch, hello.known, None, has_answered=False)
         self._greeted[sender, source] = (hello.name, hello.epoch, hello.known)
         if len(self._greeted) > self._out.config.max_candidates:

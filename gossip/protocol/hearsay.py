@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
-from .errors import AbsurdIncarnation, TooManyNames
+from . import notices
+from .errors import AbsurdIncarnation, CrowdedHost, TooManyNames
 from .fence import is_fenced
 from .greeting import Greeter
 from .identity import Address
@@ -23,8 +24,12 @@ from .sampling import sample_targets
 from .updates import ROWS, UpdateQueue, fit
 from .wire import MAX_COUNTER
 
-COUNTER_JUMP: Final = 1000
-"""Further ahead than this, hearsay of an incarnation is absurd: a member goes on by one at a time."""
+COUNTER_JUMP: Final = 16
+"""Further ahead of a member's own word than this, hearsay of its counter is not believed: it is asked itself."""
+CONTRADICTIONS_SAVED: Final = 16
+"""Times that we contradict what is said of us, as fast as it is said."""
+CONTRADICTION_INTERVAL: Final = 0.5
+"""Seconds between two of them after that: so nobody drives our counter to its end within years."""
 LISTINGS: Final = 4
 """Members whose whole list we are being told at a time, at most."""
 WARNING_INTERVAL: Final = 1.0
@@ -50,6 +55,8 @@ class Hearsay:
         self._next_telling = 0.0
         self._listings: dict[bytes, bytes] = {}
         self._counter = 0
+        self._contradicted = float("-inf")
+        self._contested = 0
         self._has_left = False
         self.refutations = 0
         """Times that we had to contradict what was said of us."""
@@ -183,17 +190,40 @@ class Hearsay:
     def _on_word_of_us(self, now: float, teller: Peer, source: Address, row: Update) -> None:
         """Contradict whoever says that we are gone."""
         me = self._out.identity
-        if row.epoch < me.epoch or row.counter < self._counter or self._has_left:
+        if row.epoch > me.epoch:
+            self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)
+            self.contest(now, row.epoch, source)
+        if row.epoch != me.epoch or row.counter < self._counter or self._has_left:
             return
-        if row.epoch > me.epoch or row.counter > min(self._counter + COUNTER_JUMP, MAX_COUNTER - 1):
+        if row.counter > min(self._counter + COUNTER_JUMP, MAX_COUNTER - 1):
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)
         elif row.state != ALIVE or row.counter > self._counter:
-            self._counter = row.counter + 1
-            self.refutations += 1
-            self._put(self._own_row())
-            self.tell(teller, [self._own_row()])
+            self._contradict(now, teller, source, row)
+
+    def _contradict(self, now: float, teller: Peer, source: Address, row: Update) -> None:
+        paid = max(self._contradicted, now - CONTRADICTIONS_SAVED * CONTRADICTION_INTERVAL) + CONTRADICTION_INTERVAL
+        if paid > now:  # whoever means it says it again
+            self._out.reject(now, AbsurdIncarnation("we are said to be gone again and again"), source)
+            return
+        self._contradicted = paid
+        self._counter = row.counter + 1
+        self.refutations += 1
+        self._put(self._own_row())
+        self.tell(teller, [self._own_row()])
+
+    def contest(self, now: float, epoch: int, source: Address) -> None:
+        """Somebody says that we are in that epoch. If that is later than ours, another process has our identity, or
+        pretends to: those who believe it take our word for that of an earlier life.
+        """
+        ours = self._out.identity.epoch
+        if epoch > max(ours, self._contested):
+            self._contested = epoch
+            self._out.contested = f"{source} says that this node has started again since, {epoch - ours} times"
+            self._out.notify_rarely(now, notices.IDENTITY_CONTESTED, epoch=epoch, ours=ours, source=str(source))
 
     def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:
+        if row.epoch == peer.epoch:
+            peer.vouched = max(peer.vouched, row.counter)
         contradicts = row.counter > peer.counter
         if row.epoch != peer.epoch or row.counter < peer.counter or (peer.state == LEFT and not contradicts):
             return
@@ -213,14 +243,20 @@ class Hearsay:
     def _on_word_of_another(self, now: float, teller: Peer, source: Address, row: Update) -> None:
         state = SUSPECT if row.state == ACCUSED else row.state
         peer = self._roster.peers.find(row.node_id)
-        if peer is None or row.epoch > peer.epoch:
+        if peer is not None and not peer.can_be_in(row.epoch):
+            self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
+        elif peer is None or row.epoch > peer.epoch:
             if state in (ALIVE, SUSPECT) and row.address is not None and not self._roster.is_partial:
                 self.look_at(now, row.node_id, row.address, source)
-            return
-        if row.epoch < peer.epoch:
-            return
-        if row.counter > peer.counter + COUNTER_JUMP:
+        elif row.epoch == peer.epoch:
+            self._on_word_of_its_life(now, teller, source, peer, state, row)
+
+    def _on_word_of_its_life(
+        self, now: float, teller: Peer, source: Address, peer: Peer, state: str, row: Update
+    ) -> None:
+        if row.counter > peer.vouched + COUNTER_JUMP:
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
+            self._ask(now, peer)
         elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
             self._weigh(now, teller, peer, state, row)
         elif state == ALIVE and peer.state in (SUSPECT, FAILED) and row.address not in (None, peer.address):
@@ -229,6 +265,9 @@ class Hearsay:
     def look_at(self, now: float, node_id: bytes, address: Address, source: Address) -> bool:
         """See whether a member is where it was said to be; False if it was retired, or there is no room for that."""
         if is_fenced(self._out.kernel, node_id):
+            return False
+        if self._roster.peers.find(node_id) is None and self._roster.is_crowded(address.host):
+            self._out.reject(now, CrowdedHost(f"more members are said to be at {address.host}"), source)
             return False
         if self._roster.peers.is_present_at(address) or self._greeter.add_candidate(now, address, node_id):
             return True
@@ -239,6 +278,8 @@ class Hearsay:
         """News of another: worse than what we know, or of a newer incarnation."""
         if peer.state == KNOWN and state in (ALIVE, SUSPECT):
             return
+        if not peer.is_present and state in (ALIVE, SUSPECT) and not self._roster.has_place_for(peer):
+            return  # it has to prove that it is there
         if state in (SUSPECT, FAILED):
             if teller.state == FAILED:
                 return  # it may be the one that is cut off, and find everybody gone
@@ -261,6 +302,18 @@ class Hearsay:
     def _has_been_suspect(self, now: float, peer: Peer) -> bool:
         """For long enough to have contradicted, if it could."""
         return peer.state == SUSPECT and now - peer.since >= self._out.config.suspicion * CONTRADICTION
+
+    def warn_former_life(self, now: float, peer: Peer, address: Address) -> None:
+        """What speaks there is over by what we know, or another process has taken its identity: let it hear that."""
+        if now - peer.warned >= WARNING_INTERVAL:
+            peer.warned = now
+            self._out.send(address, [Updates((row_of(peer),))])
+
+    def _ask(self, now: float, peer: Peer) -> None:
+        """A member may have gone on far without our hearing of it: our roll makes it tell of itself."""
+        if now - peer.warned >= WARNING_INTERVAL:
+            peer.warned = now
+            self._out.send(peer.address, self.call_roll())
 
     def _warn(self, now: float, peer: Peer, row: Update) -> None:
         """We know better, but only the member itself can make the others believe it."""

@@ -8,6 +8,8 @@ from .errors import ConfigError
 
 NODE_ID_BYTES: Final = 8
 MAX_NAME_BYTES: Final = 64
+MAX_EPOCH: Final = 1 << 32
+"""A start a second for a hundred years; above it is absurd."""
 NONCE_CHARS: Final = 6
 _NONCE_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 
@@ -38,8 +40,8 @@ class Identity:
             raise ConfigError(f"a node id is {NODE_ID_BYTES} bytes, not {len(self.node_id)}")
         if not name_is_valid(self.name):
             raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {self.name!r}")
-        if not 0 < self.epoch < 1 << 62:
-            raise ConfigError(f"an epoch is a positive integer, not {self.epoch}")
+        if not 0 < self.epoch <= MAX_EPOCH:
+            raise ConfigError(f"an epoch is a number from 1 to {MAX_EPOCH}, not {self.epoch}")
         if len(self.nonce) > NONCE_CHARS or (self.nonce and not (self.nonce.isascii() and self.nonce.isalnum())):
             raise ConfigError(f"a nonce is up to {NONCE_CHARS} letters and digits, not {self.nonce!r}")
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from . import notices
+from .errors import AbsurdIncarnation
 from .greeting import Greeter, Proven
 from .hearsay import Hearsay, row_of
 from .identity import Address, Identity
@@ -121,6 +122,11 @@ class Members:
         """Where to look for the cluster. Called again whenever names are resolved again."""
         self._greeter.set_seeds(now, addresses)
 
+    def addresses(self) -> list[Address]:
+        """Where we would look for the cluster if we knew nobody: the seeds, and whoever is there."""
+        found = [*self._greeter.seeds, *(peer.address for peer in self._roster.alive())]
+        return list(dict.fromkeys(found))[: self._out.config.max_candidates]
+
     def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]], *, partial: bool) -> None:
         """List these as alive, at proven addresses, without telling or asking anybody.
 
@@ -152,9 +158,31 @@ class Members:
         """Ask an address for proof."""
         self._greeter.challenge(source)
 
-    def recognise_self(self, source: Address) -> None:
-        """Our own words came back from ``source``."""
+    def recognise_self(self, now: float, source: Address, epoch: int) -> None:
+        """Our own words came back from ``source``, or those of somebody with our identity."""
         self._greeter.recognise_self(source)
+        self._hearsay.contest(now, epoch, source)
+
+    def warn_former_life(self, now: float, peer: Peer, source: Address) -> None:
+        """A member spoke from there, in a life that is over by what we know."""
+        if source != peer.address:
+            self._hearsay.warn_former_life(now, peer, source)
+
+    def doubt(self, now: float, peer: Peer, source: Address, epoch: int, messages: Iterable[Message]) -> None:
+        """A member speaks in an epoch that it can hardly have come to: believed once it has proven that it is there.
+
+        Until then its datagrams count as forged.
+        """
+        for message in messages:
+            _, proven = self._greeter.handle(now, peer.node_id, source, message)
+            if proven is not None:
+                self._admit(now, proven)
+        if not peer.can_be_in(epoch):
+            self._greeter.add_candidate(now, source)
+            self._reject_epoch(now, peer, source, epoch)
+
+    def _reject_epoch(self, now: float, peer: Peer, source: Address, epoch: int) -> None:
+        self._out.reject(now, AbsurdIncarnation(f"epoch {epoch} of {peer.name}, after {peer.epoch}"), source)
 
     def handle(self, now: float, sender: bytes, source: Address, message: Message) -> bool:
         """Take a message about membership.
@@ -186,13 +214,16 @@ class Members:
         peer = self.find(proven.node_id)
         if peer is None:
             peer = Peer(proven.node_id, proven.name, proven.epoch, proven.address, now, rtt=proven.rtt)
-            self._roster.list(now, peer)
-            self._hearsay.introduce(peer, proven.known)
+            if self._roster.list(now, peer):
+                self._hearsay.introduce(peer, proven.known)
             return
         if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
             return  # word of an earlier life, overtaken on its way
+        if not (peer.can_be_in(proven.epoch) or peer.is_at(proven.address)):
+            self._reject_epoch(now, peer, proven.address, proven.epoch)
+            return
         restarted = proven.epoch > peer.epoch
-        moved = self._settle(peer, proven.address, restarted=restarted)
+        moved = self._settle(now, peer, proven.address, restarted=restarted)
         peer.name = proven.name
         if restarted:
             self._roster.begin_life(now, peer, proven.epoch)
@@ -201,7 +232,7 @@ class Members:
         if moved or restarted:  # the others look for it where it was, and it may have forgotten them
             self._hearsay.introduce(peer, proven.known)
 
-    def _settle(self, peer: Peer, address: Address, *, restarted: bool) -> bool:
+    def _settle(self, now: float, peer: Peer, address: Address, *, restarted: bool) -> bool:
         """A member has proven that address; whether it is to be reached there from now on.
 
         While it answers where it was, the new one is only noted: it may have several, and seeds for all of them. One
@@ -210,15 +241,15 @@ class Members:
         if peer.address == address or (peer.is_at(address) and peer.state == ALIVE and not restarted):
             return False
         if peer.advertised == address or (peer.advertised != peer.address and (restarted or peer.state != ALIVE)):
-            self.move(peer, address)
+            self.move(now, peer, address)
             return True
         self._roster.peers.move(peer, peer.address, (address, *peer.others)[:OTHER_ADDRESSES])
         return False
 
-    def move(self, peer: Peer, address: Address) -> None:
+    def move(self, now: float, peer: Peer, address: Address) -> None:
         """A member is to be reached at another address that it has proven."""
         others = tuple(each for each in (peer.address, *peer.others) if each != address)
-        self._roster.peers.move(peer, address, others[:OTHER_ADDRESSES])
+        self._roster.move(now, peer, address, others[:OTHER_ADDRESSES])
         self._out.notify(notices.MEMBER_MOVED, **fields(peer))
         self._hearsay.spread(peer)
 

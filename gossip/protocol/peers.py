@@ -4,6 +4,7 @@ With a thousand members nothing may walk the table for each datagram. What is as
 after a state has changed, which is rare. So states, incarnations and addresses change through `Peers` alone.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -18,6 +19,8 @@ LEFT: Final = "left"
 KNOWN: Final = "known"
 """Not listed: it was in a partial view, and may have us in its own."""
 
+EPOCH_JUMP: Final = 1000
+"""Further ahead than this, an epoch is absurd unless the member itself has proven it: it goes on by one each start."""
 STRANGE_ROUNDS: Final = 3
 """Rounds of equal events and unequal content until the states are exchanged."""
 
@@ -54,6 +57,8 @@ class Peer:
     state: str = ALIVE
     counter: int = 0
     """With the epoch, its incarnation: raised by itself alone, when it has to contradict what is said of it."""
+    vouched: int = 0
+    """The counter that it was last heard to name itself: others do not know much better."""
     version: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     advertised: Address | None = None
@@ -92,6 +97,10 @@ class Peer:
         """Whether it has proven that address."""
         return address == self.address or address in self.others
 
+    def can_be_in(self, epoch: int) -> bool:
+        """Whether this may be its epoch by now, as far as others can be believed."""
+        return epoch <= self.epoch + EPOCH_JUMP
+
     @property
     def is_present(self) -> bool:
         """Whether it counts: who is suspect may well be there."""
@@ -115,7 +124,8 @@ class Peers:
         self._peers: dict[bytes, Peer] = {}
         self._in_state: dict[str, list[Peer]] = {}
         self._present: list[Peer] | None = None
-        self._present_at: dict[Address, int] = {}
+        self._present_at: dict[Address, list[Peer]] = {}
+        self._present_on: Counter[str] = Counter()
         self._roll = 0
         self._lives = 0
 
@@ -161,6 +171,14 @@ class Peers:
     def is_present_at(self, address: Address) -> bool:
         """Whether somebody who is present has that address."""
         return address in self._present_at
+
+    def present_at(self, address: Address) -> Sequence[Peer]:
+        """Those who are present and have proven that address. To be read at once: it is no copy."""
+        return self._present_at.get(address, ())
+
+    def present_on(self, host: str) -> int:
+        """How many of those who are present are to be reached at that host."""
+        return self._present_on[host]
 
     # ---- changing
 
@@ -220,14 +238,18 @@ class Peers:
         if peer.is_present:
             self._roll ^= peer.mark
             self._lives ^= peer.life
+            self._present_on[peer.address.host] += 1
             for address in (peer.address, *peer.others):
-                self._present_at[address] = self._present_at.get(address, 0) + 1
+                self._present_at.setdefault(address, []).append(peer)
 
     def _exit(self, peer: Peer) -> None:
         if peer.is_present:
             self._roll ^= peer.mark
             self._lives ^= peer.life
+            self._present_on[peer.address.host] -= 1
+            if not self._present_on[peer.address.host]:
+                del self._present_on[peer.address.host]
             for address in (peer.address, *peer.others):
-                self._present_at[address] -= 1
+                self._present_at[address].remove(peer)
                 if not self._present_at[address]:
                     del self._present_at[address]

@@ -1,9 +1,12 @@
 """The list of members and the view of it, and what follows when a member's state changes."""
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from . import notices
+from .errors import CrowdedHost
+from .identity import Address
 from .output import Output
 from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, Peers
 from .sampling import sample_targets
@@ -15,6 +18,9 @@ GONE_KEPT: Final = 1024
 """Members that failed or left which are listed at most."""
 OLD_CONTACTS: Final = 32
 """Of these, the ones that a node with a partial view keeps, to try them again."""
+HOST_IDS: Final = 256
+"""Members that count at one host at most, unless it is loopback: many more than anybody runs on one machine. So one
+machine with the key cannot invent so many that no node lists everybody any more."""
 KNOWN_VIEWS: Final = 8
 """How many times the size of the view a node with a partial one remembers of those who were in it."""
 
@@ -50,8 +56,10 @@ class Roster:
 
     # ---- members come and go
 
-    def list(self, now: float, peer: Peer) -> None:
-        """Somebody new."""
+    def list(self, now: float, peer: Peer) -> bool:
+        """Somebody new; False if there is no room for it."""
+        if not self._make_room(now, peer):
+            return False
         if self.is_full() and not self.is_partial:
             self.is_partial = True
             self._out.notify(notices.MEMBERS_PARTIAL, limit=self._out.config.full_membership_max)
@@ -64,6 +72,45 @@ class Roster:
             self._out.notify(notices.MEMBER_JOINED, **fields(peer))
             if len(self.alive()) <= COMPARED or self._out.rng.random() < COMPARED / len(self.alive()):
                 self.to_compare.append(peer)
+        return True
+
+    def _make_room(self, now: float, peer: Peer) -> bool:
+        """Somebody shall count from now on: who was at its address is there no more. False if its host is crowded."""
+        self._displace_all_but(now, peer)
+        if self.is_crowded(peer.address.host):
+            self._out.reject(now, CrowdedHost(f"more than {HOST_IDS} members at one host"), peer.address)
+            return False
+        return True
+
+    def move(self, now: float, peer: Peer, address: Address, others: tuple[Address, ...]) -> None:
+        """A member is to be reached at another address that it has proven, and speaks from ``others`` too."""
+        self.peers.move(peer, address, others)
+        if peer.is_present:
+            self._displace_all_but(now, peer)
+
+    def _displace_all_but(self, now: float, peer: Peer) -> None:
+        """At one address is one member: the one that has proven it last."""
+        for other in tuple(self.peers.present_at(peer.address)):
+            if other is not peer:
+                self._displace(now, other, peer.address)
+
+    def _displace(self, now: float, peer: Peer, address: Address) -> None:
+        """Somebody else has proven to be at an address of this member."""
+        others = tuple(each for each in peer.others if each != address)
+        if peer.address != address:
+            self.peers.move(peer, peer.address, others)
+        elif others:
+            self.peers.move(peer, others[0], others[1:])
+        else:
+            self.turn(now, peer, FAILED)
+
+    def has_place_for(self, peer: Peer) -> bool:
+        """Whether one who is gone could be where it was: nobody else is there, and the host is not crowded."""
+        return not self.peers.is_present_at(peer.address) and not self.is_crowded(peer.address.host)
+
+    def is_crowded(self, host: str) -> bool:
+        """Whether as many are present at a host as may be."""
+        return self.peers.present_on(host) >= HOST_IDS and not ip_address(host).is_loopback
 
     def let_in(self, peer: Peer) -> None:
         """A member that counts may come into the view."""
@@ -72,7 +119,7 @@ class Roster:
     def begin_life(self, now: float, peer: Peer, epoch: int) -> None:
         """A member has been started again: what its former life had acknowledged may be lost."""
         self.peers.advance(peer, epoch, 0)
-        peer.acked, peer.strange_rounds = 0, 0
+        peer.acked, peer.strange_rounds, peer.vouched = 0, 0, 0
         self._out.notify(notices.MEMBER_RESTARTED, **fields(peer))
         self.to_compare.append(peer)
         if peer.state != KNOWN:
@@ -82,6 +129,8 @@ class Roster:
         """A member is in that state from now on. One that has been forgotten meanwhile is none any more."""
         before = peer.state
         if before == state or not self.peers.lists(peer):
+            return
+        if before in (FAILED, LEFT) and state in (ALIVE, SUSPECT) and not self._make_room(now, peer):
             return
         self.peers.turn(peer, state, now)
         peer.has_obituary = peer.has_obituary and state == SUSPECT
@@ -117,6 +166,19 @@ class Roster:
             for peer in self._out.rng.sample(known, min(len(known), self._out.config.view_size // 2)):
                 self.let_in(peer)
             self.keep_to_view(now)
+
+    def list_all_again(self) -> Sequence[Peer]:
+        """The cluster is small again: return those who were known and not listed, who are met anew if they are there.
+
+        Those of whom only the view knew are dropped from it; they come back by those who list them.
+        """
+        self.is_partial = False
+        self._out.notify(notices.MEMBERS_COMPLETE, limit=self._out.config.full_membership_max)
+        self.view.discard_where(lambda node_id, _: self.peers.find(node_id) is None)
+        known = list(self.peers.in_state(KNOWN))
+        for peer in known:
+            self.forget(peer)
+        return known
 
     def forget(self, peer: Peer) -> None:
         self.peers.remove(peer)

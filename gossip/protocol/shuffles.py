@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from .estimate import SizeEstimate
 from .hearsay import Hearsay
 from .identity import Address
 from .messages import Message, Shuffle
@@ -20,6 +21,8 @@ class Shuffles:
         self._out = output
         self._roster = roster
         self._hearsay = hearsay
+        self._estimate = SizeEstimate(output.config.full_membership_max, output.config.shuffle_length)
+        self._asked = b""
 
     def begin(self, now: float) -> tuple[Peer, list[Message]] | None:
         """A partner and what to say to it; None while everybody is in the view, or nobody."""
@@ -27,14 +30,23 @@ class Shuffles:
         if not roster.is_partial and len(roster.alive()) <= self._out.config.view_size:
             return None
         view.discard_where(lambda node_id, age: age > UNPROVEN_ROUNDS and not self._is_known(node_id))
+        self._list_all_again(now)
         roster.refill(now)
         partner = roster.peers.find(view.begin() or b"")
         if partner is None:
             return None
+        self._asked = partner.node_id
         mine = (self._out.identity.node_id, self._hearsay.profile.advertise, 0)
         offered = self._entries(self._out.config.shuffle_length - 1)
         roster.keep_to_view(now)
         return partner, [Shuffle((mine, *offered), answer=True)]
+
+    def _list_all_again(self, now: float) -> None:
+        """Once the cluster has shrunk; whoever is not listed has to prove its address first, as it may be gone."""
+        if self._roster.is_partial and self._estimate.is_small(self._roster.view.ids):
+            self._estimate.clear()
+            for peer in self._roster.list_all_again():
+                self._hearsay.look_at(now, peer.node_id, peer.address, peer.address)
 
     def _is_known(self, node_id: bytes) -> bool:
         return self._roster.peers.find(node_id) is not None
@@ -49,6 +61,9 @@ class Shuffles:
         length = self._out.config.shuffle_length
         if shuffle.answer:
             self._out.send(peer.address, [Shuffle(tuple(self._entries(length)), answer=False)])
+        elif peer.node_id == self._asked and self._roster.is_partial:
+            self._asked = b""
+            self._estimate.note([node_id for node_id, _, _ in shuffle.entries[:length]])
         taken = []
         for node_id, address, age in shuffle.entries[:length]:
             member = self._roster.peers.find(node_id)

@@ -17,7 +17,7 @@ from crdts.schema import check_replica_id
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
-from .identity import NODE_ID_BYTES, Address, name_is_valid
+from .identity import MAX_EPOCH, NODE_ID_BYTES, Address, name_is_valid
 from .links import WINDOW
 from .messages import (
     STATES,
@@ -113,7 +113,7 @@ def decode_datagram(data: bytes) -> tuple[bytes, int, list[Message]]:
     if not 3 <= len(row) <= MAX_MESSAGES + 2:
         raise MalformedMessage("no message, or too many")
     messages = [_message(item, _MESSAGES) for item in row[2:]]
-    return _exactly(row[0], NODE_ID_BYTES), _number(row[1], MAX_COUNT, 1), [m for m in messages if m is not None]
+    return _exactly(row[0], NODE_ID_BYTES), _number(row[1], MAX_EPOCH, 1), [m for m in messages if m is not None]
 
 
 def decode_frame(data: bytes) -> Frame | None:
@@ -281,7 +281,7 @@ def _update(
     return Update(
         _exactly(node_id, NODE_ID_BYTES),
         STATES[_number(state, len(STATES) - 1)],
-        _number(epoch, MAX_COUNT, 1),
+        _number(epoch, MAX_EPOCH, 1),
         _number(counter, MAX_COUNTER),
         _place(host, port),
         _printable(version, MAX_VERSION_BYTES),
@@ -383,21 +383,21 @@ def _retired(node_id: Any, echo: Any) -> Retired:
 def _receipt(epoch: Any, highest: Any, mask: Any, saved: Any) -> Receipt:
     if len(_bytes(mask)) > WINDOW // 8:
         raise MalformedMessage("a receipt of too many datagrams")
-    return Receipt(_number(epoch, MAX_COUNT, 1), _number(highest, MAX_COUNT, 1), mask, _number(saved, MAX_COUNT))
+    return Receipt(_number(epoch, MAX_EPOCH, 1), _number(highest, MAX_COUNT, 1), mask, _number(saved, MAX_COUNT))
 
 
 def _hello(name: Any, epoch: Any, known: Any, cookie: Any, padding: Any) -> Hello:
-    life, listed = _number(epoch, MAX_COUNT, 1), _number(known, MAX_COUNT)
+    life, listed = _number(epoch, MAX_EPOCH, 1), _number(known, MAX_COUNT)
     return Hello(_name(name), life, listed, _exactly(cookie, COOKIE_BYTES), _bytes(padding))
 
 
 def _welcome(name: Any, epoch: Any, known: Any, echo: Any, cookie: Any) -> Welcome:
-    life, listed = _number(epoch, MAX_COUNT, 1), _number(known, MAX_COUNT)
+    life, listed = _number(epoch, MAX_EPOCH, 1), _number(known, MAX_COUNT)
     return Welcome(_name(name), life, listed, _exactly(echo, COOKIE_BYTES), _exactly(cookie, COOKIE_BYTES))
 
 
 def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
-    return Introduce(_exactly(node_id, NODE_ID_BYTES), _name(name), _number(epoch, MAX_COUNT, 1), _flag(whole))
+    return Introduce(_exactly(node_id, NODE_ID_BYTES), _name(name), _number(epoch, MAX_EPOCH, 1), _flag(whole))
 
 
 _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {

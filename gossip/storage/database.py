@@ -16,7 +16,7 @@ from typing import Any, Final
 import cbor2
 
 from .errors import DamagedData, DiskFailed, UnknownFormat
-from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction
+from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
 
 FULL: Final = "full"
 NORMAL: Final = "normal"
@@ -201,6 +201,8 @@ class Database:
                 execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", row)
             if part := transaction.part:
                 self._write_part(part, rows.part, number)
+            if transaction.identity:
+                self._put("identity", identity_row(transaction.identity))
             if finish := transaction.finish:
                 execute("DELETE FROM parts WHERE generation < ?", (finish.generation,))
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))

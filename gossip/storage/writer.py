@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import trio
 
-from ..protocol import Persist
+from ..protocol import Identity, Persist
 from .database import Database
 from .errors import StorageError
 from .ledger import Ledger
@@ -21,14 +22,18 @@ class DatabaseDisk:
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
         self._must_replace = False
+        self._renamed: Identity | None = None
         self.is_replacing = False
 
     @property
     def has_more(self) -> bool:
-        return self._must_replace or self._ledger.sweeps or self._ledger.wants_sweep
+        return self._must_replace or self._renamed is not None or self._ledger.sweeps or self._ledger.wants_sweep
 
     def replace(self) -> None:
         self._must_replace = self.is_replacing = True
+
+    def rename(self, identity: Identity) -> None:
+        self._renamed = identity
 
     async def save(self, batches: Sequence[Persist]) -> None:
         if self._must_replace:
@@ -36,13 +41,15 @@ class DatabaseDisk:
             self._ledger.begin_sweep(in_place=False)
         elif self._ledger.wants_sweep:
             self._ledger.begin_sweep()
-        transaction = self._ledger.transaction(batches)
+        transaction = replace(self._ledger.transaction(batches), identity=self._renamed)
         try:
             rows = await trio.to_thread.run_sync(self._write, transaction, limiter=self._limiter)
         except StorageError:
             self._ledger.failed()
             raise
         self._ledger.done(transaction, rows)
+        if self._renamed is transaction.identity:
+            self._renamed = None
         if transaction.finish is not None and not self._must_replace:
             self.is_replacing = False
 

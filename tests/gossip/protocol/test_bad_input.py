@@ -4,9 +4,11 @@ import pytest
 
 from gossip.protocol import Address, Config, Effect, Notify
 from gossip.protocol.hearsay import COUNTER_JUMP
+from gossip.protocol.identity import MAX_EPOCH
 from gossip.protocol.messages import Ack, Challenge, Message, Nack, Ping, PingRequest, Shuffle, Update, Updates
 from gossip.protocol.output import RARELY
-from gossip.protocol.wire import MAX_AGE, MAX_COUNT, MAX_COUNTER
+from gossip.protocol.peers import EPOCH_JUMP
+from gossip.protocol.wire import MAX_AGE, MAX_COUNTER
 
 from .support import Puppet, Rig, acquainted, of_type, only, pass_time_with, sends
 
@@ -21,13 +23,18 @@ def state_of(rig: Rig) -> tuple[object, ...]:
     return rig.engine.members(rig.now), rig.replica.fingerprint, rig.engine.tags, tuple(rig.engine.view())
 
 
-def refused(rig: Rig, puppet: Puppet, datagram: bytes, reason: str, *, times: int = 3) -> None:
-    """That datagram is refused for this reason each time it comes, told of once, and nothing else changes."""
+def refused(
+    rig: Rig, puppet: Puppet, datagram: bytes, reason: str, *, times: int = 3, asked: Puppet | None = None
+) -> None:
+    """That datagram is refused for this reason each time it comes, told of once, and nothing else changes.
+
+    Nothing is sent, but perhaps to the one who is ``asked``.
+    """
     before, counted = state_of(rig), rig.rejected
     told: list[str] = []
     for _ in range(times):
         effects = rig.receive(puppet.address, datagram)
-        assert sends(effects) == []
+        assert {send.address for send in sends(effects)} <= {asked.address if asked else None}
         told += refusals(effects)
     assert rig.rejected == counted | {reason: counted.get(reason, 0) + times}
     assert told == [reason]
@@ -44,7 +51,7 @@ def test_other_versions_of_the_protocol_are_refused(version: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "counter"), [(2, 0), (MAX_COUNT, 0), (1, COUNTER_JUMP + 1), (1, MAX_COUNTER), (MAX_COUNT, MAX_COUNTER)]
+    ("epoch", "counter"), [(2, 0), (MAX_EPOCH, 0), (1, COUNTER_JUMP + 1), (1, MAX_COUNTER), (MAX_EPOCH, MAX_COUNTER)]
 )
 @pytest.mark.parametrize("state", ["alive", "failed", "left"])
 def test_an_absurd_incarnation_of_ourselves_is_refused(epoch: int, counter: int, state: str) -> None:
@@ -56,15 +63,29 @@ def test_an_absurd_incarnation_of_ourselves_is_refused(epoch: int, counter: int,
 @pytest.mark.parametrize("state", ["alive", "suspect", "accused", "failed", "left"])
 def test_an_absurd_incarnation_of_another_is_refused(state: str) -> None:
     rig, (puppet, other) = acquainted(2)
-    refused(rig, puppet, puppet.says(Updates((other.row(state, COUNTER_JUMP + 1),))), "absurd_incarnation")
-    refused(rig, puppet, puppet.says(Updates((other.row(state, MAX_COUNTER),))), "absurd_incarnation")
+    refused(rig, puppet, puppet.says(Updates((other.row(state, COUNTER_JUMP + 1),))), "absurd_incarnation", asked=other)
+    refused(rig, puppet, puppet.says(Updates((other.row(state, MAX_COUNTER),))), "absurd_incarnation", asked=other)
+
+
+def test_hearsay_of_an_epoch_that_a_listed_member_can_hardly_have_come_to_is_refused() -> None:
+    rig, (puppet, other) = acquainted(2)
+    for state in ("alive", "failed"):
+        for epoch in (EPOCH_JUMP + 2, MAX_EPOCH):
+            refused(rig, puppet, puppet.says(Updates((other.row(state, epoch=epoch),))), "absurd_incarnation")
+
+
+def test_an_epoch_out_of_bounds_is_malformed_wherever_it_stands() -> None:
+    rig, (puppet,) = acquainted(1)
+    puppet.epoch = MAX_EPOCH + 1
+    for datagram in (puppet.hello(), puppet.says(Ping(1))):
+        refused(rig, puppet, datagram, "malformed")
 
 
 def test_a_later_life_of_another_is_hearsay_until_it_proves_its_address() -> None:
     rig, (puppet, other) = acquainted(2)
     before = state_of(rig)
     for state in ("alive", "suspect", "failed", "left"):
-        puppet.tells(rig, other.row(state, epoch=MAX_COUNT))
+        puppet.tells(rig, other.row(state, epoch=EPOCH_JUMP))
     assert state_of(rig) == before
 
 
@@ -89,7 +110,7 @@ def replace_counter(row: Update, counter: int) -> Update:
     [
         Update(b"nodeid..", "alive", 1, MAX_COUNTER + 1),
         Update(b"nodeid..", "alive", 0, 0),
-        Update(b"nodeid..", "alive", MAX_COUNT + 1, 0),
+        Update(b"nodeid..", "alive", MAX_EPOCH + 1, 0),
         Update(b"nodeid..", "alive", 1, 0, None, "1\n2"),
         Update(b"nodeid..", "alive", 1, 0, None, "v" * 25),
         Update(b"nodeid..", "alive", 1, 0, None, "", (("role\x00", "x"),)),

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from gossip.protocol import Address, Config
-from gossip.protocol.hearsay import CONTRADICTION, COUNTER_JUMP
+from gossip.protocol import Address, Config, Notify
+from gossip.protocol.hearsay import CONTRADICTION, CONTRADICTION_INTERVAL, CONTRADICTIONS_SAVED, COUNTER_JUMP
 from gossip.protocol.messages import Ack, ListMembers, Ping, Roll, Update, Updates
+from gossip.protocol.output import RARELY
 from gossip.protocol.peers import mark_of
 from gossip.protocol.updates import ROWS
 from simulations import Cluster, Link
@@ -325,3 +326,92 @@ def test_an_incarnation_beyond_what_may_be_is_not_hearsay_to_follow() -> None:
     assert rig.rejected == {"absurd_incarnation": 2}
     believe(rig, teller, puppet.row("failed", COUNTER_JUMP))
     assert rig.states()["p1"] == "failed"
+
+
+def test_hearsay_does_not_drive_the_counter_of_a_member_on_step_by_step() -> None:
+    rig, (liar, puppet) = acquainted(2)
+    for counter in range(1, 20 * COUNTER_JUMP):
+        liar.tells(rig, puppet.row("alive", counter))
+    assert rig.rejected == {"absurd_incarnation": 19 * COUNTER_JUMP - 1}
+    believe(rig, liar, puppet.row("suspect", COUNTER_JUMP))
+    puppet.tells(rig, puppet.own_row("alive", COUNTER_JUMP + 1))
+    assert rig.states()["p1"] == "alive", "its own word still counts"
+
+
+def test_a_member_whose_counter_has_gone_far_is_asked_once_a_second_and_believed() -> None:
+    rig, (teller, puppet) = acquainted(2)
+    row = puppet.row("alive", 500, tags=(("role", "boss"),))
+    told = [puppet.hears(teller.tells(rig, row)) for _ in range(3)]
+    assert [len(of_type(Roll, each)) for each in told] == [1, 0, 0]
+    puppet.tells(rig, puppet.own_row("alive", 500, tags=(("role", "boss"),)))
+    assert [m.tags for m in rig.engine.members(rig.now) if m.name == "p1"] == [{"role": "boss"}]
+    believe(rig, teller, puppet.row("left", 500 + COUNTER_JUMP))
+    assert rig.states()["p1"] == "left", "from there on it is hearsay again"
+
+
+def test_who_contradicted_often_while_another_was_away_is_believed_by_it_when_they_meet_again() -> None:
+    cluster = Cluster(6, seed=1)
+    cluster.run(3.0)
+    cluster.cut([0, 1, 2, 3, 4], [5])
+    cluster.run(10.0)
+    for number in range(200):
+        cluster[0].engine.set_tags({"number": str(number)})
+        cluster.run(0.1)
+    cluster.heal()
+    cluster.run(10.0)
+    for node in cluster.nodes[1:]:
+        assert [m.tags for m in node.engine.members(0) if m.name == "n0"] == [{"number": "199"}]
+        assert len(names(node)) == 5
+
+
+def test_our_counter_is_driven_on_by_others_in_small_steps_now_and_then_and_the_rest_is_refused() -> None:
+    rig, (liar,) = acquainted(1)
+
+    def lie(times: int) -> int:
+        for _ in range(times):
+            liar.tells(rig, us(rig, "failed", rig.engine._members._hearsay._counter + COUNTER_JUMP))
+        return rig.engine._members._hearsay._counter
+
+    step = COUNTER_JUMP + 1
+    assert lie(1000) == CONTRADICTIONS_SAVED * step
+    assert rig.rejected == {"absurd_incarnation": 1000 - CONTRADICTIONS_SAVED}
+    rig.now += 3 * CONTRADICTION_INTERVAL
+    assert lie(1000) == (CONTRADICTIONS_SAVED + 3) * step
+    rig.now += CONTRADICTION_INTERVAL
+    told = liar.hears(liar.tells(rig, us(rig, "failed", rig.engine._members._hearsay._counter)))
+    assert rows(told)[0].state == "alive", "an honest suspicion is contradicted again"
+
+
+# ---- of our identity
+
+
+def contested(effects: Sequence[object]) -> list[object]:
+    return [each.fields["epoch"] for each in of_type(Notify, effects) if each.event == "identity.contested"]
+
+
+def test_a_later_epoch_of_ourselves_is_told_of_once_whoever_names_it() -> None:
+    rig, (teller,) = acquainted(1)
+    found: list[object] = []
+    for epoch in (1, 7, 7, 6):
+        found += contested(teller.tells(rig, us(rig, epoch=epoch)))
+    assert found == [7]
+    rig.now += RARELY
+    assert contested(teller.tells(rig, us(rig, epoch=7))) == []
+    assert contested(teller.tells(rig, us(rig, "left", epoch=8))) == [8]
+
+
+def test_the_word_of_another_process_with_our_identity_contests_it_if_its_epoch_is_later() -> None:
+    rig, twin = Rig(epoch=3), Puppet("twin", host="10.9.0.1")
+    twin.node_id = rig.identity.node_id
+    found: list[object] = []
+    for twin.epoch in (2, 3, 4, 4):
+        found += contested(rig.receive(twin.address, twin.says(Ping(1))))
+    assert found == [4]
+
+
+def test_an_older_life_that_still_speaks_from_where_it_was_hears_that_it_is_followed_by_another() -> None:
+    rig, (old,) = acquainted(1)
+    new = Puppet("p0", host="10.9.0.1", epoch=2)
+    new.meets(rig)
+    told = [old.hears(rig.receive(old.address, old.says(Ping(1)))) for _ in range(2)]
+    assert [[row.epoch for row in rows_of(old, each)] for each in told] == [[2], []], "once a second"

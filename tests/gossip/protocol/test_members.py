@@ -6,6 +6,7 @@ import pytest
 
 from crdts import Replica
 from gossip.protocol import Address, Config, Identity
+from gossip.protocol.identity import MAX_EPOCH
 from gossip.protocol.messages import (
     Ack,
     ContextPage,
@@ -20,6 +21,7 @@ from gossip.protocol.messages import (
     Updates,
     Welcome,
 )
+from gossip.protocol.peers import EPOCH_JUMP
 from simulations import Cluster, Link
 
 from .support import ME, Puppet, Rig, acquainted, names, notices, of_type, only, pass_time_with
@@ -106,8 +108,8 @@ def test_another_node_under_an_old_address_is_another_node() -> None:
     assert old.address == new.address
     old.meets(rig)
     new.meets(rig)
-    assert rig.states() == {"old": "alive", "new": "alive"}
-    pass_time_with(rig, 30.0, new)  # only the new one answers
+    assert rig.states() == {"old": "failed", "new": "alive"}, "one address is proven by one"
+    pass_time_with(rig, 30.0, new)
     assert rig.states() == {"old": "failed", "new": "alive"}
 
 
@@ -296,3 +298,44 @@ def test_many_deaths_at_once_do_not_keep_a_node_from_comparing_with_the_living()
     gaps = [b - a for a, b in pairwise(asked)]
     assert max(gaps) <= 25, "two rounds of 21 members at most"
     assert rig.states() == {"living": "alive"} | {f"dead {i}": "failed" for i in range(20)}
+
+
+# ---- absurd epochs
+
+
+def epochs(rig: Rig) -> dict[str, int]:
+    return {member.name: member.epoch for member in rig.engine.members(rig.now)}
+
+
+def test_nobody_takes_a_member_over_from_elsewhere_by_an_absurd_epoch() -> None:
+    rig, (puppet,) = acquainted(1)
+    liar = Puppet("p0", host="10.9.0.1", epoch=MAX_EPOCH)
+    liar.meets(rig)
+    assert epochs(rig) == {"p0": 1}
+    assert rig.rejected == {"absurd_incarnation": 1}
+    assert puppet.hears(rig.receive(puppet.address, puppet.says(Ping(7)))) == [Ack(7)]
+
+
+def test_a_forged_datagram_of_an_absurd_epoch_changes_nothing_and_the_address_is_asked_for_proof() -> None:
+    rig, (puppet,) = acquainted(1)
+    forged = Puppet("p0", host=puppet.address.host, epoch=MAX_EPOCH)
+    for datagram in (forged.hello(), forged.says(Digest(bytes(8), 0)), forged.says(Updates((forged.own_row("left"),)))):
+        rig.receive(puppet.address, datagram)
+    assert epochs(rig) == {"p0": 1}
+    assert rig.states() == {"p0": "alive"}
+    assert rig.rejected == {"absurd_incarnation": 3}
+    assert of_type(Hello, puppet.hears(rig.pass_time(0.1)))
+
+
+@pytest.mark.parametrize("how", ["greeting", "a digest"])
+def test_a_member_that_was_started_very_often_is_believed_once_it_has_proven_that_it_is_where_it_was(how: str) -> None:
+    rig, (puppet,) = acquainted(1)
+    puppet.epoch = 50 * EPOCH_JUMP
+    if how == "greeting":
+        puppet.meets(rig)
+    else:
+        rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0)))
+        hello = only(Hello, puppet.hears(rig.pass_time(0.1)))
+        rig.receive(puppet.address, puppet.says(Welcome("p0", puppet.epoch, 0, hello.cookie, bytes(8))))
+    assert epochs(rig) == {"p0": 50 * EPOCH_JUMP}
+    assert rig.states() == {"p0": "alive"}

@@ -41,6 +41,9 @@ def check(peers: Peers) -> None:
     assert peers.roll == roll
     for address in [address for peer in everyone for address in (peer.address, *peer.others)]:
         assert peers.is_present_at(address) == any(peer.is_at(address) for peer in present)
+        assert sorted(peers.present_at(address), key=id) == sorted((p for p in present if p.is_at(address)), key=id)
+    for host in {peer.address.host: None for peer in everyone}:
+        assert peers.present_on(host) == sum(peer.address.host == host for peer in present)
     assert all(peers.find(peer.node_id) is peer for peer in everyone)
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from gossip.protocol import Address, Config, Identity
-from gossip.protocol.messages import Digest, Roll
+from gossip.protocol import Address, Config, Effect, Identity
+from gossip.protocol.messages import Digest, Hello, Proof, Roll, Same, Welcome
 from gossip.protocol.peers import FAILED, Peer, Peers
-from gossip.protocol.roster import GONE_KEPT, KNOWN_VIEWS, OLD_CONTACTS
+from gossip.protocol.roster import GONE_KEPT, HOST_IDS, KNOWN_VIEWS, OLD_CONTACTS
 from simulations import Cluster
 
-from .support import Puppet, Rig, notices, of_type, pass_time_with
+from .support import Puppet, Rig, acquainted, notices, of_type, only, pass_time_with
 
 PARTIAL = Config(full_membership_max=16, view_size=16, shuffle_interval=1.0)
 
@@ -157,3 +157,125 @@ def test_changed_tags_are_seen_by_those_who_list_the_node_in_a_partial_view() ->
     found = [m.tags for node in cluster.nodes for m in node.engine.members(node.now) if m.name == "n3"]
     told = [tags for tags in found if tags == {"role": "boss"}]
     assert len(told) > len(found) / 2, "all but those into whose views it has just come"
+
+
+# ---- one address, one host
+
+
+def at(host: str, port: int, name: str = "") -> Puppet:
+    puppet = Puppet(name or f"{host} {port}", host=host)
+    puppet.address = Address(host, port)
+    return puppet
+
+
+def count(rig: Rig, state: str = "alive") -> int:
+    return list(rig.states().values()).count(state)
+
+
+def test_members_invented_at_one_address_take_the_place_of_each_other() -> None:
+    rig, (honest,) = acquainted(1, config=PARTIAL)
+    for number in range(100):
+        at("10.6.6.6", 1, f"invented {number}").meets(rig)
+    assert [name for name, state in rig.states().items() if state == "alive"] == [honest.name, "invented 99"]
+    assert not rig.engine.is_partial
+
+
+def test_one_host_cannot_make_the_cluster_look_too_large_to_list() -> None:
+    rig, (honest,) = acquainted(1)
+    effects = [effect for port in range(1, 1100) for effect in meet(rig, at("10.6.6.6", port))]
+    assert count(rig) == 1 + HOST_IDS
+    assert not rig.engine.is_partial
+    assert rig.rejected == {"crowded_host": 1099 - HOST_IDS}
+    assert notices(effects).count("input.rejected") == 1
+    at("10.6.6.7", 1, "elsewhere").meets(rig)
+    assert rig.states()["elsewhere"] == "alive"
+    invented = at("10.6.6.6", 2000)
+    told = invented.hears(honest.tells(rig, invented.row()) + rig.pass_time(0.2))
+    assert of_type(Hello, told) == [], "nor is it looked for"
+
+
+def meet(rig: Rig, puppet: Puppet) -> list[Effect]:
+    welcome = only(Welcome, puppet.hears(rig.receive(puppet.address, puppet.hello())))
+    return rig.receive(puppet.address, puppet.says(Proof(welcome.cookie)))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1"])
+def test_on_loopback_are_as_many_as_there_are_processes(host: str) -> None:
+    rig = Rig()
+    for port in range(1, HOST_IDS + 50):
+        meet(rig, at(host, port))
+    assert count(rig) == HOST_IDS + 49
+    assert rig.rejected == {}
+
+
+@pytest.mark.parametrize("how", ["a contradiction", "a new life", "a rumour"])
+def test_who_is_gone_does_not_come_back_at_a_host_that_is_crowded_meanwhile(how: str) -> None:
+    rig, (teller,) = acquainted(1)
+    gone = at("10.6.6.6", 1)
+    gone.meets(rig)
+    gone.leaves(rig)
+    for port in range(2, HOST_IDS + 2):
+        meet(rig, at("10.6.6.6", port))
+    if how == "a contradiction":
+        gone.tells(rig, gone.own_row("alive", 1))
+    elif how == "a new life":
+        gone.epoch = 2
+        gone.meets(rig)
+    else:
+        teller.tells(rig, gone.row("alive", 1))
+    assert rig.states()[gone.name] == "left"
+    assert count(rig) == 1 + HOST_IDS
+
+
+def test_a_node_that_starts_again_as_another_takes_the_place_of_the_one_it_was_at_once() -> None:
+    rig, (old, other) = acquainted(2)
+    new = at(*old.address, "new")
+    new.meets(rig)
+    assert rig.states() == {old.name: "failed", other.name: "alive", "new": "alive"}
+    other.tells(rig, old.row("alive", 1), old.row("suspect", 2))
+    assert rig.states()[old.name] == "failed", "others do not know better who is there"
+
+
+def test_who_was_displaced_and_answers_still_displaces_the_other() -> None:
+    rig, (first,) = acquainted(1)
+    second = at(*first.address, "second")
+    second.meets(rig)
+    told = first.hears(rig.receive(first.address, first.says(Same(bytes(8)))) + rig.pass_time(0.7))
+    first.acks(rig, told)
+    assert rig.states() == {first.name: "alive", "second": "failed"}
+
+
+def test_a_member_that_is_displaced_where_it_was_is_looked_for_where_it_is_besides() -> None:
+    rig, (first,) = acquainted(1)
+    besides = Puppet(first.name, host="10.7.0.1")
+    besides.meets(rig)
+    second = at(*first.address, "second")
+    second.meets(rig)
+    assert rig.states() == {first.name: "alive", "second": "alive"}
+    assert {m.name: m.address for m in rig.engine.members(0)} == {
+        first.name: besides.address,
+        "second": second.address,
+    }
+    third = at(*besides.address, "third")
+    third.meets(rig)
+    assert rig.states() == {first.name: "failed", "second": "alive", "third": "alive"}
+
+
+def test_who_moves_to_the_address_of_another_displaces_it() -> None:
+    rig, (first, second) = acquainted(2)
+    moved = Puppet(second.name, host=first.address.host, epoch=2)
+    moved.meets(rig)
+    assert rig.states() == {first.name: "failed", second.name: "alive"}
+
+
+def test_a_cluster_goes_on_with_a_node_that_has_lost_its_identity() -> None:
+    cluster = Cluster(6, seed=1)
+    cluster.run(3.0)
+    cluster[5].stop()
+    cluster._node_ids[5] = b"a new id"
+    cluster.restart(5)
+    cluster.run(1.0)
+    ids = {node.engine.identity.node_id.hex() for node in cluster.nodes}
+    for node in cluster.nodes:
+        alive = {member.id for member in node.engine.members(0) if member.state == "alive"}
+        assert alive == ids - {node.engine.identity.node_id.hex()}

@@ -11,6 +11,7 @@ from crdts import Context, Delta, Replica, encode, encode_context
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Address
 from gossip.protocol.errors import MalformedMessage
+from gossip.protocol.identity import MAX_EPOCH
 from gossip.protocol.links import WINDOW
 from gossip.protocol.messages import (
     Ack,
@@ -81,13 +82,13 @@ CONTEXT = Context({"a": 3, "b": 1})
 
 MESSAGES: list[Message] = [
     Hello("n", 1, 0, COOKIE, b"\0" * 9),
-    Welcome("n", MAX_COUNT, MAX_COUNT, COOKIE, COOKIE),
+    Welcome("n", MAX_EPOCH, MAX_COUNT, COOKIE, COOKIE),
     Challenge(COOKIE),
     Proof(COOKIE),
     Updates(
         (
             Update(NODE, "alive", 1, 0),
-            Update(NODE, "accused", MAX_COUNT, MAX_COUNTER, Address("10.0.0.1", 1), "1.2.3", (("a", ""), ("b", "é"))),
+            Update(NODE, "accused", MAX_EPOCH, MAX_COUNTER, Address("10.0.0.1", 1), "1.2.3", (("a", ""), ("b", "é"))),
             Update(NODE, "left", 2, 3, Address("fe80::1", 65_535)),
         )
     ),
@@ -95,7 +96,7 @@ MESSAGES: list[Message] = [
     Relay(DELTA, 1, None),
     Relay(DELTA, MAX_COUNT, Span(NODE, COOKIE)),
     Receipt(1, MAX_COUNT, bytes(WINDOW // 8), MAX_COUNT),
-    Receipt(MAX_COUNT, 1, b"", 0),
+    Receipt(MAX_EPOCH, 1, b"", 0),
     Roll((1 << 64) - 1, 1024),
     ListMembers(b""),
     Ping(0),
@@ -131,7 +132,7 @@ ODD_FIELDS: list[tuple[str, Any]] = [
     ("state", 5),
     ("state", "alive"),
     ("epoch", 0),
-    ("epoch", MAX_COUNT + 1),
+    ("epoch", MAX_EPOCH + 1),
     ("counter", -1),
     ("counter", MAX_COUNTER + 1),
     ("counter", True),
@@ -369,7 +370,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_
             st.one_of(st.none(), st.tuples(st.ip_addresses(), st.integers(1, 65_535))),
             st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=MAX_VERSION_BYTES),
             st.dictionaries(TEXT, TEXT, max_size=4).map(lambda tags: tuple(sorted(tags.items()))),
-            st.integers(1, MAX_COUNT),
+            st.integers(1, MAX_EPOCH),
             st.integers(0, MAX_COUNTER),
         ),
         max_size=24,
