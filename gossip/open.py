@@ -202,7 +202,7 @@ async def run_node(
         finally:
             if opened is not None:
                 with trio.CancelScope(shield=True):
-                    await _close_data(opened, log)
+                    await _close_data(opened, log, is_saved=engine.durable)
 
 
 async def _open_data(
@@ -220,10 +220,10 @@ async def _open_data(
     return opened
 
 
-async def _close_data(opened: Opened, log: Any) -> None:
+async def _close_data(opened: Opened, log: Any, *, is_saved: bool) -> None:
     """Let go of the file; what could not be saved was told of before."""
     try:
-        await opened.disk.close(opened.replica.fingerprint)
+        await opened.disk.close(opened.replica.fingerprint if is_saved else None)
     except StorageError as error:
         log.error(DISK_FAILED, problem=str(error))
 

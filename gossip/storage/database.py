@@ -60,6 +60,11 @@ def _sum(*columns: object) -> bytes:
     return blake2b(cbor2.dumps(columns), digest_size=SUM_BYTES).digest()
 
 
+def _text(content: bytes) -> str:
+    """Text as it is stored; what is none is found by its checksum."""
+    return content.decode("utf-8", "replace")
+
+
 @cache
 def _schema() -> list[tuple[str, str, str, str | None]]:
     """What an undamaged file says of its tables."""
@@ -83,6 +88,7 @@ class Database:
                 os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             )  # for nobody else, from the start
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._connection.text_factory = _text
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         try:
             with self._failures("opened"):
@@ -146,11 +152,17 @@ class Database:
         try:
             if found is None:
                 return None
-            checksum, body = found[0][:SUM_BYTES], found[0][SUM_BYTES:]
+            checksum, body = self._sum_in(found[0]), found[0][SUM_BYTES:]
             self._check_sum(checksum, key, body)
             return cbor2.loads(body)
         except (cbor2.CBORDecodeError, TypeError) as error:
             raise DamagedData(f"{self.path}: {key}: {error}") from None
+
+    def _sum_in(self, data: object) -> bytes:
+        """The checksum that stored bytes begin with."""
+        if type(data) is not bytes:
+            raise DamagedData(f"{self.path}: a row is of another type than it was written with")
+        return data[:SUM_BYTES]
 
     def _check_sum(self, found: object, *columns: object) -> None:
         if found != _sum(*columns):
@@ -182,9 +194,9 @@ class Database:
         if [number for number, _, _ in rows] != [*range(log_from + 1, log_from + 1 + len(rows))]:
             raise DamagedData(f"{self.path}: rows of the log are missing")
         for number, found, data in rows:
-            self._check_sum(found, number, data[:SUM_BYTES])
+            self._check_sum(found, number, self._sum_in(data))
         for *place, found, data in parts:
-            self._check_sum(found, *place, data[:SUM_BYTES])
+            self._check_sum(found, *place, self._sum_in(data))
         return Contents(
             Checkpoint(generation, log_from, head),
             [data for *_, data in parts],
