@@ -239,6 +239,8 @@ class Database:
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., object]]:
+        if self._connection.in_transaction:  # its end has failed too
+            self._connection.execute("ROLLBACK")
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection.execute

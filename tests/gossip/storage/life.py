@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from crdts import CrdtError, Delta, HybridClock, LogTrimmed, Replica, encode, encode_context
 from crdts.delta import events_delta
@@ -146,7 +146,10 @@ class Life:
             move()
 
 
-def picture(replica: Replica) -> tuple[int, bytes, object, object, bytes]:
+Picture: TypeAlias = tuple[int, bytes, object, object, bytes]
+
+
+def picture(replica: Replica) -> Picture:
     """All that two replicas of equal content have in common, but for what they are called."""
     kernel = replica.store.kernel
     prekilled = sorted((writer, seq) for writer in kernel.prekilled for seq in kernel.prekilled[writer])
