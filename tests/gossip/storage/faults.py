@@ -26,7 +26,7 @@ class Faults:
 
     def into(self, database: Database) -> Database:
         """Let these faults happen to it."""
-        database._connection = _Connection(database._connection, self)  # type: ignore[assignment]
+        database._connection = Connection(database._connection, self)  # type: ignore[assignment]
         return database
 
     def begin(self, *, after: int = 0, name: str = "SQLITE_FULL", but_done: bool = False) -> None:
@@ -53,7 +53,9 @@ class Faults:
         raise error
 
 
-class _Connection:
+class Connection:
+    """A connection to which these faults happen."""
+
     def __init__(self, connection: sqlite3.Connection, faults: Faults) -> None:
         self._connection = connection
         self._faults = faults
