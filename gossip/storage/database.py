@@ -8,8 +8,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from hashlib import blake2b
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -176,10 +176,9 @@ class Database:
             self._put(key, value)
             self._connection.execute(f"PRAGMA synchronous = {usual}")
 
-    def _put(self, key: str, value: Any, *, unless_there: bool = False) -> None:
-        otherwise = "IGNORE" if unless_there else "REPLACE"
+    def _put(self, key: str, value: Any) -> None:
         body = cbor2.dumps(value)
-        self._connection.execute(f"INSERT OR {otherwise} INTO meta VALUES (?, ?)", (key, _sum(key, body) + body))
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _sum(key, body) + body))
 
     # ---- the replica
 
@@ -234,8 +233,11 @@ class Database:
             execute(replaced, (*part.last, part.generation))
             return
         # The log goes on behind what was given up: until the sweep has ended, a crash must leave what was before.
-        self._put("gap", [number - 1, part.generation], unless_there=True)
-        execute("DELETE FROM parts WHERE generation >= ? AND generation < ?", (self.get("gap")[1], part.generation))
+        gap = self.get("gap")
+        if gap is None:
+            self._put("gap", [number - 1, part.generation])
+        else:
+            execute("DELETE FROM parts WHERE generation >= ? AND generation < ?", (gap[1], part.generation))
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., object]]:

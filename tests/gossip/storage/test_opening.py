@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from crdts import Value
 from gossip import open_node
 from gossip.storage import database
 from gossip.storage.errors import DiskFailed, StorageError, UnknownFormat
@@ -23,7 +24,7 @@ from gossip.storage.opening import DATABASE_FILE, Opened, open_data
 from ..live import FAST, Journal
 
 
-async def life(path: Path, *values: object, name: str = "a", seed: int = 1, stop: bool = True) -> Opened:
+async def life(path: Path, *values: Value, name: str = "a", seed: int = 1, stop: bool = True) -> Opened:
     """Open, write these values, save them, and stop in good order, or as if killed."""
     opened = open_data(path, name, random.Random(seed))
     for value in values:
@@ -46,7 +47,7 @@ def let_go(opened: Opened) -> None:
     opened.disk._database.close()
 
 
-def values(opened: Opened) -> list[object]:
+def values(opened: Opened) -> list[str]:
     return sorted(map(str, opened.replica.orset("set")))
 
 

@@ -9,6 +9,7 @@ It obeys words on stdin, and ends with it.
 import os
 import sys
 from collections.abc import Iterable
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -97,4 +98,4 @@ async def main(name: str, directory: str, *join: str) -> None:
 if __name__ == "__main__":
     ledger.LOG_MIN_BYTES = 30_000  # type: ignore[misc]  # many sweeps
     crdts.sweep.PART_EVENTS = 100  # type: ignore[misc]  # of many parts
-    trio.run(main, *sys.argv[1:])
+    trio.run(partial(main, *sys.argv[1:]))
