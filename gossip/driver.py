@@ -134,7 +134,7 @@ class Driver:
             self._saver.check()
 
     async def flush(self) -> None:
-        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be at present."""
+        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be now."""
         if self._saver is None or self._engine.durable:
             self._settle()
             await trio.lowlevel.checkpoint()

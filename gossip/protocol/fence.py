@@ -1,8 +1,8 @@
 """What the shared state says of nodes that were retired: they are fenced, in every life they ever had or will have.
 
-A node writes under one id for each of its lives, ``<node id>.<epoch>``. Beside these stands one that no life has,
-``<node id>.*``: retiring a node forbids that one. Like every closed writer it takes no room in any context, travels
-with events and with states alike, and stays for good.
+A node writes under one id for each of its lives, ``<node id>.<epoch>-<nonce>``; one that keeps nothing has no nonce.
+Beside these stands one that no life has, ``<node id>.*``: retiring a node forbids that one. Like every closed writer it
+takes no room in any context, travels with events and with states alike, and stays for good.
 """
 
 from typing import Final
@@ -36,7 +36,7 @@ def life_of(writer: str) -> tuple[bytes, int] | None:
     if parted is None:
         return None
     epoch, dash, nonce = parted[1].partition("-")
-    if not (epoch.isascii() and epoch.isdigit()) or bool(dash) != bool(nonce):
+    if not (epoch.isascii() and epoch.isdigit()) or (dash and not (nonce.isascii() and nonce.isalnum())):
         return None
     return parted[0], int(epoch)
 

@@ -35,7 +35,7 @@ CREATE TABLE parts (
     number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, last_replica TEXT NOT NULL, last_seq INTEGER NOT NULL,
     sum BLOB NOT NULL, data BLOB NOT NULL
 );
-CREATE INDEX parts_by_end ON parts (last_replica, last_seq);
+CREATE INDEX parts_by_end ON parts (last_replica, last_seq, generation, sum);
 """
 MIGRATIONS: Final[tuple[str, ...]] = (_SCHEMA,)
 """What turns a file of each format into one of the next: format 0 is an empty file. Never changed, only added to."""
@@ -142,6 +142,7 @@ class Database:
                 execute("DELETE FROM log WHERE number > ?", (gap[0],))
                 execute("DELETE FROM parts WHERE generation >= ?", (gap[1],))
                 execute("DELETE FROM meta WHERE key = 'gap'")
+                self._put("swept", [gap[0], self._digest()])
 
     # ---- small things under a name
 
@@ -192,6 +193,10 @@ class Database:
             parts = execute("SELECT generation, last_replica, last_seq, sum, data FROM parts").fetchall()
         if [number for number, _, _ in rows] != [*range(log_from + 1, log_from + 1 + len(rows))]:
             raise DamagedData(f"{self.path}: rows of the log are missing")
+        last_row = rows[-1][0] if rows else log_from
+        swept_to, digest = self.get("swept") or (0, 0)
+        if self._digest() != digest or last_row < min(swept_to, log_to):
+            raise DamagedData(f"{self.path}: its parts are not of the same moment")
         for number, found, data in rows:
             self._check_sum(found, number, self._sum_in(data))
         for *place, found, data in parts:
@@ -200,7 +205,7 @@ class Database:
             Checkpoint(generation, log_from, head),
             [data for *_, data in parts],
             [data for *_, data in rows],
-            rows[-1][0] if rows else log_from,
+            last_row,
             max([each for each, *_ in parts], default=generation),
         )
 
@@ -219,6 +224,8 @@ class Database:
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))
                 execute("DELETE FROM meta WHERE key = 'gap'")
                 self._put("checkpoint", [finish.generation, finish.log_from, rows.head])
+            if transaction.part or transaction.finish:
+                self._put("swept", [number if rows.log else number - 1, self._digest()])
         if transaction.finish:
             with suppress(sqlite3.Error):  # all of it is written, and the next time will do
                 self._give_back()
@@ -238,6 +245,13 @@ class Database:
             self._put("gap", [number - 1, part.generation])
         else:
             execute("DELETE FROM parts WHERE generation >= ? AND generation < ?", (gap[1], part.generation))
+
+    def _digest(self) -> int:
+        """Of all parts. Written with them: a damaged WAL can leave older pages of one table beside newer ones of
+        another, each of them sound."""
+        with self._failures("read"):
+            sums = self._connection.execute("SELECT sum FROM parts").fetchall()  # the index has them side by side
+        return sum(int.from_bytes(self._sum_in(each), "big") for (each,) in sums) % (1 << 64)
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., object]]:
@@ -263,7 +277,7 @@ class Database:
         with self._failures("copied"), closing(sqlite3.connect(path, isolation_level=None)) as copy:
             self._connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
-            copy.execute("DELETE FROM meta WHERE key NOT IN ('checkpoint', 'gap')")
+            copy.execute("DELETE FROM meta WHERE key NOT IN ('checkpoint', 'gap', 'swept')")
 
     def close(self) -> None:
         """Write everything to where it belongs, and let go of the file."""

@@ -263,3 +263,19 @@ def read(keeper: Keeper) -> Replica:
     replica = Replica("reader")
     read_into(replica, keeper.database.contents())
     return replica
+
+
+def test_pages_that_cannot_be_given_back_are_no_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transaction has been committed by then: whoever was told that it failed would write it again."""
+
+    def fail(self: Database) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Database, "_give_back", fail)
+    keeper = Keeper(tmp_path / "state.db")
+    keeper.replica.orset("set").add(1)
+    keeper.ledger.begin_sweep()
+    while keeper.fresh or keeper.ledger.sweeps:
+        keeper.save()
+    assert read(keeper).fingerprint == keeper.replica.fingerprint
+    keeper.database.close()
