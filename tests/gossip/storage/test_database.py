@@ -170,6 +170,20 @@ def test_a_part_that_is_said_to_be_another_is_found(change: str, tmp_path: Path)
         database.contents()
 
 
+@pytest.mark.parametrize("table", ["parts", "log"])
+def test_a_table_of_an_earlier_moment_beside_others_is_found(table: str, tmp_path: Path) -> None:
+    """A damaged WAL can leave that: pages of one table that are older than those of another, all of them sound."""
+    older, newer = tmp_path / "older.db", tmp_path / "newer.db"
+    filled(older, values=60)
+    filled(newer, values=75)
+    with closing(sqlite3.connect(newer)) as other, other:
+        other.execute("ATTACH ? AS older", (str(older),))
+        other.execute(f"DELETE FROM {table}")
+        other.execute(f"INSERT INTO {table} SELECT * FROM older.{table}")
+    with closing(Database(newer)) as database, pytest.raises(DamagedData):
+        database.contents()
+
+
 def test_a_later_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     filled(path)
