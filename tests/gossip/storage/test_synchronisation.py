@@ -26,6 +26,33 @@ async def main(path, durability):
 trio.run(main, *sys.argv[1:])
 """
 
+PERSISTENT = """
+import sys, trio
+from gossip import Config, open_node
+from gossip.storage.errors import DiskFailed
+
+async def main(path):
+    refused = 0
+    async with open_node("a", data_dir=path, config=Config.local()) as node:
+        for number in range(30):
+            while True:
+                try:
+                    node.orset("set").add(number)
+                    await node.flush()
+                    break
+                except DiskFailed as error:
+                    assert "reports an error" in str(error), error
+                    refused += 1
+                    await trio.sleep(0.05)
+        before = node.replica.fingerprint
+    async with open_node("a", data_dir=path, config=Config.local()) as node:
+        assert node.replica.fingerprint == before
+        assert {*node.orset("set")} == {*range(30)}
+    print("refused", refused)
+
+trio.run(main, sys.argv[1])
+"""
+
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, to see system calls")
 
 
@@ -59,3 +86,14 @@ def test_less_durability_synchronises_who_it_is_and_nothing_that_is_written(tmp_
     before, _, rest = " | ".join(calls).partition("started")
     assert "fsync state.db-wal" in before
     assert not any("fsync" in until_saved for until_saved in rest.split("saved")[:5]), calls
+
+
+def test_a_synchronisation_that_fails_is_told_of_and_made_good(tmp_path: Path) -> None:
+    """The kernel says EIO for a while: what was not synchronised is written again, and nothing counts until then."""
+    inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=15..18"]
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", *inject, sys.executable, "-c", PERSISTENT, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment())
+    if "ptrace" in done.stderr.lower():
+        pytest.skip("this system lets nobody trace")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) > 0
