@@ -24,6 +24,8 @@ from crdts.ormap import Accessors
 
 from .node import Node
 from .protocol.errors import ConfigError, GossipError
+from .protocol.fence import count_closures
+from .release import RELEASE
 
 SOCKET_FILE: Final = "control.sock"
 SOCKET_PATH_BYTES: Final = 100
@@ -217,16 +219,17 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "replica_id": node.replica.replica_id,
         "address": str(node.address),
         "cluster": node.cluster,
+        "release": RELEASE,
         "pid": os.getpid(),
         "sealed": node.sealed,
         "tags": dict(node.tags),
         "partial": node.is_partial,
         "retired": node.retired,
         "members": {state: states.count(state) for state in dict.fromkeys(states)},
-        "objects": len(kernel.objects),
-        "entries": sum(len(entries) for entries in kernel.live.values()),
+        "objects": len(node.replica.objects()),
+        "entries": sum(len(entries) for entries in kernel.live.values()) - count_closures(kernel),
         "fingerprint": f"{node.replica.fingerprint:016x}",
-        "version": str(node.version()),
+        "causal_token": str(node.version()),
         "statistics": asdict(node.statistics()),
     }
 

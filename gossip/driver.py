@@ -70,6 +70,8 @@ class Driver:
         self._sleep = trio.CancelScope()
         self._changed = trio.Event()
         self._refusal_logged = False
+        self.reword: Callable[[Notify], Notify | None] = lambda notice: notice
+        """What is written down of a notice: others than the engine may know better what to say, or that it is none."""
         self._handlers: dict[type[Effect], Callable[[Any], None]] = {
             Send: self._do_send,
             Write: self._do_write,
@@ -189,7 +191,9 @@ class Driver:
         self._signal()
 
     def _do_notify(self, effect: Notify) -> None:
-        log_notice(self._log, effect)
+        told = self.reword(effect)
+        if told is not None:
+            log_notice(self._log, told)
         self._signal()
 
     async def changed(self) -> None:

@@ -8,6 +8,7 @@ takes no room in any context, travels with events and with states alike, and sta
 from typing import Final
 
 from crdts.kernel import Kernel
+from crdts.schema import RETIRED
 
 from .identity import NODE_ID_BYTES
 
@@ -28,6 +29,11 @@ def fenced_nodes(kernel: Kernel) -> list[bytes]:
     """The ids of all nodes that were retired, in order."""
     found = [_parted(writer) for writer in sorted(kernel.limits)]
     return [each[0] for each in found if each is not None and each[1] == _ANY]
+
+
+def count_closures(kernel: Kernel) -> int:
+    """The live entries that say of writers that they are fenced or over: none of them is anybody's data."""
+    return sum(map(len, kernel.places(RETIRED).values()))
 
 
 def life_of(writer: str) -> tuple[bytes, int] | None:

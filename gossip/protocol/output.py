@@ -150,9 +150,7 @@ class Output:
         """
         before = self.kernel.processed
         self.merge(now, state, sender)
-        if (
-            self.kernel.processed == before
-        ):  # the count of what is refused may grow although it was joined
+        if self.kernel.processed == before:  # the count of what is refused may grow although it was joined
             return False
         self.unsaved_state(state)
         return True
