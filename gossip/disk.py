@@ -44,8 +44,9 @@ class Disk(Protocol):
         Raises `StorageError` if it cannot: it is called again later, with the same batches and more.
         """
 
-    async def close(self, fingerprint: int) -> None:
-        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
+    async def close(self, fingerprint: int | None) -> None:
+        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end, None if not all of that
+        is saved."""
 
 
 class Saver:

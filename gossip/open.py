@@ -201,7 +201,7 @@ async def run_node(
         finally:
             if opened is not None:
                 with trio.CancelScope(shield=True):
-                    await close_stored(opened, log)
+                    await close_stored(opened, log, is_saved=engine.durable)
 
 
 def _tell_end(node: Node, log: Any, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:

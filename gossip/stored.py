@@ -29,9 +29,9 @@ async def open_stored(
     return opened
 
 
-async def close_stored(opened: Opened, log: Any) -> None:
+async def close_stored(opened: Opened, log: Any, *, is_saved: bool) -> None:
     """Let go of the file; that something could not be saved was told before."""
     try:
-        await opened.disk.close(opened.replica.fingerprint)
+        await opened.disk.close(opened.replica.fingerprint if is_saved else None)
     except StorageError as error:
         log.error(DISK_FAILED, problem=str(error))

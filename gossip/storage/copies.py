@@ -128,7 +128,7 @@ def _finish(copy: Path, source: Path) -> None:
         connection.execute("PRAGMA secure_delete = ON")
         _check_format(source, connection)
         _check_sound(source, connection)
-        connection.execute("DELETE FROM meta WHERE key NOT IN (?, ?)", OF_THE_DATA)
+        connection.execute("DELETE FROM meta WHERE key NOT IN (?, ?, ?)", OF_THE_DATA)
         connection.execute("PRAGMA journal_mode = DELETE")
 
 

@@ -72,12 +72,15 @@ class DatabaseDisk:
         copy = partial(back_up, self._database, target, replace=replace, pause=trio.from_thread.check_cancelled)
         return await trio.to_thread.run_sync(copy, limiter=self._copies)
 
-    async def close(self, fingerprint: int) -> None:
+    async def close(self, fingerprint: int | None) -> None:
         """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
         await trio.to_thread.run_sync(self._close, fingerprint, limiter=self._limiter)
 
-    def _close(self, fingerprint: int) -> None:
-        self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
-        self._database.close()
+    def _close(self, fingerprint: int | None) -> None:
+        try:
+            if fingerprint is not None:
+                self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
+        finally:
+            self._database.close()
         with suppress(OSError):  # without it the next start cannot tell whether the file was put back since
             set_mark(self._database.path, closed=True)
