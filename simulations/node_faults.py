@@ -264,7 +264,7 @@ class Retire(Fault):
         if by.gone and cluster.running():
             by = cluster.running()[0]
         if by.up and not by.paused and by.who != who:
-            with suppress(OSError, LocalError):  # a full disk, or it is retired itself: another time
+            with suppress(LocalError):  # a full disk, or it is retired itself: another time
                 by.retire(who)
         fence = fence_of(cluster.node_id(who))
         if all(fence in node.replica.store.kernel.limits for node in cluster.running()):

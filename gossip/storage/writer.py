@@ -20,22 +20,19 @@ class DatabaseDisk:
         self._database = database
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
-        self._must_replace = False
-        self.is_replacing = False
 
     @property
     def has_more(self) -> bool:
-        return self._must_replace or self._ledger.sweeps or self._ledger.wants_sweep
+        return self._ledger.has_more
+
+    @property
+    def is_replacing(self) -> bool:
+        return self._ledger.is_replacing
 
     def replace(self) -> None:
-        self._must_replace = self.is_replacing = True
+        self._ledger.replace()
 
     async def save(self, batches: Sequence[Persist]) -> None:
-        if self._must_replace:
-            self._must_replace = False
-            self._ledger.begin_sweep(in_place=False)
-        elif self._ledger.wants_sweep:
-            self._ledger.begin_sweep()
         transaction = self._ledger.transaction(batches)
         try:
             rows = await trio.to_thread.run_sync(self._write, transaction, limiter=self._limiter)
@@ -43,8 +40,6 @@ class DatabaseDisk:
             self._ledger.failed()
             raise
         self._ledger.done(transaction, rows)
-        if transaction.finish is not None and not self._must_replace:
-            self.is_replacing = False
 
     def _write(self, transaction: Transaction) -> Rows:
         rows = rows_of(transaction)
