@@ -19,9 +19,9 @@ from .disk import Disk
 from .queue import EventQueue
 from .tables import operations_of
 
-LOG_MIN_BYTES: Final = 1024
-PART_EVENTS: Final = 8
-UNSAVED_BATCHES: Final = 32
+LOG_MIN_BYTES: Final = 512
+PART_EVENTS: Final = 4
+UNSAVED_BATCHES: Final = 8
 """Much less than in a real node, so that a minute is long enough for checkpoints in many parts, and for giving up."""
 
 
