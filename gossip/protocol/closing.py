@@ -286,11 +286,17 @@ class Closing:
         present = f"{peer.node_id.hex()}.{peer.epoch}"
         if present not in lives:
             lives.append(present)
-        earlier = [writer for writer in self._lives_of(peer.node_id) if self._is_over(writer)]
-        # What is alive has all that its earlier lives have kept: they accept nothing any more.
-        for life in dict.fromkeys([*lives, *earlier]):
+        # What is alive has all that its earlier lives have kept: they accept nothing any more. How its own id goes on
+        # behind the epoch only its events tell.
+        wrote = [writer for writer in self._lives_of(peer.node_id) if self._is_up_to(writer, peer.epoch)]
+        for life in dict.fromkeys([*lives, *wrote]):
             self._report(life, report.context)
         self._begin_where_agreed(now)
+
+    def _is_up_to(self, writer: str, epoch: int) -> bool:
+        """Whether it is a life of that epoch or an earlier one, or is over."""
+        life = life_of(writer)
+        return self._is_over(writer) or (life is not None and life[1] <= epoch)
 
     def _report(self, life: str, context: Context) -> None:
         if life not in self._out.kernel.limits:
