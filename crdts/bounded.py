@@ -62,8 +62,14 @@ class BoundedCounter(Crdt):
         return self._shares().lower
 
     def rights(self, holder: str | None = None) -> int:
-        """How much ``holder``, by default this replica, may take away without asking anyone."""
-        return self._shares().of(self.replica_id if holder is None else holder)
+        """How much ``holder``, by default this replica, may take away without asking anyone.
+
+        What it held under ids that it has given up (`Kernel.former`) is its own.
+        """
+        shares = self._shares()
+        if holder is not None:
+            return shares.of(holder)
+        return sum(map(shares.of, (self.replica_id, *self._store.kernel.former)))
 
     def holders(self) -> dict[str, int]:
         """Who holds rights, and how many."""
@@ -77,13 +83,13 @@ class BoundedCounter(Crdt):
     def decrement(self, amount: int = 1) -> Delta:
         """Take ``amount`` away; raises `InsufficientRights` if this replica does not hold as much."""
         self._check_rights(check_amount(amount), f"take away {amount}")
-        return self._move(spent=amount) if amount else NOTHING
+        return self._use(amount, spent=amount) if amount else NOTHING
 
     def transfer(self, to: str, amount: int) -> Delta:
         """Give rights to another replica, as its id; raises `InsufficientRights` if there are not as many here."""
         check_replica_id(to)
         self._check_rights(check_amount(amount), f"transfer {amount} to {to!r}")
-        return self._move(to=to, moved=amount) if amount and to != self.replica_id else NOTHING
+        return self._use(amount, to=to, moved=amount) if amount and to != self.replica_id else NOTHING
 
     def reset(self) -> Delta:
         """Make void all rights seen here: back to the lower bound. A concurrent increment survives. One change."""
@@ -96,9 +102,23 @@ class BoundedCounter(Crdt):
             hint = f"ask for a transfer: {others}" if others else "nobody else holds any that we know of"
             raise InsufficientRights(f"{self.replica_id!r} holds rights to {rights}, not enough to {purpose}; {hint}")
 
-    def _move(self, granted: int = 0, spent: int = 0, to: str = "", moved: int = 0) -> Delta:
+    def _use(self, amount: int, *, spent: int = 0, to: str = "", moved: int = 0) -> Delta:
+        """`_move`, behind what it takes to hold the rights under the present id."""
+        shares, me = self._shares(), self.replica_id
+        short = amount - shares.of(me)
+        if short <= 0:
+            return self._move(spent=spent, to=to, moved=moved)
+        with self._store.transaction() as done:
+            for former in self._store.kernel.former:
+                if short > 0 and (rights := shares.of(former)):
+                    self._move(to=me, moved=rights, of=former)
+                    short -= rights
+            self._move(spent=spent, to=to, moved=moved)
+        return done.delta
+
+    def _move(self, granted: int = 0, spent: int = 0, to: str = "", moved: int = 0, of: str = "") -> Delta:
         kernel = self._store.kernel
-        key = kernel.replica_id.encode()
+        key = (of or kernel.replica_id).encode()
         held = kernel.at(self._object, key)
         share, *_ = read_share(held)
         lower = self._agreed_lower()

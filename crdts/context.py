@@ -109,6 +109,11 @@ class Context:
         """The replica ids with at least one dot, sorted."""
         return sorted(self._bounds)
 
+    @property
+    def writers(self) -> int:
+        """How many replica ids have at least one dot."""
+        return len(self._bounds)
+
     def ranges(self) -> Iterator[DotRange]:
         """Every maximal range, by replica id and then by seq. Do not mutate while iterating."""
         for replica in sorted(self._bounds):

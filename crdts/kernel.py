@@ -43,6 +43,9 @@ class Kernel(Entries):
     def __init__(self, replica_id: str, *, log_limit: int = DEFAULT_LOG_LIMIT) -> None:
         super().__init__()
         self.replica_id = replica_id
+        self.former: tuple[str, ...] = ()
+        """Ids that this replica wrote under before, and that nobody will write under again: what they held is its own.
+        Two that both say so of one id could spend its rights twice."""
         self.context = Context()
         """Dots processed (E)."""
         self.processed = 0

@@ -34,9 +34,9 @@ class Part:
 class Sweep:
     """One walk. What has been processed by its beginning is in `head`; what comes later is not its business."""
 
-    def __init__(self, kernel: Kernel, *, part_events: int = PART_EVENTS) -> None:
+    def __init__(self, kernel: Kernel, *, part_events: int | None = None) -> None:
         self._kernel = kernel
-        self._part_events = part_events
+        self._part_events = part_events or PART_EVENTS
         self._context = kernel.context.copy()
         prekilled = [(replica, seq) for replica in kernel.prekilled for seq in kernel.prekilled[replica]]
         self.head: Final[Delta] = state_delta((), self._context, prekilled)

@@ -7,9 +7,9 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .log import DISK_FAILED, DISK_RECOVERED
-from .protocol import Persist
+from .protocol import Identity, Persist
 from .storage.backlog import UNSAVED_BATCHES, Backlog
-from .storage.errors import StorageError
+from .storage.errors import DiskFailed, StorageError
 
 class Disk(Protocol):
     """Makes data durable. Nothing that tells of a batch leaves the node before it is saved."""
@@ -21,6 +21,9 @@ class Disk(Protocol):
     def replace(self) -> None:
         """Batches have been given up: from now on write the replica anew, as it is. Until that is done, what was there
         before must stay."""
+
+    def rename(self, identity: Identity) -> None:
+        """The node is this one from now on: to be saved before, or with, the batches that come next."""
 
     @property
     def is_replacing(self) -> bool:
@@ -51,6 +54,7 @@ class Saver:
         self._backlog = Backlog(disk, most=UNSAVED_BATCHES)
         self._arrived = trio.Event()
         self._room = trio.Event()
+        self._next = trio.Event()
 
     @property
     def failure(self) -> StorageError | None:
@@ -66,6 +70,24 @@ class Saver:
         self._backlog.put(batch)
         self._arrived.set()
 
+    async def flush(self) -> None:
+        """Wait until all that the replica holds now is saved; raises `DiskFailed` if that cannot be at present.
+
+        Costs the writer next to nothing: however many wait, one save begins for all of them.
+        """
+        while True:
+            self._arrived.set()
+            await self._next.wait()
+            if self.failure is not None:
+                raise DiskFailed(f"not saved yet, and kept in memory until it can be: {self.failure}")
+            if not self._disk.is_replacing:
+                return
+
+    def rename(self, identity: Identity) -> None:
+        """The node is this one from now on."""
+        self._disk.rename(identity)
+        self._arrived.set()
+
     async def room(self) -> None:
         """Wait while too much is unsaved to take in more from others; at once, without a checkpoint, if it is not."""
         while self._backlog.is_long:
@@ -74,31 +96,43 @@ class Saver:
     @enable_ki_protection
     async def run(self) -> None:
         """Save until cancelled."""
-        while True:
-            if not self._disk.has_more:
-                await self._arrived.wait()
-            await self._save_once()
+        try:
+            while True:
+                if not self._disk.has_more:
+                    await self._arrived.wait()
+                await self._save_once()
+                if self.failure is not None:
+                    await trio.sleep(self._backlog.pause())
+        finally:
+            self._next.set()
 
     async def _save_once(self) -> None:
         self._arrived = trio.Event()
         self._settle()
+        waited_for, self._next = self._next, trio.Event()
+        try:
+            await self._save_batches()
+        finally:
+            waited_for.set()
+
+    async def _save_batches(self) -> None:
         batches, token = self._backlog.take()
         self._room.set()
         self._room = trio.Event()
+        if not batches and not self._disk.has_more:
+            return  # whoever has flushed had nothing to flush
         try:
             await self._disk.save(batches)
         except StorageError as error:
-            await self._fail(batches, error)
+            self._fail(batches, error)
             return
         if self._backlog.saved():
             self._log.info(DISK_RECOVERED)
         if not self._disk.is_replacing:
             self._saved(token)
 
-    async def _fail(self, batches: list[Persist], error: StorageError) -> None:
+    def _fail(self, batches: list[Persist], error: StorageError) -> None:
         if self.failure is None or str(error) != str(self.failure):
             self._log.error(DISK_FAILED, problem=str(error))
-        delay = self._backlog.failed(batches, error)
-        self._saved(0)  # whoever waits looks again, and finds the failure
-        await trio.sleep(delay)
+        self._backlog.failed(batches, error)
         self._arrived.set()

@@ -18,9 +18,8 @@ from crdts import Event
 from .disk import Disk, Saver
 from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
-from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Send, Write
+from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Rename, Send, Write
 from .protocol.errors import NotRunning, WrongThread
-from .storage.errors import DiskFailed
 from .transport import Transport
 
 DRAIN_DATAGRAMS: Final = 64
@@ -66,10 +65,6 @@ class Driver:
         self._nursery: trio.Nursery | None = None
         self._stopping = self._writing_ended = False
         self._thread = 0
-        self.handed_on = 0
-        """The token of the last batch that went to the disk."""
-        self.durable = 0
-        """The token up to which everything is as durable as it gets."""
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
         self._sleep = trio.CancelScope()
@@ -81,6 +76,7 @@ class Driver:
             OpenStream: self._do_open,
             Close: self._do_close,
             Persist: self._do_persist,
+            Rename: self._do_rename,
             Notify: self._do_notify,
         }
 
@@ -137,10 +133,13 @@ class Driver:
         if self._saver is not None:
             self._saver.check()
 
-    def check_disk(self) -> None:
-        """Raises `DiskFailed` while nothing can be saved."""
-        if self._saver is not None and self._saver.failure is not None:
-            raise DiskFailed(f"not saved yet, and kept in memory until it can be: {self._saver.failure}")
+    async def flush(self) -> None:
+        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be at present."""
+        if self._saver is None or self._engine.durable:
+            self._settle()
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._saver.flush()
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
@@ -172,7 +171,6 @@ class Driver:
                 lingering[0].scope.cancel()
 
     def _do_persist(self, effect: Persist) -> None:
-        self.handed_on = effect.token
         if self._saver is None:
             self._saved(effect.token)
         else:
@@ -182,8 +180,11 @@ class Driver:
         """Hand everything to the disk that the replica holds by now."""
         self.do(self._engine.flush(trio.current_time()))
 
+    def _do_rename(self, effect: Rename) -> None:
+        if self._saver is not None:
+            self._saver.rename(effect.identity)
+
     def _saved(self, token: int) -> None:
-        self.durable = max(self.durable, token)
         self.do(self._engine.persisted(trio.current_time(), token))
         self._signal()
 

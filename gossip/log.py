@@ -16,7 +16,6 @@ WRITES_UNSHARED: Final = "writes.unshared"
 DISK_FAILED: Final = "disk.failed"
 DISK_RECOVERED: Final = "disk.recovered"
 DATA_DAMAGED: Final = "data.damaged"
-IDENTITY_FORKED: Final = "identity.forked"
 DATAGRAM_REFUSED: Final = "datagram.refused"
 SEED_UNRESOLVED: Final = "seed.unresolved"
 DISCOVERY_STARTED: Final = "discovery.started"
@@ -37,6 +36,7 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_SUSPECTED: "debug",
     notices.MEMBER_RETIRED: "info",
     notices.IDENTITY_CONTESTED: "error",
+    notices.IDENTITY_FORKED: "warning",
     notices.IDENTITY_RETIRED: "error",
     notices.INPUT_REJECTED: "warning",
     notices.STAMP_REFUSED: "warning",

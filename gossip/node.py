@@ -192,12 +192,8 @@ class Node(Accessors):
         as soon as it can be.
         """
         self._check_running()
-        self._driver.do(self._engine.flush(trio.current_time()))
-        so_far = self._driver.handed_on  # and not until nothing is unsaved: others may go on writing
-        while self._driver.durable < so_far:
-            self._driver.check_disk()
-            await self._changed()
-        await trio.lowlevel.checkpoint()
+        await self._driver.flush()
+        self._check_running()
 
     async def synced(self, to: int | Literal["all"] = "all", timeout: float = 5.0) -> int:
         """Wait until all writes made here so far have reached ``to`` live members, or all of them.

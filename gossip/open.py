@@ -23,7 +23,6 @@ from .faults import TransportFaults
 from .log import (
     DATA_DAMAGED,
     DISK_FAILED,
-    IDENTITY_FORKED,
     LISTENER_FAILED,
     NODE_STARTED,
     NODE_STOPPED,
@@ -31,7 +30,7 @@ from .log import (
     logger_for,
 )
 from .node import Node
-from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
+from .protocol import Address, Config, Engine, Identity, notices, parse_key, seal_for
 from .protocol.errors import AddressInUse, ConfigError
 from .protocol.peers import FAILED, LEFT
 from .protocol.profile import Profile, check_tags
@@ -160,7 +159,8 @@ async def run_node(
             replica = Replica(identity.replica_id)
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         seal = seal_for(secret, cluster)
-        engine = Engine(identity, config, rng, replica, seal, trio.current_time(), profile)
+        lives = opened.lives if opened is not None else ()
+        engine = Engine(identity, config, rng, replica, seal, trio.current_time(), profile, lives=lives)
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)
@@ -216,7 +216,7 @@ async def _open_data(
     if opened.set_aside is not None:
         log.error(DATA_DAMAGED, set_aside=str(opened.set_aside), advice="what others have comes back from them")
     if opened.forked:
-        log.warning(IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())
+        log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())
     return opened
 
 

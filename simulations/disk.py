@@ -168,6 +168,7 @@ class Disk:
         elif tail == REORDERED:
             unsafe = _some_sectors(unsafe, rng)
         self.tables.apply(recover(unsafe))
+        self.tables.forget_behind_gap()
 
     def wipe(self) -> None:
         """Everything is gone but the identity, which was kept elsewhere."""
@@ -179,6 +180,7 @@ class Disk:
         """Another data directory with the same content, as a careless administrator makes it."""
         other = Disk(self._queue, delay=self._usual_delay, survives=self.survives)
         other.epoch, other.tables = self.epoch, self.tables.copy()
+        other.tables.forget_behind_gap()
         return other
 
     def read_into(self, replica: Replica) -> None:

@@ -16,7 +16,6 @@ import cbor2
 
 from crdts import Context, Dot, Event, Replica
 from crdts.context import DotRange
-from crdts.kernel import Kernel
 from crdts.schema import BOUNDED, RETIRED, type_tag
 from gossip.protocol import Address
 from gossip.protocol.fence import fence_of
@@ -117,19 +116,12 @@ class Judge(Observer):
         return again
 
     def _check_moment(self, node: Node, saver: Saver, again: Replica) -> None:
-        """A disk brings back what was in memory when something was saved: the last of that, or what was under way.
-
-        After batches were given up, and until the replica is written anew, it is more than the last and less than now.
-        """
+        """A disk brings back what was in memory when something was saved: the last of that, or what was under way."""
         kernel = again.store.kernel
         if lost := saver.durable.context.missing_from(kernel.context):
             self.fail("what is saved survives a crash", f"{_some(_dots(lost))} are not on its disk", node)
-        elif not saver.ledger.is_replacing and not any(
-            moment.is_in(kernel) for moment in (saver.durable, *saver.attempts)
-        ):
+        elif not any(moment.is_in(kernel) for moment in (saver.durable, *saver.attempts)):
             self.fail("a disk brings back what was in memory", "it holds something else", node)
-        elif saver.ledger.is_replacing:
-            self._check_content(node, kernel)
 
     def _heard_stranger(self, source: Address, target: Address, data: bytes) -> None:
         if source == VICTIM:
@@ -205,10 +197,7 @@ class Judge(Observer):
                 self.fail("what is acknowledged survives a crash", f"{me}:{last} is not on its disk", node)
 
     def _check_model(self, node: Node) -> None:
-        self._check_content(node, node.replica.store.kernel)
-
-    def _check_content(self, node: Node, kernel: Kernel) -> None:
-        """Of a node, or of what its disk holds."""
+        kernel = node.replica.store.kernel
         made, context = self.made, kernel.context
         processed = [dot for dot in made if context.contains(*dot)]
         if len(processed) != len(context):
@@ -225,16 +214,14 @@ class Judge(Observer):
             self.fail("what was removed does not come back", f"{_some(back)} should be gone", node)
         if any(event != made[dot]._replace(kills=(), batch=None) for dot, event in held.items() if dot in made):
             self.fail("everybody has the same content", "an entry differs from what was written", node)
-        self._check_transactions(node, kernel, held, processed)
+        self._check_transactions(node, held, processed)
         early = {(replica, seq) for replica, seqs in kernel.prekilled.items() for seq in seqs}
         if not kernel.limits and early != killed.difference(processed):
             self.fail("pre-killed dots are what was killed before it came", f"{len(early)} of them", node)
 
-    def _check_transactions(
-        self, node: Node, kernel: Kernel, held: Mapping[Dot, Event], processed: Sequence[Dot]
-    ) -> None:
+    def _check_transactions(self, node: Node, held: Mapping[Dot, Event], processed: Sequence[Dot]) -> None:
         """Of a transaction a replica has all, or nothing that can be seen."""
-        context = kernel.context
+        context = node.replica.store.kernel.context
         for dot in processed:
             event = self.made[dot]
             if event.batch is None or not (dot in held or event.kills):

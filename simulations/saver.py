@@ -118,9 +118,12 @@ class Saver:
                 self.start()
 
     def _save_once(self) -> None:
-        self._busy, self._arrived = True, False
+        self._arrived = False
         self._node.settle()
         batches, token = self.backlog.take()
+        if not batches and not self.ledger.has_more:
+            return
+        self._busy = True
         transaction = self.ledger.transaction(batches)
         moment = Moment.of(self._kernel)
         self.attempts.append(moment)
@@ -155,9 +158,9 @@ class Saver:
     def _fail(self, batches: list[Persist], error: DiskFailed) -> None:
         self.failures += 1
         self.ledger.failed()
-        delay = self.backlog.failed(batches, error)
+        self.backlog.failed(batches, error)
         self._resting = True
-        self._queue.at(self._queue.now + delay, self._retry)
+        self._queue.at(self._queue.now + self.backlog.pause(), self._retry)
 
     def _retry(self) -> None:
         if not self._node.later(self._retry):

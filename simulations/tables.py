@@ -36,6 +36,8 @@ class PartRow:
     seq: int
     in_place: bool
     data: bytes
+    after: int
+    """The last row of the log before this transaction: the end of what counts, if what came behind was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def operations_of(transaction: Transaction, rows: Rows, number: int) -> list[Ope
     if rows.log:
         found.append(LogRow(number, rows.log))
     if part := transaction.part:
-        found.append(PartRow(part.generation, *part.last, part.in_place, rows.part))
+        found.append(PartRow(part.generation, *part.last, part.in_place, rows.part, number - 1))
     if finish := transaction.finish:
         found.append(CheckpointRow(finish.generation, finish.log_from, rows.head))
     return found
@@ -76,17 +78,17 @@ class Tables:
     """By number."""
     parts: list[PartRow] = field(default_factory=list)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    gap: tuple[int, int] | None = None
+    """Behind which row of the log, and from which generation on, nothing counts until the replica is written anew."""
 
     def copy(self) -> "Tables":
-        return Tables(dict(self.log), list(self.parts), self.checkpoint)
+        return Tables(dict(self.log), list(self.parts), self.checkpoint, self.gap)
 
     def apply(self, operations: Sequence[Operation]) -> None:
-        """Do all of a transaction; raises `SimulationError` where a database would refuse it."""
+        """Do all of a transaction."""
         for operation in operations:
             match operation:
                 case LogRow(number, data):
-                    if number in self.log:
-                        raise SimulationError(f"row {number} of the log is there already")
                     self.log[number] = data
                 case PartRow() as part:
                     self._add_part(part)
@@ -94,22 +96,38 @@ class Tables:
                     self.parts = [part for part in self.parts if part.generation >= generation]
                     self.log = {number: row for number, row in self.log.items() if number > log_from}
                     self.checkpoint = Checkpoint(generation, log_from, head)
+                    self.gap = None
 
     def _add_part(self, new: PartRow) -> None:
         if new.in_place:
             end = new.replica, new.seq
             self.parts = [p for p in self.parts if (p.replica, p.seq) > end or p.generation >= new.generation]
+        else:
+            self.gap = self.gap or (new.after, new.generation)
+            self.parts = [p for p in self.parts if not self.gap[1] <= p.generation < new.generation]
         self.parts.append(new)
 
+    def forget_behind_gap(self) -> None:
+        """Remove what was written behind what was given up, when that was not made good, as each start does."""
+        if self.gap is not None:
+            log_to, generation = self.gap
+            self.log = {number: row for number, row in self.log.items() if number <= log_to}
+            self.parts = [part for part in self.parts if part.generation < generation]
+            self.gap = None
+
     def contents(self) -> Contents:
-        """All of it, as a ledger and a replica begin with it."""
-        numbers = sorted(number for number in self.log if number > self.checkpoint.log_from)
+        """All that counts, as a ledger and a replica begin with it. Raises `SimulationError` if rows are missing."""
+        found = self.copy()
+        found.forget_behind_gap()
+        numbers, first = sorted(found.log), self.checkpoint.log_from + 1
+        if numbers != [*range(first, first + len(numbers))]:
+            raise SimulationError(f"rows of the log behind {first - 1} are missing: there are {numbers}")
         return Contents(
-            self.checkpoint,
-            [part.data for part in self.parts],
-            [self.log[number] for number in numbers],
-            numbers[-1] if numbers else self.checkpoint.log_from,
-            max([part.generation for part in self.parts], default=self.checkpoint.generation),
+            found.checkpoint,
+            [part.data for part in found.parts],
+            [found.log[number] for number in numbers],
+            numbers[-1] if numbers else first - 1,
+            max([part.generation for part in found.parts], default=found.checkpoint.generation),
         )
 
 

@@ -152,7 +152,7 @@ PUBLIC = {
     ],
     "gossip.protocol": [
         *("Address", "Close", "Config", "Effect", "Engine", "Identity", "Member", "Notify", "OpenStream"),
-        *("Persist", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
+        *("Persist", "Rename", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
     ],
     "simulations": [
         *("Cluster", "EventQueue", "Link", "Network", "Node", "Observer", "Recording", "Scenario", "ScenarioError"),

@@ -1,7 +1,7 @@
 """The protocol core: pure state machines, no I/O, no clock, no global randomness."""
 
 from .config import Config
-from .effects import Close, Effect, Notify, OpenStream, Persist, Send, Write
+from .effects import Close, Effect, Notify, OpenStream, Persist, Rename, Send, Write
 from .engine import Engine
 from .identity import Address, Identity
 from .peers import Member
@@ -19,6 +19,7 @@ __all__ = [
     "Notify",
     "OpenStream",
     "Persist",
+    "Rename",
     "Seal",
     "Send",
     "Statistics",

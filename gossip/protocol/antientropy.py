@@ -180,6 +180,8 @@ class AntiEntropy:
         mine = self._out.kernel.exported_context()
         me = self._out.kernel.replica_id
         if page.first <= me and (not page.stop or me < page.stop):
+            if page.context.last(me) > mine.last(me) and me not in self._out.kernel.limits:
+                self._out.contested = f"{peer.name} has more of what this process wrote than it wrote"
             self.acked(peer, page.context.prefix(me))
         part = mine.within(page.first, page.stop)
         if page.answer and page.context.missing_from(part):

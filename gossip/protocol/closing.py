@@ -10,7 +10,7 @@ Nothing is sent while there is nothing to close, or while somebody is missing. N
 has failed is waited for until it comes back or is retired as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from crdts import Context, CrdtError
@@ -38,9 +38,11 @@ LONGEST_PAUSE: Final = 16
 class Closing:
     """Finds out which writers are over, and drives their retirement if that is up to this node."""
 
-    def __init__(self, output: Output, members: Members) -> None:
+    def __init__(self, output: Output, members: Members, former: Sequence[str] = ()) -> None:
+        """``former``: the ids under which this node wrote before; nobody has more of that than it has."""
         self._out = output
         self._members = members
+        self._former = dict.fromkeys(former)
         self._next = float("-inf")
         self._pause = 1
         self._batch: tuple[str, ...] = ()
@@ -86,9 +88,9 @@ class Closing:
             return []
         if self._leads():
             return self._over()
-        if all(limit.closed for limit in kernel.limits.values()):
+        if not self._former and all(limit.closed for limit in kernel.limits.values()):
             return []
-        return [writer for writer in self._over() if self._own_words(writer)]
+        return [writer for writer in self._over() if writer in self._former or self._own_words(writer)]
 
     def _leads(self) -> bool:
         me = self._out.identity.node_id
@@ -109,11 +111,13 @@ class Closing:
         return found
 
     def _is_to_close(self, writer: str) -> bool:
-        """Whether its node was retired, or left and keeps nothing.
+        """Whether its node was retired, or left and keeps nothing, or was this one in an earlier life.
 
-        Not the earlier lives of a node that was started again: only that node can know how much they wrote, and a limit
-        guessed too low would lose what somebody has that nobody else has heard of.
+        Not the earlier lives of others: only they can know how much they wrote, and a limit guessed too low would lose
+        what somebody has that nobody else has heard of.
         """
+        if writer in self._former:
+            return True
         life = life_of(writer)
         return life is not None and (is_fenced(self._out.kernel, life[0]) or life[1] <= self._gone.get(life[0], 0))
 
@@ -286,17 +290,11 @@ class Closing:
         present = f"{peer.node_id.hex()}.{peer.epoch}"
         if present not in lives:
             lives.append(present)
-        # What is alive has all that its earlier lives have kept: they accept nothing any more. How its own id goes on
-        # behind the epoch only its events tell.
-        wrote = [writer for writer in self._lives_of(peer.node_id) if self._is_up_to(writer, peer.epoch)]
+        wrote = [writer for writer in self._lives_of(peer.node_id) if _epoch(writer) <= peer.epoch]
+        # What is alive has all that its earlier lives have kept: they accept nothing any more.
         for life in dict.fromkeys([*lives, *wrote]):
             self._report(life, report.context)
         self._begin_where_agreed(now)
-
-    def _is_up_to(self, writer: str, epoch: int) -> bool:
-        """Whether it is a life of that epoch or an earlier one, or is over."""
-        life = life_of(writer)
-        return self._is_over(writer) or (life is not None and life[1] <= epoch)
 
     def _report(self, life: str, context: Context) -> None:
         if life not in self._out.kernel.limits:
@@ -316,3 +314,8 @@ class Closing:
             write()
         except (OSError, CrdtError, GossipError):
             return
+
+
+def _epoch(writer: str) -> int:
+    life = life_of(writer)
+    return life[1] if life is not None else 0

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from crdts import Delta, Event
 from crdts.context import DotRange
 
-from .identity import Address
+from .identity import Address, Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,13 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
+class Rename:
+    """From now on the node is this one. To be durable before, or with, the next `Persist`."""
+
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Something happened that a person or a waiting task may care about."""
 
@@ -63,5 +70,5 @@ class Notify:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-Effect: TypeAlias = Send | OpenStream | Write | Close | Persist | Notify
+Effect: TypeAlias = Send | OpenStream | Write | Close | Persist | Rename | Notify
 """In the order they must be carried out."""

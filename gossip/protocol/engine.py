@@ -19,6 +19,7 @@ from .dissemination import MakeDissemination
 from .effects import Close, Effect
 from .errors import RemoteError
 from .identity import Address, Identity
+from .lineage import Lineage
 from .members import Members
 from .messages import Gone, Message, Push, Relay, Updates
 from .output import Output
@@ -46,20 +47,30 @@ class Engine:
         now: float,
         profile: Profile | None = None,
         *,
+        lives: Sequence[str] | None = None,
         dissemination: MakeDissemination = SplitTree,
     ) -> None:
         """``rng`` must be unpredictable in production: cookies and nonces come from it.
 
+        ``lives``: the replica ids under which this node wrote before, if it is known of all; what it wrote under them
+        must be in the replica.
+
         ``dissemination``: another way to send news, for comparisons.
         """
         self._out = Output(identity, config, rng, replica, seal)
-        self._members = Members(self._out, profile or Profile())
-        self._dissemination = dissemination(self._out, self._members)
+        self._make_dissemination = dissemination
+        self._lineage = Lineage(self._out, lives)
+        self._compose(now, profile or Profile(), lives or ())
+
+    def _compose(self, now: float, profile: Profile, lives: Sequence[str]) -> None:
+        """Make the parts, which know nobody yet."""
+        self._members = Members(self._out, profile)
+        self._dissemination = self._make_dissemination(self._out, self._members)
         self._pusher = Pusher(self._out, self._dissemination)
         self._streams = Streams(self._out, self._members, self._pusher)
         self._antientropy = AntiEntropy(self._out, self._members, self._streams)
         self._detector = Detector(self._out, self._members, self._antientropy, now)
-        self._retiring = Retiring(self._out, self._members, self._streams)
+        self._retiring = Retiring(self._out, self._members, self._streams, lives)
 
     # ---- what happened
 
@@ -309,8 +320,25 @@ class Engine:
         if self._out.kernel.processed > before:
             self._out.notify(notices.DATA_RECEIVED)
 
+    def _begin_anew(self, now: float, why: str) -> None:
+        """Go on as a new node with all that we have: somebody else is the one that we were."""
+        former, streams = self._out.identity, self._streams
+        self._pusher.flush(now)
+        streams.drop()
+        addresses, profile = self._members.addresses(), self._members.profile
+        self._out.take_identity(Identity.fresh(former.name, self._out.rng))
+        self._lineage.begin(now)
+        self._compose(now, profile, ())
+        self._streams.succeed(streams)
+        self._members.set_seeds(now, addresses)
+        fresh = self._out.identity.node_id.hex()
+        self._out.notify(notices.IDENTITY_FORKED, why=why, id=fresh, former_id=former.node_id.hex())
+        self._out.notify(notices.DATA_RECEIVED)  # whoever waits for acknowledgements of former writes looks again
+
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
+        if not self.retired and (why := self._lineage.doubt(now)):
+            self._begin_anew(now, why)
         self._retiring.notice()
         for peer, seq in self._dissemination.confirmed:
             self._antientropy.acked(peer, seq)

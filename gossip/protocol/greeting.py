@@ -71,6 +71,10 @@ class Greeter:
         self._seeds = {a: self._seeds.get(a) or _Attempt(now, self._out.config.seed_retry) for a in addresses}
         self._due = self._earliest()
 
+    @property
+    def seeds(self) -> list[Address]:
+        return list(self._seeds)
+
     def add_candidate(self, now: float, address: Address, node_id: bytes = b"") -> bool:
         """Greet an address that was only heard of, a few times; False if there are too many of them already.
 

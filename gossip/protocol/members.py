@@ -122,6 +122,11 @@ class Members:
         """Where to look for the cluster. Called again whenever names are resolved again."""
         self._greeter.set_seeds(now, addresses)
 
+    def addresses(self) -> list[Address]:
+        """Where we would look for the cluster if we knew nobody: the seeds, and whoever is there."""
+        found = [*self._greeter.seeds, *(peer.address for peer in self._roster.alive())]
+        return list(dict.fromkeys(found))[: self._out.config.max_candidates]
+
     def acquaint(self, now: float, members: Iterable[tuple[Identity, Address]], *, partial: bool) -> None:
         """List these as alive, at proven addresses, without telling or asking anybody.
 

@@ -10,7 +10,7 @@ from crdts.context import DotRange
 
 from . import notices
 from .config import Config
-from .effects import Effect, Notify, Persist, Send, Write
+from .effects import Effect, Notify, Persist, Rename, Send, Write
 from .errors import RemoteError
 from .identity import Address, Identity
 from .messages import Message
@@ -39,6 +39,8 @@ class Output:
         self.replica = replica
         self.kernel = replica.store.kernel
         self.seal = seal
+        self.contested = ""
+        """Why somebody else must be who we are, for people, as far as members say; empty if none does."""
         self.counts: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self._told: dict[tuple[str, str], float] = {}
@@ -50,6 +52,14 @@ class Output:
         self._unsaved_states: list[Delta] = []
         self._token = 0
         self._durable = 0
+
+    def take_identity(self, identity: Identity) -> None:
+        """Go on as somebody else. What waits to be sent in our former name is not sent; the disk gets all the same."""
+        self.identity = identity
+        self.kernel.replica_id, self.kernel.wrote, self.kernel.former = identity.replica_id, False, ()
+        self._outgoing.clear()
+        self._held.clear()
+        self._effects.append(Rename(identity))
 
     def drain(self) -> list[Effect]:
         """What has been put here since the last call, in order."""

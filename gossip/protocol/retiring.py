@@ -5,6 +5,7 @@ is told so; it then takes no part any more, and writes nothing. How the writers 
 `closing`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from crdts.schema import names_of
@@ -31,11 +32,12 @@ OBJECTS_NAMED: Final = 5
 class Retiring:
     """Keeps fenced nodes out, and takes this one out of the cluster if it is one of them."""
 
-    def __init__(self, output: Output, members: Members, streams: Streams) -> None:
+    def __init__(self, output: Output, members: Members, streams: Streams, lives: Sequence[str] = ()) -> None:
+        """``lives``: the ids under which this node wrote before, and all of it is here."""
         self._out = output
         self._members = members
         self._streams = streams
-        self.closing = Closing(output, members)
+        self.closing = Closing(output, members, lives)
         self._known: dict[bytes, None] = {}
         self._limits = 0
         self._told: dict[tuple[bytes, Address], float] = {}

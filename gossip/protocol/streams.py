@@ -60,6 +60,10 @@ class Streams:
         self._accepted += 1
         return 2 * self._accepted - 1
 
+    def succeed(self, former: "Streams") -> None:
+        """Number streams behind those of another, which has none open any more."""
+        self._opened, self._accepted = former._opened, former._accepted
+
     def open(self, now: float, peer: Peer, *, whole: bool = False) -> None:
         """Start a catch-up with a member, unless one is under way or too many streams are open."""
         if self.is_open(peer) or not self._has_room():

@@ -75,10 +75,13 @@ class Backlog:
         recovered, self.failure, self._delay = self.failure is not None, None, RETRY_FIRST
         return recovered
 
-    def failed(self, batches: list[Persist], error: StorageError) -> float:
-        """These are not on the disk. Returns the seconds until it is to be tried again."""
+    def failed(self, batches: list[Persist], error: StorageError) -> None:
+        """These are not on the disk."""
         if not self._disk.is_replacing:
             self._waiting = [*batches, *self._waiting]
         self.failure = error
+
+    def pause(self) -> float:
+        """Seconds until a disk that has failed is to be tried again: longer each time."""
         delay, self._delay = self._delay, min(2 * self._delay, RETRY_MOST)
         return delay

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from crdts.kernel import Kernel
-from crdts.sweep import PART_EVENTS, Sweep
+from crdts.sweep import Sweep
 
 from ..protocol import Persist
 from .records import Contents, Finish, Part, Rows, Transaction
@@ -29,9 +29,10 @@ class Ledger:
         contents: Contents,
         *,
         log_min_bytes: int = LOG_MIN_BYTES,
-        part_events: int = PART_EVENTS,
+        part_events: int | None = None,
     ) -> None:
-        """``kernel`` holds what ``contents`` do. ``part_events``: entries of one part of a sweep at most."""
+        """``kernel`` holds what ``contents`` do. ``part_events``: entries of one part of a sweep at most, if not as
+        usual."""
         self._kernel = kernel
         self._log_min_bytes = log_min_bytes
         self._part_events = part_events
@@ -65,7 +66,7 @@ class Ledger:
         """Batches have been given up: with the next transaction begin to write the replica anew."""
         self._must_replace = self.is_replacing = True
 
-    def _begin_sweep(self, *, in_place: bool) -> None:
+    def begin_sweep(self, *, in_place: bool = True) -> None:
         """Renew the checkpoint from now on, and from the beginning if that was under way.
 
         ``in_place`` is False if the log lacks something that the replica has: then all that is there stays to its end.
@@ -82,9 +83,9 @@ class Ledger:
         """
         if self._must_replace:
             self._must_replace = False
-            self._begin_sweep(in_place=False)
+            self.begin_sweep(in_place=False)
         elif self._wants_sweep:
-            self._begin_sweep(in_place=True)
+            self.begin_sweep()
         if self._sweep is None:
             return Transaction(tuple(batches))
         part = self._sweep.next()
@@ -106,4 +107,4 @@ class Ledger:
     def failed(self) -> None:
         """Nothing of it was written. The part that was in it is missing from the sweep, which begins anew."""
         if self._sweep is not None:
-            self._begin_sweep(in_place=self._in_place)
+            self.begin_sweep(in_place=self._in_place)

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from crdts import Replica
 
@@ -14,7 +14,7 @@ from .errors import DamagedData, DiskFailed
 from .files import sync_directory
 from .ledger import Ledger
 from .marks import check_mark, set_mark
-from .records import read_into
+from .records import identity_row, read_into
 from .writer import DatabaseDisk
 
 DATABASE_FILE: Final = "state.db"
@@ -75,6 +75,8 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         _check_fingerprint(database, contents.last_row, replica)
         context = replica.store.kernel.context
         lives = tuple([life for life in lives if context.last(life)])[-FORMER_LIVES:]
+        if durability == FULL:  # else a life may have spent more than this file knows
+            replica.store.kernel.former = lives
         _begin(database, identity, lives)
     except BaseException:
         database.close()
@@ -108,13 +110,7 @@ def _next_life(
 
 def _begin(database: Database, identity: Identity, lives: tuple[str, ...]) -> None:
     """Durable before the node says a word, so that no later life is taken for this one."""
-    row: dict[str, Any] = {
-        "node_id": identity.node_id,
-        "epoch": identity.epoch,
-        "name": identity.name,
-        "lives": [*lives, identity.replica_id],
-    }
-    database.put("identity", row)
+    database.put("identity", identity_row(identity, lives))
     try:
         set_mark(database.path, closed=False)
     except OSError as error:

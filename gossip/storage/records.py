@@ -16,7 +16,7 @@ from crdts import CrdtError, Delta, Dot, Event, Replica, decode, encode
 from crdts.delta import events_delta
 from crdts.sweep import restored
 
-from ..protocol import Persist
+from ..protocol import Identity, Persist
 from .errors import DamagedData
 
 SUM_BYTES: Final = 8
@@ -63,6 +63,8 @@ class Transaction:
     """For one row of the log; none if there are none."""
     part: Part | None = None
     finish: Finish | None = None
+    identity: Identity | None = None
+    """Who the node is from now on, if that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,12 @@ def deltas_of(batch: Persist) -> list[Delta]:
     found = {event.dot: event for event in batch.events}
     changes = events_delta(found.values(), batch.runs)
     return [*([changes] if changes else []), *batch.states]
+
+
+def identity_row(identity: Identity, former: Sequence[str] = ()) -> dict[str, object]:
+    """Who writes, and under which ids it wrote before."""
+    lives = [*former, identity.replica_id]
+    return {"node_id": identity.node_id, "epoch": identity.epoch, "name": identity.name, "lives": lives}
 
 
 def _sealed(body: bytes) -> bytes:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import trio
 
-from ..protocol import Persist
+from ..protocol import Identity, Persist
 from .database import Database
 from .errors import StorageError
 from .ledger import Ledger
@@ -20,10 +21,11 @@ class DatabaseDisk:
         self._database = database
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
+        self._renamed: Identity | None = None
 
     @property
     def has_more(self) -> bool:
-        return self._ledger.has_more
+        return self._renamed is not None or self._ledger.has_more
 
     @property
     def is_replacing(self) -> bool:
@@ -32,14 +34,19 @@ class DatabaseDisk:
     def replace(self) -> None:
         self._ledger.replace()
 
+    def rename(self, identity: Identity) -> None:
+        self._renamed = identity
+
     async def save(self, batches: Sequence[Persist]) -> None:
-        transaction = self._ledger.transaction(batches)
+        transaction = replace(self._ledger.transaction(batches), identity=self._renamed)
         try:
             rows = await trio.to_thread.run_sync(self._write, transaction, limiter=self._limiter)
         except StorageError:
             self._ledger.failed()
             raise
         self._ledger.done(transaction, rows)
+        if self._renamed is transaction.identity:
+            self._renamed = None
 
     def _write(self, transaction: Transaction) -> Rows:
         rows = rows_of(transaction)

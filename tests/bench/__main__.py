@@ -18,6 +18,7 @@ from . import (
     bench_cluster,
     bench_compare,
     bench_dissemination,
+    bench_durability,
     bench_growth,
     bench_node,
     bench_processes,
@@ -27,6 +28,7 @@ from . import (
 from .bench_growth import Growth
 from .measure import Figure, Row, progress, yardstick
 
+CHOICES = ("crdts", "node", "durability", "dissemination", "cluster")
 BUILD = Path(__file__).resolve().parents[2] / "build"
 
 
@@ -34,6 +36,11 @@ def main() -> None:
     arguments = _arguments()
     if arguments.what == "dissemination":
         _print([bench_dissemination.table(arguments.large), bench_processes.table()], {})
+        return
+    if arguments.what == "durability":
+        figures, growth = list(bench_durability.figures()), bench_durability.growth(arguments.large)
+        progress("")
+        _print([_list("writing to a disk", figures), _growth(growth)], {})
         return
     results: dict[str, Any] = {"python": platform.python_version()}
     if arguments.what == "cluster":
@@ -91,8 +98,8 @@ def _without_infinity(value: Any) -> Any:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measurements; less is better in all.")
-    which = "only data types, only the node, or ways to spread news; or a cluster of processes (a quarter of an hour)"
-    parser.add_argument("what", nargs="?", choices=("crdts", "node", "dissemination", "cluster"), help=which)
+    which = "only data types, only the node, its disk, or ways to spread news; or a cluster of processes (a quarter of an hour)"
+    parser.add_argument("what", nargs="?", choices=CHOICES, help=which)
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument(
         "--large", action="store_true", help="also what takes many minutes: a million entries, 1,000 nodes"

@@ -268,3 +268,40 @@ def test_many_moves_and_resets_leave_two_entries_for_each_holder() -> None:
         a.merge(b)
     assert a.value() == b.value() == 0
     assert a.stats().entries == 4
+
+
+def test_a_replica_spends_what_it_held_under_its_former_ids() -> None:
+    before, other = Replica("a.1"), Replica("b")
+    before.bounded_counter("budget").increment(100)
+    before.bounded_counter("budget").decrement(30)
+    again = Replica("a.2").merge(before)
+    with pytest.raises(InsufficientRights):
+        again.bounded_counter("budget").decrement(1)
+    again.store.kernel.former = ("a.1",)
+    budget = again.bounded_counter("budget")
+    assert budget.rights() == 70
+    assert budget.rights("a.1") == 70
+    budget.increment(5)
+    budget.decrement(75 - 10)
+    assert budget.rights() == budget.value() == 10
+    budget.transfer("b", 4)
+    assert other.merge(again).bounded_counter("budget").rights() == 4
+    assert other.bounded_counter("budget").value() == 10
+    assert other.bounded_counter("budget").rights("a.1") == 0
+    with pytest.raises(InsufficientRights):
+        budget.decrement(7)
+
+
+def test_what_is_taken_over_from_a_former_id_survives_a_reset() -> None:
+    before = Replica("a.1")
+    before.bounded_counter("budget").increment(10)
+    again = Replica("a.2").merge(before)
+    again.store.kernel.former = ("a.1",)
+    budget = again.bounded_counter("budget")
+    budget.decrement(4)
+    budget.reset()
+    assert budget.value() == budget.rights() == 0
+    budget.increment(3)
+    assert budget.value() == budget.rights() == 3
+    budget.decrement(3)
+    assert budget.value() == 0

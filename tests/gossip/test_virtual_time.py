@@ -18,7 +18,7 @@ from gossip import Address, Config, Node, NotRunning, disk, driver
 from gossip.log import WRITES_UNSAVED, WRITES_UNSHARED
 from gossip.node import DISK_GRACE, SHUTDOWN_GRACE
 from gossip.open import run_node
-from gossip.protocol import Persist
+from gossip.protocol import Identity, Persist
 
 from .live import FAST, Journal, acquainted, equal, states, until
 from .memory_transport import MemoryNetwork, MemoryTransport
@@ -78,6 +78,9 @@ class MemoryDisk:
 
     def replace(self) -> None:
         raise AssertionError("no batch was given up")
+
+    def rename(self, identity: Identity) -> None:
+        raise AssertionError("the node stays who it is")
 
     async def close(self, fingerprint: int) -> None:
         raise AssertionError("who has opened it closes it")

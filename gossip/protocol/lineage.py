@@ -1,0 +1,62 @@
+"""Whether somebody else is who we are: a copy of our data, or a process that was copied while it ran.
+
+Every life of a node writes under an id of its own, drawn at its start, so what copies write never collides, unless the
+process itself was copied. Still two may go on as one member, one of whom nobody listens to. It shows in what everybody
+shares: events of a life of ours that we never had, or of our present one that we did not write; and in what members say
+of us. Then this node goes on as a new one, and so does the other when it sees ours.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from .fence import life_of
+from .output import Output
+
+INTERVAL: Final = 60.0
+"""Seconds between two times that we go on as a new node, at least: a member that lies could have us do it for ever."""
+
+
+class Lineage:
+    """Compares what is heard of us with the lives that we have had."""
+
+    def __init__(self, output: Output, lives: Sequence[str] | None) -> None:
+        """``lives``: the replica ids of our earlier lives that wrote; None if they are not known: then any may be ours."""
+        self._out = output
+        self._lives = None if lives is None else dict.fromkeys(lives)
+        self._impostors = output.kernel.impostors
+        self._writers = 0
+        self._since = float("-inf")
+
+    def begin(self, now: float) -> None:
+        """We are a new node, without earlier lives."""
+        self._since = now
+        self._impostors = self._out.kernel.impostors
+        self._lives = None if self._lives is None else {}
+        self._writers = 0
+        self._out.contested = ""
+
+    def doubt(self, now: float) -> str:
+        """Why there must be another, for people; empty if nothing says so."""
+        if now < self._since + INTERVAL:
+            return ""
+        if self._out.kernel.impostors > self._impostors:
+            return "somebody else writes under the replica id of this process"
+        if life := self._foreign_life():
+            return f"somebody else was this node, and wrote as {life}"
+        return self._out.contested
+
+    def _foreign_life(self) -> str:
+        """A life of this node that is none of ours; looked for when there are other writers than before."""
+        kernel, identity = self._out.kernel, self._out.identity
+        writers = kernel.context.writers
+        if self._lives is None or writers == self._writers:
+            return ""
+        self._writers = writers
+        own = identity.node_id.hex()
+        first = min([life[1] for life in map(life_of, self._lives) if life is not None], default=0)
+        for writer in kernel.context.within(f"{own}.", f"{own}/").replicas():
+            life = life_of(writer)
+            # Of lives before all that we remember we do not know whose they were.
+            if life is not None and life[1] >= first and writer != identity.replica_id and writer not in self._lives:
+                return writer
+        return ""

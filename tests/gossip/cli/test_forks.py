@@ -1,0 +1,150 @@
+"""A node's data in two places, or of two times: nobody writes under another's id, and no write of either is lost."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+from gossip import Node, open_node
+
+from ..live import FAST, patience, until
+from .process import Running, gossip, running
+
+
+async def status(data: Path) -> Any:
+    return json.loads((await gossip("status", "--data", str(data), "--json")).stdout)
+
+
+async def add(data: Path, *elements: str) -> None:
+    for element in elements:
+        assert (await gossip("orset", "add", "x", element, "--data", str(data))).returncode == 0
+
+
+async def contents(data: Path) -> set[str]:
+    return set((await gossip("get", "x", "--data", str(data))).stdout.decode().split())
+
+
+async def all_have(elements: set[str], witness: Node, *places: Path) -> None:
+    await until(witness, lambda: set(witness.orset("x")) == elements)
+    for place in places:
+        with patience():
+            while await contents(place) != elements:
+                pass
+
+
+def unmark(directory: Path) -> None:
+    """Make the mark fit the file, as it does where a whole machine was copied or rolled back with its disk."""
+    mark, found = directory / "mark.json", (directory / "state.db").stat()
+    content = json.loads(mark.read_text()) | {"inode": found.st_ino}
+    if content["changed"] is not None:
+        content["changed"] = found.st_ctime_ns
+    mark.write_text(json.dumps(content))
+
+
+async def killed(node: Running) -> None:
+    node.process.send_signal(signal.SIGKILL)
+    await node.ended()
+
+
+async def test_a_copied_directory_goes_on_as_a_new_node_with_all_of_its_data(tmp_path: Path) -> None:
+    async with open_node("witness", config=FAST) as witness:
+        join = ("--join", str(witness.address))
+        async with running("a", tmp_path / "a", *join) as a:
+            await add(a.data, "one")
+            await a.stop()
+        shutil.copytree(tmp_path / "a", tmp_path / "copy")
+        async with running("a", tmp_path / "a", *join) as a, running("b", tmp_path / "copy", *join) as b:
+            assert b"identity.forked" in b.log
+            assert b"identity.forked" not in a.log
+            first, second = await status(a.data), await status(b.data)
+            assert first["id"] != second["id"]
+            await add(a.data, "two")
+            await add(b.data, "three")
+            await all_have({"one", "two", "three"}, witness, a.data, b.data)
+            assert (await status(a.data))["id"] == first["id"]
+            assert (await status(b.data))["id"] == second["id"]
+
+
+async def test_a_copy_that_is_not_to_be_seen_is_seen_by_what_it_writes_and_both_go_on_as_new_nodes(
+    tmp_path: Path,
+) -> None:
+    async with open_node("witness", config=FAST) as witness:
+        join = ("--join", str(witness.address))
+        async with running("a", tmp_path / "a", *join) as a:
+            await add(a.data, "one")
+            await a.stop()
+        shutil.copytree(tmp_path / "a", tmp_path / "copy")
+        unmark(tmp_path / "copy")
+        async with running("a", tmp_path / "a", *join) as a, running("b", tmp_path / "copy", *join) as b:
+            before = (await status(a.data))["id"]
+            await add(a.data, "two")
+            await add(b.data, "three")
+            with patience():
+                while before in {(await status(a.data))["id"], (await status(b.data))["id"]}:
+                    pass
+            assert b"identity.forked" in a.log
+            assert b"identity.forked" in b.log
+            await add(a.data, "four")
+            await add(b.data, "five")
+            await all_have({"one", "two", "three", "four", "five"}, witness, a.data, b.data)
+            first, second = await status(a.data), await status(b.data)
+        assert before not in {first["id"], second["id"]}
+        async with running("a", tmp_path / "a", *join) as a, running("b", tmp_path / "copy", *join) as b:
+            assert ((await status(a.data))["id"], (await status(b.data))["id"]) == (first["id"], second["id"])
+            assert await contents(a.data) == await contents(b.data) == {"one", "two", "three", "four", "five"}
+
+
+async def test_a_directory_rolled_back_loses_nothing_that_others_have_and_reuses_nothing(tmp_path: Path) -> None:
+    async with open_node("witness", config=FAST) as witness:
+        join = ("--join", str(witness.address))
+        async with running("a", tmp_path / "a", *join) as a:
+            await add(a.data, "one")
+            await a.stop()
+        shutil.copytree(tmp_path / "a", tmp_path / "backup")
+        async with running("a", tmp_path / "a", *join) as a:
+            await add(a.data, "hours", "work")
+            await until(witness, lambda: len(set(witness.orset("x"))) == 3)
+            await killed(a)
+        shutil.rmtree(tmp_path / "a")
+        (tmp_path / "backup").rename(tmp_path / "a")
+        unmark(tmp_path / "a")
+        async with running("a", tmp_path / "a", "--bind", "127.0.0.1:0") as a:  # it finds nobody, and writes
+            assert await contents(a.data) == {"one"}
+            await add(a.data, "alone")
+            before = (await status(a.data))["id"]
+            async with open_node("link", config=FAST, join=[a.address, str(witness.address)]) as link:
+                await all_have({"one", "hours", "work", "alone"}, link, a.data)
+                await until(witness, lambda: "alone" in witness.orset("x"))
+                with patience():
+                    while (await status(a.data))["id"] == before:
+                        pass
+            assert b"identity.forked" in a.log
+
+
+async def test_an_old_state_written_over_the_file_of_a_node_that_had_stopped_is_seen(tmp_path: Path) -> None:
+    data = tmp_path / "a"
+    async with running("a", data) as a:
+        await add(data, "one")
+        await a.stop()
+    shutil.copytree(data, tmp_path / "backup")
+    async with running("a", data) as a:
+        await add(data, "two")
+        before = (await status(data))["id"]
+        await a.stop()
+    for name in os.listdir(tmp_path / "backup"):
+        (data / name).write_bytes((tmp_path / "backup" / name).read_bytes())
+    async with running("a", data) as a:
+        assert b"identity.forked" in a.log
+        assert (await status(data))["id"] != before
+        assert await contents(data) == {"one"}
+
+
+async def test_of_two_processes_on_one_directory_the_second_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+    async with running("a", tmp_path / "a") as a:
+        await add(a.data, "one")
+        refused = await gossip("run", "--name", "b", "--data", str(a.data), "--bind", "127.0.0.1:0", "--no-discovery")
+        assert refused.returncode == 1
+        assert f"in use by process {a.process.pid};".encode() in refused.stderr
+        assert await contents(a.data) == {"one"}
