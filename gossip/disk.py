@@ -11,6 +11,7 @@ from .protocol import Identity, Persist
 from .storage.backlog import UNSAVED_BATCHES, Backlog
 from .storage.errors import DiskFailed, StorageError
 
+
 class Disk(Protocol):
     """Makes data durable. Nothing that tells of a batch leaves the node before it is saved."""
 

@@ -79,9 +79,9 @@ class Disk:
     # ---- writing
 
     def write(self, operations: Sequence[Operation], then: Then) -> None:
-        """Do all of these or nothing, and call ``then``, at once if the disk takes no time; with the error if it failed.
+        """Do all of these or nothing, and call ``then``, with the error if it failed; at once if the disk takes no time.
 
-        One at a time.
+        There is one call at a time.
         """
         error = self._lay_down(operations) if operations else None  # nothing to do is done whatever the disk is like
         self._flight = _Flight(operations, error, then)

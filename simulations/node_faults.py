@@ -153,8 +153,8 @@ class ClockJump(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskFull(Fault):
-    """A node's disk is full: its own writes are refused, and what it hears waits to be saved, or is given up and written
-    anew with all the rest."""
+    """A node's disk is full: its own writes are refused, and what it hears waits to be saved, or is given up, to be
+    written with all the rest."""
 
     kind: ClassVar[str] = "disk-full"
     node: int

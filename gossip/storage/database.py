@@ -8,8 +8,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from hashlib import blake2b
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 

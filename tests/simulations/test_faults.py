@@ -17,6 +17,7 @@ from simulations.faults import (
     Clone,
     Crash,
     Deaf,
+    DiskError,
     DiskFull,
     Fault,
     Flap,
@@ -35,6 +36,7 @@ from simulations.faults import (
     Weather,
 )
 from simulations.network_faults import FORGED_EACH, VICTIM
+from simulations.tables import Tables
 from simulations.topology import NEAR
 
 
@@ -220,7 +222,7 @@ def test_a_crash_that_wipes_leaves_nothing() -> None:
     cluster.run(0.001)
     ending = Crash(node=1, wipe=True).apply(cluster)
     end(ending)
-    assert not cluster[1].disk.records
+    assert cluster[1].disk.tables == Tables()
     assert not cluster[1].replica.context
 
 
@@ -439,6 +441,7 @@ ALL_KINDS: list[Fault] = [
     Pause(node=1),
     ClockJump(node=1, by=1.0),
     DiskFull(node=1),
+    DiskError(node=1),
     SlowDisk(node=1, delay=1.0),
     Join(),
     Leave(node=1, seconds=1.0),
@@ -460,6 +463,7 @@ NOT_THERE: list[Fault] = [
     Pause(node=99),
     ClockJump(node=99, by=1.0),
     DiskFull(node=99),
+    DiskError(node=99),
     SlowDisk(node=99, delay=1.0),
     Leave(node=99),
     Retire(node=99, by=0),
@@ -524,6 +528,7 @@ def test_what_needs_a_running_node_does_nothing_to_a_stopped_one(fault: Fault) -
         lambda: RestartAll(down=-1.0),
         lambda: RestartAll(tail="wet"),
         lambda: SlowDisk(node=1, delay=-1.0),
+        lambda: DiskError(node=1, write=0),
         lambda: Churn(every=0.0),
     ],
 )

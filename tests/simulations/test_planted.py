@@ -10,8 +10,9 @@ from simulations.scenario_file import load_scenario
 
 from .planted import PLANTED, Plant
 from .planted_members import PLANTED as OF_MEMBERSHIP
+from .planted_storage import PLANTED as OF_STORAGE
 
-PLANTS = {**dict.fromkeys(PLANTED, "chaos"), **OF_MEMBERSHIP}
+PLANTS = {**dict.fromkeys(PLANTED, "chaos"), **OF_MEMBERSHIP, **dict.fromkeys(OF_STORAGE, "crashing-disks")}
 """And the scenario that finds each."""
 SEEDS = range(200)
 FEWER = 100
