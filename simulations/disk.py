@@ -79,7 +79,7 @@ class Disk:
     # ---- writing
 
     def write(self, operations: Sequence[Operation], then: Then) -> None:
-        """Do all of these or nothing, and call ``then``, with the error if it failed; at once if the disk takes no time.
+        """Do all of these or nothing, and call ``then`` with the error if it failed; at once if the disk takes no time.
 
         There is one call at a time.
         """

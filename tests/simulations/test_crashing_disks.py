@@ -16,8 +16,8 @@ SCENARIO = load_scenario("crashing-disks")
 
 def failed(seeds: Iterable[int]) -> list[str]:
     """What to run again, and what is wrong."""
-    recordings = [run_scenario(SCENARIO, seed) for seed in seeds]
-    return [f"gossip sim run crashing-disks --seed {each.seed}: {each.failures[0]}" for each in recordings if not each.passed]
+    wrong = [each for each in (run_scenario(SCENARIO, seed) for seed in seeds) if not each.passed]
+    return [f"gossip sim run crashing-disks --seed {each.seed}: {each.failures[0]}" for each in wrong]
 
 
 def test_every_oracle_holds_in_two_hundred_schedules() -> None:

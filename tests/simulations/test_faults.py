@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.protocol import Address
+from gossip.storage.backlog import RETRY_FIRST, RETRY_MOST
+from gossip.storage.errors import DiskFailed
 from simulations import Cluster, Link
 from simulations.errors import ScenarioError
 from simulations.fault import End
@@ -303,12 +305,26 @@ def test_a_full_disk_refuses_until_it_ends_even_over_a_restart() -> None:
     ending = DiskFull(node=1).apply(cluster)
     cluster[1].stop()
     again = cluster.restart(1)
-    with pytest.raises(OSError, match="full"):
-        again.replica.orset("s").add(1)
     cluster[0].replica.orset("s").add(2)
+    cluster.run(1.0)
+    with pytest.raises(DiskFailed, match="full"):
+        again.replica.orset("s").add(1)
     end(ending)
     end(ending)
+    cluster.run(RETRY_MOST)
     again.replica.orset("s").add(1)
+
+
+def test_one_write_of_a_disk_fails_and_the_next_one_does_not() -> None:
+    cluster = cluster_of()
+    assert DiskError(node=1, write=2, full=True).apply(cluster) is None
+    cluster[1].replica.orset("s").add(1)
+    cluster.run(RETRY_FIRST / 2)
+    with pytest.raises(DiskFailed, match="the disk is full"):
+        cluster[1].replica.orset("s").add(2)
+    cluster.run(2 * RETRY_FIRST)
+    cluster[1].replica.orset("s").add(2)
+    assert set(cluster[1].replica.orset("s")) == {1, 2}
 
 
 def test_a_slow_disk_takes_so_long_for_each_batch_until_it_ends() -> None:
