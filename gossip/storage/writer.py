@@ -25,26 +25,23 @@ class DatabaseDisk:
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
         self._copies = trio.CapacityLimiter(1)
-        self._must_replace = False
         self._renamed: Identity | None = None
-        self.is_replacing = False
 
     @property
     def has_more(self) -> bool:
-        return self._must_replace or self._renamed is not None or self._ledger.sweeps or self._ledger.wants_sweep
+        return self._renamed is not None or self._ledger.has_more
+
+    @property
+    def is_replacing(self) -> bool:
+        return self._ledger.is_replacing
 
     def replace(self) -> None:
-        self._must_replace = self.is_replacing = True
+        self._ledger.replace()
 
     def rename(self, identity: Identity) -> None:
         self._renamed = identity
 
     async def save(self, batches: Sequence[Persist]) -> None:
-        if self._must_replace:
-            self._must_replace = False
-            self._ledger.begin_sweep(in_place=False)
-        elif self._ledger.wants_sweep:
-            self._ledger.begin_sweep()
         transaction = replace(self._ledger.transaction(batches), identity=self._renamed)
         try:
             rows = await trio.to_thread.run_sync(self._write, transaction, limiter=self._limiter)
@@ -54,8 +51,6 @@ class DatabaseDisk:
         self._ledger.done(transaction, rows)
         if self._renamed is transaction.identity:
             self._renamed = None
-        if transaction.finish is not None and not self._must_replace:
-            self.is_replacing = False
 
     def _write(self, transaction: Transaction) -> Rows:
         rows = rows_of(transaction)
