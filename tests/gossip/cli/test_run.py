@@ -105,7 +105,7 @@ async def test_a_write_acknowledged_just_before_a_signal_is_held_by_another_node
             assert await a.stop(sign) == 0
         assert set(keeper.orset("x")) == {f"write {number}" for number in range(3)}
         assert b"Traceback" not in a.log
-        assert sorted(file.name for file in tmp_path.iterdir()) == ["identity.json", "lock"]
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "mark.json", "state.db"]
     host, port = a.address.split(":")
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
