@@ -12,9 +12,9 @@ from typing import Final
 
 import cbor2
 
-from crdts import Delta, Replica, decode, encode
-from crdts.delta import events_delta
+from crdts import Replica, decode, encode
 from gossip.protocol import Persist
+from gossip.storage.records import deltas_of
 
 from .queue import EventQueue
 
@@ -130,13 +130,6 @@ class Disk:
                 replica.store.merge(delta)
 
 
-def deltas_of(batch: Persist) -> list[Delta]:
-    """What a batch holds, as deltas to be merged in order."""
-    found = {event.dot: event for event in batch.events}
-    changes = events_delta(found.values(), batch.runs)
-    return [*([changes] if changes else []), *batch.states]
-
-
 def encode_record(batch: Persist) -> bytes:
     """Length, checksum, content."""
     body = cbor2.dumps([batch.token, *map(encode, deltas_of(batch))])
@@ -156,7 +149,8 @@ def decode_log(log: bytes) -> list[Persist]:
         decoded = [decode(delta) for delta in deltas]
         changes = [delta for delta in decoded if not delta.is_state]
         states = tuple(delta for delta in decoded if delta.is_state)
-        events, runs = (changes[0].events, changes[0].runs) if changes else ((), ())
+        events = tuple(event for delta in changes for event in delta.events)
+        runs = changes[0].runs if changes else ()
         found.append(Persist(token, events, runs, states))
         at = end
     return found

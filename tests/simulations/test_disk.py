@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from crdts import Dot, Event, Replica, Value
 from gossip.protocol import Config, Identity, Persist, seal_for
 from gossip.protocol.output import Output
+from gossip.storage.records import deltas_of
 from simulations import Cluster, EventQueue
-from simulations.disk import KEPT, LOST, TAILS, TORN, Disk, decode_log, deltas_of, encode_record
+from simulations.disk import KEPT, LOST, TAILS, TORN, Disk, decode_log, encode_record
 
 from ..crdts.strategies import dots
 from .histories import Saved
