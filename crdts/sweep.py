@@ -34,8 +34,9 @@ class Part:
 class Sweep:
     """One walk. What has been processed by its beginning is in `head`; what comes later is not its business."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, *, part_events: int | None = None) -> None:
         self._kernel = kernel
+        self._part_events = part_events or PART_EVENTS
         self._context = kernel.context.copy()
         prekilled = [(replica, seq) for replica in kernel.prekilled for seq in kernel.prekilled[replica]]
         self.head: Final[Delta] = state_delta((), self._context, prekilled)
@@ -56,7 +57,7 @@ class Sweep:
                     continue
                 events.append(event)
                 size += event_bytes(event, after=events[-2] if len(events) > 1 else None)
-                if len(events) == PART_EVENTS or size >= PART_BYTES:
+                if len(events) == self._part_events or size >= PART_BYTES:
                     yield Part(tuple(events), event.dot)
                     # What waits here while the caller has its turn would be of an earlier moment than its part says.
                     events, size = [], 0

@@ -1,21 +1,15 @@
 """Where a node's data may be kept beyond its process, and the queue in front of it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .log import DISK_FAILED, DISK_RECOVERED
 from .protocol import Identity, Persist
+from .storage.backlog import UNSAVED_BATCHES, Backlog
 from .storage.errors import DiskFailed, StorageError
-
-UNSAVED_BATCHES: Final = 1024
-"""Batches that wait for a slow disk before the node stops taking in what others send. Local writes are not held up, as
-they wait for nobody: a program that writes faster than its disk paces itself by `Node.flush`."""
-RETRY_FIRST: Final = 0.1
-RETRY_MOST: Final = 2.0
-"""Seconds until a disk that has failed is tried again: the first time, and at most."""
 
 
 class Disk(Protocol):
@@ -59,28 +53,30 @@ class Saver:
         self._settle = settle
         self._saved = saved
         self._log = log
-        self._waiting: list[Persist] = []
-        self._token = 0
+        self._backlog = Backlog(disk, most=UNSAVED_BATCHES)
+        self._being_saved = 0
         self._arrived = trio.Event()
         self._room = trio.Event()
         self._next = trio.Event()
-        self._delay = RETRY_FIRST
-        self.failure: StorageError | None = None
+
+    @property
+    def failure(self) -> StorageError | None:
         """Why nothing is saved at present; None while all is well."""
+        return self._backlog.failure
+
+    @property
+    def unsaved(self) -> int:
+        """Batches that are not durable yet."""
+        return len(self._backlog) + self._being_saved
 
     def check(self) -> None:
         """Raises `DiskFailed` while nothing can be saved."""
-        if self.failure is not None:
-            raise DiskFailed(f"nothing was written: {self.failure}")
+        self._backlog.check()
 
     def put(self, batch: Persist) -> None:
         """Take a batch, to be saved after the earlier ones. Never blocks."""
-        self._waiting.append(batch)
-        self._token = batch.token
+        self._backlog.put(batch)
         self._arrived.set()
-        if self.failure is not None and len(self._waiting) >= UNSAVED_BATCHES:
-            self._waiting.clear()  # all of it is in the replica
-            self._disk.replace()
 
     async def flush(self) -> None:
         """Wait until all that the replica holds now is saved; raises `DiskFailed` if that cannot be at present.
@@ -101,11 +97,8 @@ class Saver:
         self._arrived.set()
 
     async def room(self) -> None:
-        """Wait while too much is unsaved to take in more from others; at once, without a checkpoint, if it is not.
-
-        Not behind a disk that has failed: that may be for long, and the node must answer meanwhile.
-        """
-        while len(self._waiting) >= UNSAVED_BATCHES and self.failure is None:
+        """Wait while too much is unsaved to take in more from others; at once, without a checkpoint, if it is not."""
+        while self._backlog.is_long:
             await self._room.wait()
 
     @enable_ki_protection
@@ -117,8 +110,7 @@ class Saver:
                     await self._arrived.wait()
                 await self._save_once()
                 if self.failure is not None:
-                    await trio.sleep(self._delay)
-                    self._delay = min(2 * self._delay, RETRY_MOST)
+                    await trio.sleep(self._backlog.pause())
         finally:
             self._next.set()
 
@@ -132,8 +124,8 @@ class Saver:
             waited_for.set()
 
     async def _save_batches(self) -> None:
-        batches, self._waiting = self._waiting, []
-        token = self._token
+        batches, token = self._backlog.take()
+        self._being_saved = len(batches)
         self._room.set()
         self._room = trio.Event()
         if not batches and not self._disk.has_more:
@@ -141,18 +133,17 @@ class Saver:
         try:
             await self._disk.save(batches)
         except StorageError as error:
-            if not self._disk.is_replacing:
-                self._waiting = [*batches, *self._waiting]
-            self._fail(error)
+            self._fail(batches, error)
             return
-        if self.failure is not None:
-            self.failure, self._delay = None, RETRY_FIRST
+        finally:
+            self._being_saved = 0
+        if self._backlog.saved():
             self._log.info(DISK_RECOVERED)
         if not self._disk.is_replacing:
             self._saved(token)
 
-    def _fail(self, error: StorageError) -> None:
+    def _fail(self, batches: list[Persist], error: StorageError) -> None:
         if self.failure is None or str(error) != str(self.failure):
             self._log.error(DISK_FAILED, problem=str(error))
-        self.failure = error
+        self._backlog.failed(batches, error)
         self._arrived.set()

@@ -143,6 +143,16 @@ class Driver:
         else:
             await self._saver.flush()
 
+    @property
+    def unsaved_batches(self) -> int:
+        """Batches that the disk has not made durable yet."""
+        return 0 if self._saver is None else self._saver.unsaved
+
+    @property
+    def disk_failure(self) -> str | None:
+        """Why nothing can be saved at present; None while all is well."""
+        return None if self._saver is None or self._saver.failure is None else str(self._saver.failure)
+
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
         self._engine.wrote(trio.current_time(), events)

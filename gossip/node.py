@@ -1,5 +1,6 @@
 """A running node, for use inside a Trio program."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
@@ -12,6 +13,7 @@ from crdts.ormap import Accessors
 from crdts.store import Store
 
 from .driver import Driver
+from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
@@ -50,6 +52,7 @@ class Node(Accessors):
         address: Address,
         log: Any,
         *,
+        keeper: Keeper,
         cluster: str,
         sealed: bool,
         has_seeds: bool,
@@ -58,6 +61,7 @@ class Node(Accessors):
         self._engine = engine
         self._driver = driver
         self._log = log
+        self._keeper = keeper
         self._address = address
         self._has_seeds = has_seeds
         self.cluster = cluster
@@ -287,6 +291,22 @@ class Node(Accessors):
         if not self._driver.running:
             raise NotRunning(f"node {self.name} is closed; use it inside its `async with` block")
 
+    # ---- what is kept
+
+    def storage(self) -> Storage:
+        """Where this node's data is kept, and how that is going."""
+        return self._keeper.storage()
+
+    async def backup(self, path: str | os.PathLike[str], *, replace: bool = False) -> int:
+        """Copy all that was written so far, and what comes meanwhile, into one file; returns its bytes.
+
+        Reads and writes go on. The copy has nothing of this node's identity: `gossip restore` makes a data directory
+        of it, for a new node. It is there whole or not at all. Raises `ConfigError` if there is such a file and it is
+        not to be replaced, or if everything is in memory only; `DiskFailed` if either disk does not work.
+        """
+        await self.flush()
+        return await self._keeper.back_up(path, replace=replace)
+
     # ---- the end
 
     async def leave(self) -> int:
@@ -296,11 +316,11 @@ class Node(Accessors):
         does this too; afterwards the node can still be read, but other members no longer count on it.
         """
         self._check_running()
-        await self._hand_over()
+        seq = await self._hand_over()
         if not self._left:
             self._left = True
             self._driver.do(self._engine.leave())
-        return len(self._engine.acked_by(self._last_seq())[0])
+        return len(self._engine.acked_by(seq)[0])
 
     async def _close_writer(self) -> None:
         """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
@@ -313,26 +333,30 @@ class Node(Accessors):
             while self._last_words and self._may_be_heard("alive") and not self._engine.acked_by(self._last_words)[0]:
                 await self._changed()
 
-    async def _hand_over(self) -> None:
-        """Wait until somebody has our writes, those made while we wait included, as long as there is anybody."""
+    async def _hand_over(self) -> int:
+        """Wait until somebody has our writes so far, as long as there is anybody; returns the last one's seq.
+
+        Not those made while we wait: who goes on writing would be ahead of its disk, and so of everybody, for ever.
+        """
+        seq = self._last_seq()
         if self.retired:
-            return  # who could take them does not
+            return seq  # who could take them does not
         try:
             with trio.fail_after(DISK_GRACE):
                 await self.flush()
         except (trio.TooSlowError, DiskFailed):
             self._log.warning(WRITES_UNSAVED)
         with trio.move_on_after(SHUTDOWN_GRACE):
-            while self._is_sole_holder() and self._may_be_heard("alive"):
-                with self._asking_for(self._last_seq()):
+            with self._asking_for(seq):
+                while self._is_sole_holder(seq) and self._may_be_heard("alive"):
                     await self._changed()
-        if self._is_sole_holder():
+        if self._is_sole_holder(seq):
             # Nobody was ever there, or all have left: that the last one takes its data with it is no surprise.
             tell = self._log.warning if self._may_be_heard("alive", "failed") else self._log.info
-            tell(WRITES_UNSHARED, members=self._engine.acked_by(self._last_seq())[1])
+            tell(WRITES_UNSHARED, members=self._engine.acked_by(seq)[1])
+        return seq
 
-    def _is_sole_holder(self) -> bool:
-        seq = self._last_seq()
+    def _is_sole_holder(self, seq: int) -> bool:
         return seq > 0 and not self._engine.acked_by(seq)[0]
 
     def _may_be_heard(self, *states: str) -> bool:
@@ -349,8 +373,8 @@ class Node(Accessors):
         if self.retired or not self._driver.keeps_nothing:
             await self.leave()
             return
-        await self._hand_over()
-        if self._last_seq() and not self._is_sole_holder():
+        seq = await self._hand_over()
+        if seq and not self._is_sole_holder(self._last_seq()):
             await self._close_writer()
         self._left = True
         self._driver.do(self._engine.leave(keeps_nothing=True))

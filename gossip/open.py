@@ -21,6 +21,7 @@ from .discovery import Discovery
 from .disk import Disk
 from .driver import Driver
 from .faults import TransportFaults
+from .keeping import Keeper
 from .log import (
     LISTENER_FAILED,
     NODE_STARTED,
@@ -158,12 +159,14 @@ async def run_node(
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)
+        keeper = Keeper(driver, opened.disk if opened else None, directory.path if directory else None, durability)
         node = Node(
             replica,
             engine,
             driver,
             transport.address,
             log,
+            keeper=keeper,
             cluster=cluster,
             sealed=secret is not None,
             has_seeds=bool(seeds),

@@ -12,6 +12,7 @@ from .faults import (
     ClockJump,
     Crash,
     Deaf,
+    DiskError,
     DiskFull,
     Fault,
     Flap,
@@ -85,6 +86,9 @@ DRAWS: Final[dict[str, _Draw]] = {
         at=at, node=rng.randrange(nodes), by=rng.choice([-3600.0, -30.0, 30.0, 3600.0])
     ),
     "disk-full": lambda rng, nodes, at, seconds: DiskFull(at=at, seconds=seconds, node=rng.randrange(nodes)),
+    "disk-error": lambda rng, nodes, at, _seconds: DiskError(
+        at=at, node=rng.randrange(nodes), write=rng.randint(1, 30), full=rng.choice([False, True])
+    ),
     "slow-disk": lambda rng, nodes, at, seconds: SlowDisk(
         at=at, seconds=seconds, node=rng.randrange(nodes), delay=rng.choice([0.01, 0.1, 0.5])
     ),

@@ -80,6 +80,8 @@ class Cluster:
         self.retired: list[int] = []
         """Nodes that are to be retired, whichever life of theirs it is."""
         self.rng = random.Random(f"{seed} faults")
+        self.nonces = random.Random(f"{seed} nonces")
+        """Of all lives of all nodes."""
         self._disk = disk
         self._disk_delay = disk_delay
         self._skew, self._drift = clock_skew, clock_drift

@@ -1,37 +1,62 @@
-"""A simulated disk: an append-only log of what a node has saved, and what is left of it after a crash.
+"""A simulated disk: one file with what a node has saved, all that can go wrong with it, and what a crash leaves.
 
-A record is one `Persist` batch. It is safe once the disk has had its time; a crash before may leave all of it, none of
-it, or the first bytes of it, which its checksum gives away.
+A transaction is safe, all of it, once the disk has had its time. Until then its frames are somewhere on their way; a
+crash may leave all of them, none, the first bytes, or just some sectors, and recovery takes what is whole from the
+beginning. A write may fail: because the disk is full, or because it reports an error. What had been written before
+stays where it is until the next transaction is written over it, so that a crash may bring back even a transaction of
+which the node was told that it had failed.
 """
 
 import random
-from collections import deque
-from collections.abc import Callable
-from hashlib import blake2b
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
-import cbor2
-
-from crdts import Replica, decode, encode
-from gossip.protocol import Persist
-from gossip.storage.records import deltas_of
+from crdts import Replica
+from gossip.storage.errors import DiskFailed
+from gossip.storage.records import read_into
 
 from .queue import EventQueue
+from .tables import Commit, Operation, Tables, encode_frames, recover
 
-SUM_BYTES: Final = 8
-LENGTH_BYTES: Final = 4
+SECTOR_BYTES: Final = 64
+"""A disk writes so many bytes at once, or none: few, so that small transactions have several sectors."""
 LOST: Final = "lost"
 TORN: Final = "torn"
 KEPT: Final = "kept"
-TAILS: Final = (LOST, TORN, KEPT)
-"""What a crash leaves of records that are not safe yet: nothing, the bytes up to some point, or all of them."""
+REORDERED: Final = "reordered"
+TAILS: Final = (LOST, TORN, KEPT, REORDERED)
+"""What a crash leaves of what is not safe yet: nothing, the bytes up to some point, all of them, or any sectors of it,
+later ones without those before."""
+FULL: Final = "the disk is full; make room"
+ERROR: Final = "the disk reports an error"
+
+Then: TypeAlias = Callable[[DiskFailed | None], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flight:
+    """A transaction that the disk is busy with, and what will become of it."""
+
+    operations: Sequence[Operation]
+    error: DiskFailed | None
+    then: Then
+
+
+@dataclass(slots=True, eq=False)
+class _Trap:
+    """A write that is to fail."""
+
+    writes: int
+    """That are still to come, with this one."""
+    problem: str
 
 
 class Disk:
     """What one data directory holds. Survives the node that wrote it."""
 
     def __init__(self, queue: EventQueue, *, delay: float = 0.0, survives: bool = True) -> None:
-        """``delay`` is in seconds a save. One that does not survive forgets everything when its node stops."""
+        """``delay`` is in seconds a transaction. One that does not survive is none: its node has only memory."""
         self._queue = queue
         self.delay = self._usual_delay = delay
         self.survives = survives
@@ -39,33 +64,86 @@ class Disk:
         self.epoch = 0
         """Of the last start; made safe before the node says a word."""
         self.full = False
-        self.records: list[Persist] = []
-        """Those that are safe, in order."""
-        self._waiting: deque[tuple[Persist, Callable[[Persist], None]]] = deque()
-        self._saving = 0
-        """Of those that wait, how many the disk is busy with."""
-        self._life = 0
+        self.tables = Tables()
+        """What is safe."""
+        self.writes = 0
+        """Writes so far, those that failed among them: one for each operation, one for the commit, and the sync."""
+        self.wiped = False
+        """Whether everything was lost since the last transaction."""
+        self._traps: list[_Trap] = []
+        self._flight: _Flight | None = None
+        self._laid: list[Operation] = []
+        self._stale = b""
+        """What failed transactions have left where the next one is written."""
 
-    @property
-    def waiting(self) -> int:
-        """Records that are not safe yet."""
-        return len(self._waiting)
+    # ---- writing
 
-    def save(self, batch: Persist, then: Callable[[Persist], None]) -> None:
-        """Make a batch safe and call ``then``, after those before it; at once if the disk takes no time.
+    def write(self, operations: Sequence[Operation], then: Then) -> None:
+        """Do all of these or nothing, and call ``then`` with the error if it failed; at once if the disk takes no time.
 
-        What comes while the disk is busy is saved together once it is not, as the node's own disk does it.
+        There is one call at a time.
         """
-        self._waiting.append((batch, then))
-        self._start()
+        error = self._lay_down(operations) if operations else None  # nothing to do is done whatever the disk is like
+        self._flight = _Flight(operations, error, then)
+        if self.delay and operations:
+            self._queue.at(self._queue.now + self.delay, self._finish, self._flight)
+        else:
+            self._finish(self._flight)
+
+    def _lay_down(self, operations: Sequence[Operation]) -> DiskFailed | None:
+        self._laid = []
+        for operation in (*operations, Commit()):
+            if problem := self._write_problem():
+                return DiskFailed(problem)
+            self._laid.append(operation)
+        problem = self._write_problem()  # the sync: all of it may be there, and nobody knows
+        return DiskFailed(problem) if problem else None
+
+    def _write_problem(self) -> str:
+        """Why this write fails; empty if it does not."""
+        self.writes += 1
+        for trap in self._traps:
+            trap.writes -= 1
+        sprung = [trap for trap in self._traps if trap.writes == 0]
+        self._traps = [trap for trap in self._traps if trap.writes > 0]
+        if sprung:
+            return sprung[0].problem
+        return FULL if self.full else ""
+
+    def hurry(self) -> None:
+        """Be done at once with what it is busy with."""
+        if self._flight is not None:
+            self._finish(self._flight)
+
+    def _finish(self, flight: _Flight) -> None:
+        if flight is not self._flight:
+            return  # a crash, or a hurry, was first
+        self._flight = None
+        if flight.error is not None:
+            self._stale, self._laid = self._unsafe(), []
+        elif flight.operations:
+            self.tables.apply(flight.operations)
+            self._stale, self._laid = b"", []
+            self.wiped = False
+        flight.then(flight.error)
+
+    def _unsafe(self) -> bytes:
+        """What was written and is not safe: the new over what was there."""
+        laid = encode_frames(self._laid)
+        return laid + self._stale[len(laid) :]
+
+    # ---- faults
 
     def make_room(self) -> None:
-        """The disk is not full any more: what waited goes on."""
+        """The disk is not full any more."""
         self.full = False
-        self._start()
+
+    def fail_write(self, number: int, problem: str = ERROR) -> None:
+        """Let one write fail: that of this number, counted from now on, the next one is 1."""
+        self._traps.append(_Trap(number, problem))
 
     def slow_down(self, delay: float) -> Callable[[], None]:
-        """Take at least so many seconds a save for a while; returns a function that ends just this."""
+        """Take at least so many seconds a transaction for a while; returns a function that ends just this."""
         slower = [delay]
         self._slower.append(slower)
         self.delay = self._slowest()
@@ -79,78 +157,37 @@ class Disk:
     def _slowest(self) -> float:
         return max(self._usual_delay, *(each[0] for each in self._slower), 0.0)
 
-    def _start(self) -> None:
-        if self._saving or self.full or not self._waiting:
-            return
-        self._saving = len(self._waiting)
-        if self.delay:
-            self._queue.at(self._queue.now + self.delay, self._finish, self._life)
-        else:
-            self._finish(self._life)
-
-    def _finish(self, life: int) -> None:
-        if life != self._life:
-            return
-        for _ in range(self._saving):
-            batch, then = self._waiting.popleft()
-            if self.survives:
-                self.records.append(batch)
-            then(batch)
-        self._saving = 0
-        self._start()
-
     # ---- crashes
 
     def crash(self, tail: str, rng: random.Random) -> None:
-        """The node is gone: of what was not safe yet, ``tail`` says what is left."""
-        unsafe = [batch for batch, _ in self._waiting]
-        self._waiting.clear()
-        self._saving = 0
-        self._life += 1
-        if self.survives and not self.full and tail != LOST:
-            log = b"".join(map(encode_record, unsafe))
-            if tail == TORN:
-                log = log[: rng.randrange(len(log) + 1)]
-            self.records += decode_log(log)
+        """The node is gone: of what was not safe yet, ``tail`` says what is left, and recovery takes what is whole."""
+        unsafe = self._unsafe() if self.survives and tail != LOST else b""
+        self._flight, self._laid, self._stale = None, [], b""
+        if tail == TORN:
+            unsafe = unsafe[: rng.randrange(len(unsafe) + 1)]
+        elif tail == REORDERED:
+            unsafe = _some_sectors(unsafe, rng)
+        self.tables.apply(recover(unsafe))
+        self.tables.forget_behind_gap()
 
     def wipe(self) -> None:
         """Everything is gone but the identity, which was kept elsewhere."""
-        self.records.clear()
+        self.tables = Tables()
+        self._flight, self._laid, self._stale = None, [], b""
+        self.wiped = True
 
     def copy(self) -> "Disk":
         """Another data directory with the same content, as a careless administrator makes it."""
         other = Disk(self._queue, delay=self._usual_delay, survives=self.survives)
-        other.epoch, other.records = self.epoch, list(self.records)
+        other.epoch, other.tables = self.epoch, self.tables.copy()
+        other.tables.forget_behind_gap()
         return other
 
     def read_into(self, replica: Replica) -> None:
-        """Read everything into an empty replica."""
-        for batch in self.records:
-            for delta in deltas_of(batch):
-                replica.store.merge(delta)
+        """Read everything into an empty replica, as a node does at its start."""
+        read_into(replica, self.tables.contents())
 
 
-def encode_record(batch: Persist) -> bytes:
-    """Length, checksum, content."""
-    body = cbor2.dumps([batch.token, *map(encode, deltas_of(batch))])
-    return len(body).to_bytes(LENGTH_BYTES, "big") + blake2b(body, digest_size=SUM_BYTES).digest() + body
-
-
-def decode_log(log: bytes) -> list[Persist]:
-    """The whole records at the beginning of a log; whatever follows the first that is not whole is no record."""
-    found = []
-    at = 0
-    while (start := at + LENGTH_BYTES + SUM_BYTES) <= len(log):
-        end = start + int.from_bytes(log[at : at + LENGTH_BYTES], "big")
-        body = log[start:end]
-        if end > len(log) or blake2b(body, digest_size=SUM_BYTES).digest() != log[start - SUM_BYTES : start]:
-            break
-        token, *deltas = cbor2.loads(body)
-        decoded = [decode(delta) for delta in deltas]
-        changes = [delta for delta in decoded if not delta.is_state]
-        states = tuple(delta for delta in decoded if delta.is_state)
-        events = tuple(event for delta in changes for event in delta.events)
-        runs = changes[0].runs if changes else ()
-        found.append(Persist(token, events, runs, states))
-        at = end
-    return found
+def _some_sectors(log: bytes, rng: random.Random) -> bytes:
+    sectors = [log[at : at + SECTOR_BYTES] for at in range(0, len(log), SECTOR_BYTES)]
+    return b"".join(sector if rng.random() < 0.5 else bytes(len(sector)) for sector in sectors)

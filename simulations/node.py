@@ -4,7 +4,6 @@ import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from errno import ENOSPC
 from typing import TYPE_CHECKING, Any, Final
 
 from crdts import Delta, Event, HybridClock, Replica
@@ -20,10 +19,12 @@ from gossip.protocol import (
     Send,
     Write,
 )
+from gossip.protocol.errors import LocalError
 
 from .clock import SkewedClock
 from .disk import KEPT, TAILS, Disk
 from .errors import SimulationError
+from .saver import Moment, Saver
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -55,9 +56,11 @@ class Node:
         self.clock = clock
         disk.epoch += 1
         rng = random.Random(f"{cluster.seed} node {index} epoch {disk.epoch}")
-        identity = Identity(cluster.node_id(who), f"n{who}", disk.epoch)
+        identity = Identity(cluster.node_id(who), f"n{who}", disk.epoch, self._nonce())
         self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=HybridClock(clock))
         disk.read_into(self.replica)
+        self.saver = Saver(self, disk, self.replica.store.kernel, cluster.queue) if disk.survives else None
+        """Without one there is only memory: what is applied is as durable as it gets."""
         self.engine = Engine(identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now)
         self.replica.on_write(self._wrote)
         self.replica.store.guard_writes(self._check_disk)
@@ -79,6 +82,10 @@ class Node:
         state = "stopped" if not self._up else "paused" if self._paused else "running"
         return f"<Node {self.name} at {self.address}, epoch {self.engine.identity.epoch}, {state}>"
 
+    def _nonce(self) -> str:
+        """Of this life, but for the first: two that go on from one copied disk write under two ids."""
+        return Identity.draw_nonce(self._cluster.nonces) if self.disk.epoch > 1 else ""
+
     @property
     def name(self) -> str:
         return self.engine.identity.name
@@ -97,6 +104,11 @@ class Node:
         """Virtual seconds since the start."""
         return self._queue.now
 
+    @property
+    def unsaved(self) -> int:
+        """Batches that wait for the disk."""
+        return len(self.saver.backlog) if self.saver is not None else 0
+
     def index_heard(self) -> int:
         """The node whose datagram is being taken in; -1 if it is none, or nobody's."""
         host = self._cluster.network.hosts.get(self.hearing) if self.hearing else None
@@ -113,9 +125,11 @@ class Node:
         if not self._paused:
             keeps_nothing = not self.disk.survives
             if keeps_nothing and self.replica.store.kernel.context.last(self.replica.replica_id):
-                with suppress(OSError):
+                with suppress(LocalError):
                     self.replica.retire(self.replica.replica_id)
-            self._do(self.engine.flush(self._queue.now))
+            self.settle()
+            if self.saver is not None:
+                self.saver.finish()
             self._do(self.engine.leave(keeps_nothing=keeps_nothing))
         self.gone = for_good
         self.stop()
@@ -130,8 +144,8 @@ class Node:
         self.stop()
 
     def stop(self, tail: str = KEPT) -> None:
-        """Stop without a word; ``tail`` is what is left on the disk of what it was not done with: ``lost``, ``torn`` or
-        ``kept``. Raises ValueError for another.
+        """Stop without a word; ``tail`` is what is left on the disk of what it was not done with: ``lost``, ``torn``,
+        ``kept`` or ``reordered``. Raises ValueError for another.
         """
         if tail not in TAILS:
             raise ValueError(f"tail is one of {', '.join(TAILS)}, not {tail!r}")
@@ -167,8 +181,8 @@ class Node:
         if not self._up:
             raise SimulationError(f"{self.name} has stopped; nothing was written")
         self.engine.check_writable()
-        if self.disk.full:
-            raise OSError(ENOSPC, f"the disk of {self.name} is full; nothing was written")
+        if self.saver is not None:
+            self.saver.backlog.check()
 
     def _wrote(self, events: tuple[Event, ...]) -> None:
         self._cluster.tell("wrote", self, events)
@@ -185,7 +199,7 @@ class Node:
                 case Send():
                     cluster.network.send(self.address, effect.address, effect.data)
                 case Persist():
-                    self.disk.save(effect, self._saved)
+                    self._save(effect)
                 case Notify():
                     self.notices.append(effect)
                     cluster.tell("noticed", self, effect)
@@ -197,15 +211,24 @@ class Node:
                     cluster.streams.close(self.address, effect.conn)
         if self.engine.retired:
             self.vanish()  # as whoever runs it would stop it
+        if self.saver is not None:
+            self.saver.start()
         self._schedule()
 
-    def _saved(self, batch: Persist) -> None:
-        self._cluster.tell("saved", self, batch)
-        self._persisted(batch.token)
+    def _save(self, batch: Persist) -> None:
+        if self.saver is None:
+            self.saved(batch.token, Moment.of(self.replica.store.kernel))
+        else:
+            self.saver.put(batch)
 
-    def _persisted(self, token: int) -> None:
-        if not self._later(self._persisted, token):
-            self._do(self.engine.persisted(self._queue.now, token))
+    def settle(self) -> None:
+        """Hand everything to the disk that the replica holds by now."""
+        self._do(self.engine.flush(self._queue.now))
+
+    def saved(self, token: int, moment: Moment) -> None:
+        """Everything up to that token is durable."""
+        self._cluster.tell("saved", self, moment.context)
+        self._do(self.engine.persisted(self._queue.now, token))
 
     def _schedule(self) -> None:
         due = self.engine.deadline()
@@ -218,7 +241,7 @@ class Node:
             self._wake_at = float("inf")
             self._do(self.engine.tick(self._queue.now))
 
-    def _later(self, call: Callable[..., None], *args: Any) -> bool:
+    def later(self, call: Callable[..., None], *args: Any) -> bool:
         """Whether the node cannot take this in: it is gone, or paused, and then it takes it in when it goes on."""
         if self._up and self._paused:
             self._inbox.append((call, args))
@@ -227,7 +250,7 @@ class Node:
     def on_datagram(self, source: Address, data: bytes) -> None:
         if self._paused and len(self._inbox) >= SOCKET_DATAGRAMS:
             return
-        if not self._later(self.on_datagram, source, data):
+        if not self.later(self.on_datagram, source, data):
             self.hearing = source
             self._do(self.engine.receive(self._queue.now, source, data))
             self.hearing = None
@@ -236,17 +259,17 @@ class Node:
         return self.engine.next_conn()
 
     def on_stream_open(self, conn: int, source: Address) -> None:
-        if not self._later(self.on_stream_open, conn, source):
+        if not self.later(self.on_stream_open, conn, source):
             self._do(self.engine.stream_opened(self._queue.now, conn, source))
 
     def on_stream_data(self, conn: int, data: bytes) -> None:
-        if not self._later(self.on_stream_data, conn, data):
+        if not self.later(self.on_stream_data, conn, data):
             self._do(self.engine.stream_received(self._queue.now, conn, data))
 
     def on_stream_writable(self, conn: int) -> None:
-        if not self._later(self.on_stream_writable, conn):
+        if not self.later(self.on_stream_writable, conn):
             self._do(self.engine.stream_writable(self._queue.now, conn))
 
     def on_stream_closed(self, conn: int) -> None:
-        if not self._later(self.on_stream_closed, conn):
+        if not self.later(self.on_stream_closed, conn):
             self._do(self.engine.stream_closed(self._queue.now, conn))

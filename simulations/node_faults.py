@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from gossip.protocol.errors import LocalError
 from gossip.protocol.fence import fence_of
 
-from .disk import KEPT, LOST, TAILS, TORN
+from .disk import ERROR, FULL, KEPT, LOST, TAILS, TORN
 from .errors import ScenarioError
 from .fault import End, Fault, held, is_up
 
@@ -30,7 +30,7 @@ class Crash(Fault):
     kind: ClassVar[str] = "crash"
     node: int
     tail: str = TORN
-    """What its disk keeps of what it was not done with: ``lost``, ``torn`` or ``kept``."""
+    """What its disk keeps of what it was not done with: ``lost``, ``torn``, ``kept`` or ``reordered``."""
     wipe: bool = False
     """Its disk is lost as well; only its identity comes back."""
 
@@ -153,7 +153,8 @@ class ClockJump(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskFull(Fault):
-    """A node's disk is full: its own writes are refused, and what it hears waits to be saved."""
+    """A node's disk is full: its own writes are refused, and what it hears waits to be saved, or is given up, to be
+    written with all the rest."""
 
     kind: ClassVar[str] = "disk-full"
     node: int
@@ -164,6 +165,31 @@ class DiskFull(Fault):
         disk = cluster[self.node].disk
         disk.full = True
         return held(cluster, (self.kind, self.node), disk.make_room)
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskError(Fault):
+    """One write of a node's disk fails, and the next one does not."""
+
+    kind: ClassVar[str] = "disk-error"
+    node: int
+    write: int = 1
+    """Which, counted from ``at``: a transaction is a write for each row, one for the commit, and the sync."""
+    full: bool = False
+    """It fails for want of room, and not because of an error."""
+
+    def __post_init__(self) -> None:
+        Fault.__post_init__(self)
+        if self.write < 1:
+            raise ScenarioError(f"disk-error: write is counted from 1, so not {self.write}")
+
+    def apply(self, cluster: "Cluster") -> End:
+        if self.node < len(cluster.nodes):
+            cluster[self.node].disk.fail_write(self.write, FULL if self.full else ERROR)
+        return None
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)
@@ -264,7 +290,7 @@ class Retire(Fault):
         if by.gone and cluster.running():
             by = cluster.running()[0]
         if by.up and not by.paused and by.who != who:
-            with suppress(OSError, LocalError):  # a full disk, or it is retired itself: another time
+            with suppress(LocalError):  # a full disk, or it is retired itself: another time
                 by.retire(who)
         fence = fence_of(cluster.node_id(who))
         if all(fence in node.replica.store.kernel.limits for node in cluster.running()):

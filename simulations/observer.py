@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from crdts import Delta, Event
-from gossip.protocol import Notify, Persist
+from crdts import Context, Delta, Event
+from gossip.protocol import Notify
 
 if TYPE_CHECKING:
     from .node import Node
@@ -24,8 +24,8 @@ class Observer:
     def merged(self, node: "Node", delta: Delta, new: list[Event]) -> None:
         """Something received was merged; ``new`` are the events that were (a state names none)."""
 
-    def saved(self, node: "Node", batch: Persist) -> None:
-        """The node's disk has these for good."""
+    def saved(self, node: "Node", context: Context) -> None:
+        """The node's disk has all of these dots for good. Not to be changed."""
 
     def noticed(self, node: "Node", notice: Notify) -> None:
         """The node tells people of something."""

@@ -8,21 +8,23 @@ must be exactly what it holds; what a node has acknowledged (its disk has it) mu
 what a node's disk never had must never be seen anywhere else. An event may be lost only with the last disk that had it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import cbor2
 
 from crdts import Context, Dot, Event, Replica
+from crdts.context import DotRange
 from crdts.schema import BOUNDED, RETIRED, type_tag
-from gossip.protocol import Address, Persist
+from gossip.protocol import Address
 from gossip.protocol.fence import fence_of
 
 from .cluster import Cluster
 from .network_faults import VICTIM
 from .node import Node
 from .observer import Observer
+from .saver import Moment, Saver
 
 MAX_FAILURES: Final = 20
 """Failures that one run tells of at most: the first ones matter."""
@@ -78,30 +80,48 @@ class Judge(Observer):
 
     def wrote(self, node: Node, events: tuple[Event, ...]) -> None:
         for event in events:
+            if node.saver is not None and node.saver.failure is not None:
+                self.fail("nothing is written while the disk fails", f"{event.dot} was", node)
             if event.dot in self.made:
                 self.fail("dots are never used twice", f"{event.dot} was written again", node)
             self.made[event.dot] = event
             if type_tag(event.obj) == BOUNDED and event.payload is not None:
                 self._check_budget(node, event)
 
-    def saved(self, node: Node, batch: Persist) -> None:
-        _add(self._safe[node.index], batch)
+    def saved(self, node: Node, context: Context) -> None:
+        self._safe[node.index] = context
 
     def stopped(self, node: Node) -> None:
-        before, kept = self._safe[node.index], Context()
-        for batch in node.disk.records:
-            _add(kept, batch)
+        before, again = self._safe[node.index], self._read_back(node)
+        kept = again.store.kernel.context
         me = node.replica.replica_id
         for dot in [dot for dot in self.made if dot[0] == me and dot not in before and dot not in kept]:
             self._vanished.add(dot)
             self._forget_budget(self.made[dot])
-        self._check_kept(node)
+        if node.saver is not None and not node.disk.wiped:
+            self._check_kept(node, again)
+            self._check_moment(node, node.saver, again)
         self._safe[node.index] = Context() if node.gone else kept
         others = list(self._safe.values())
         for dot in self.made:
             acknowledged = dot in before or dot in kept
             if acknowledged and dot not in self._vanished and not any(dot in other for other in others):
                 self.excused.add(dot)
+
+    def _read_back(self, node: Node) -> Replica:
+        """What the next life will find."""
+        again = Replica("reader", log_limit=self.cluster.log_limit)
+        if node.disk.survives:
+            node.disk.read_into(again)
+        return again
+
+    def _check_moment(self, node: Node, saver: Saver, again: Replica) -> None:
+        """A disk brings back what was in memory when something was saved: the last of that, or what was under way."""
+        kernel = again.store.kernel
+        if lost := saver.durable.context.missing_from(kernel.context):
+            self.fail("what is saved survives a crash", f"{_some(_dots(lost))} are not on its disk", node)
+        elif not any(moment.is_in(kernel) for moment in (saver.durable, *saver.attempts)):
+            self.fail("a disk brings back what was in memory", "it holds something else", node)
 
     def _heard_stranger(self, source: Address, target: Address, data: bytes) -> None:
         if source == VICTIM:
@@ -168,13 +188,8 @@ class Judge(Observer):
         members = node.engine.members(self.cluster.queue.now) if acked else []
         return me, last, {each.name: each.epoch for each in members if each.name in acked}
 
-    def _check_kept(self, node: Node) -> None:
+    def _check_kept(self, node: Node, again: Replica) -> None:
         """What a node has acknowledged, its disk brings back: all of those writers whose every write it had."""
-        disk = node.disk
-        if not disk.survives or not disk.records:
-            return
-        again = Replica("reader", log_limit=self.cluster.log_limit)
-        disk.read_into(again)
         for other in self.cluster.running():
             me, last, epochs = self._acknowledged(other)
             known = epochs.get(node.name) == node.engine.identity.epoch
@@ -204,7 +219,7 @@ class Judge(Observer):
         if not kernel.limits and early != killed.difference(processed):
             self.fail("pre-killed dots are what was killed before it came", f"{len(early)} of them", node)
 
-    def _check_transactions(self, node: Node, held: dict[Dot, Event], processed: list[Dot]) -> None:
+    def _check_transactions(self, node: Node, held: Mapping[Dot, Event], processed: Sequence[Dot]) -> None:
         """Of a transaction a replica has all, or nothing that can be seen."""
         context = node.replica.store.kernel.context
         for dot in processed:
@@ -220,12 +235,21 @@ class Judge(Observer):
         for node in (first, *others):
             self._check_complete(node)
             self._check_floor(node)
+            self._check_disk(node)
         values = read(first.replica)
         for node in others:
             found = read(node.replica)
             wrong = sorted(name for name in values.keys() | found.keys() if values.get(name) != found.get(name))
             if wrong:
                 self.fail("everybody reads the same", f"{', '.join(wrong[:3])} differ from {first.name}", node)
+
+    def _check_disk(self, node: Node) -> None:
+        """At rest, memory and disk are equal."""
+        if node.saver is None or not node.engine.durable:
+            return
+        again = self._read_back(node)
+        if not Moment.of(node.replica.store.kernel).is_in(again.store.kernel):
+            self.fail("memory and disk are equal at rest", "its disk holds something else", node)
 
     def unretired(self) -> list[str]:
         """What is not done yet of the retirements: fences that are not everywhere, members that are still listed, and
@@ -280,15 +304,13 @@ class Judge(Observer):
         if not gone.issuperset(early):
             self.fail("pre-killed dots return to none", f"{len(early)} are left", node)
         whole = Context({replica: kernel.context.last(replica) for replica in kernel.context.replicas()})
-        gaps = [
-            (replica, seq) for replica, start, stop in whole.missing_from(kernel.context) for seq in range(start, stop)
-        ]
+        gaps = _dots(whole.missing_from(kernel.context))
         if not gone.issuperset(gaps):
             self.fail("the dot cloud returns to none", f"{len(gaps)} gaps are left", node)
         if kernel.log.size > kernel.log.limit:
             self.fail("the kill log keeps its limit", f"{kernel.log.size} of {kernel.log.limit} kills", node)
         if not node.engine.durable:
-            self.fail("everything is saved in the end", f"{node.disk.waiting} batches wait", node)
+            self.fail("everything is saved in the end", f"{node.unsaved} batches wait", node)
 
 
 def read(replica: Replica) -> dict[str, str]:
@@ -304,11 +326,8 @@ def _sorted(value: Any) -> str:
     return repr(value)
 
 
-def _add(context: Context, batch: Persist) -> None:
-    for event in batch.events:
-        context.add(event.replica, event.seq)
-    for state in batch.states:
-        context.update(state.context or Context())
+def _dots(ranges: Sequence[DotRange]) -> list[Dot]:
+    return [(replica, seq) for replica, start, stop in ranges for seq in range(start, stop)]
 
 
 def _some(dots: list[Dot]) -> str:

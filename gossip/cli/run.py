@@ -1,5 +1,6 @@
 """`gossip run`: one node in the foreground."""
 
+import gc
 import os
 import signal
 import socket
@@ -203,6 +204,7 @@ async def _run(name: str, bind: str | None, options: dict[str, Any]) -> None:
         _cancel_on_signals(scope, caught)  # before the node is there, so that no signal finds the system's own handler
         await _look_up_advertised(options)
         async with _node(name, bind, options) as node:
+            gc.freeze()  # or every full search for cycles, of which entries have none, would stop the node for long
             click.echo(f"{name} listens on {node.address}; join it with --join {_as_seen_from_elsewhere(node.address)}")
             try:
                 await node.stop_requested.wait()

@@ -87,6 +87,10 @@ def status(data_dir: Path, as_json: bool) -> None:
         found["retired"] = "yes: it takes no part any more; start with a fresh data directory"
     else:
         del found["retired"]
+    storage = found.pop("storage")
+    found |= {key: storage[key] for key in ("durability", "directory", "bytes_on_disk", "unsaved_batches")}
+    if storage["failure"] is not None:
+        found["disk_failure"] = f"{storage['failure']}; nothing can be written until that is mended"
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0

@@ -1,20 +1,23 @@
 """The one file that a node's data is in: SQLite in WAL mode (https://sqlite.org/wal.html).
 
-Everything here blocks, and belongs to one thread at a time. The file is held exclusively, so that no other program
-makes it wait or reads what is not its own.
+Everything here blocks, and belongs to one thread at a time; only a copy may be made beside. The file is held
+exclusively, so that no other program makes it wait or reads what is not its own.
 """
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from functools import cache
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import cbor2
 
+from ..protocol.errors import NotRunning
 from .errors import DamagedData, DiskFailed, UnknownFormat
 from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
 
@@ -27,6 +30,11 @@ WAL_BYTES: Final = 4 << 20
 """What is kept of the WAL when its content has gone to where it belongs; one transaction may make it longer."""
 FREE_SHARE: Final = 4
 """When more than one in so many pages of the file is free behind a checkpoint, they are given back."""
+
+COPY_PAGES: Final = 1024
+"""Pages, of 4 KiB, that a copy takes in one step: some milliseconds, in which nothing is saved."""
+COPY_PAUSE: Final = 0.001
+"""Seconds between two steps, in which whoever waits to save has its turn."""
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -54,6 +62,8 @@ _ADVICE: Final[dict[str, tuple[type[Exception], str]]] = {
     "NOTADB": (DamagedData, "the file is damaged"),
     "ERROR": (DamagedData, "the file is damaged: it lacks what was in it"),
 }
+OF_THE_DATA: Final = ("checkpoint", "gap", "swept")
+"""What is under these names belongs to the data, and everything else to the node."""
 
 
 def _sum(*columns: object) -> bytes:
@@ -83,6 +93,9 @@ class Database:
         Raises `DamagedData`, `UnknownFormat`, or `DiskFailed`.
         """
         self.path = Path(path)
+        self._turn = Lock()
+        self._copying = Lock()
+        self._closing = False
         with self._failures("opened"):
             os.close(
                 os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -171,7 +184,7 @@ class Database:
 
     def put(self, key: str, value: Any) -> None:
         """Durable when this returns, whatever is promised of everything else; raises `DiskFailed`."""
-        with self._failures("written"):
+        with self._turn, self._failures("written"):
             (usual,) = self._connection.execute("PRAGMA synchronous").fetchone()
             self._connection.execute("PRAGMA synchronous = FULL")
             self._put(key, value)
@@ -211,6 +224,10 @@ class Database:
 
     def write(self, transaction: Transaction, rows: Rows, number: int) -> None:
         """Write all of it or nothing, the row of the log under that number. Raises `DiskFailed`."""
+        with self._turn:
+            self._write(transaction, rows, number)
+
+    def _write(self, transaction: Transaction, rows: Rows, number: int) -> None:
         with self._failures("written"), self._together() as execute:
             if rows.log:  # in place of a row that was written although we were told that it was not
                 row = number, _sum(number, rows.log[:SUM_BYTES]), rows.log
@@ -250,8 +267,9 @@ class Database:
         """Of all parts. Written with them: a damaged WAL can leave older pages of one table beside newer ones of
         another, each of them sound."""
         with self._failures("read"):
-            sums = self._connection.execute("SELECT sum FROM parts").fetchall()  # the index has them side by side
-        return sum(int.from_bytes(self._sum_in(each), "big") for (each,) in sums) % (1 << 64)
+            # In one row: for each row that it fetches, a thread waits for its turn beside the event loop.
+            (sums,) = self._connection.execute("SELECT group_concat(hex(sum), ' ') FROM parts").fetchone()
+        return sum([int(each, 16) for each in (sums or "").split()]) % (1 << 64)
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., object]]:
@@ -272,25 +290,62 @@ class Database:
         if free * FREE_SHARE > pages:
             self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` would give back one page
 
-    def copy_to(self, path: Path) -> None:
-        """A consistent copy of the whole file, with nothing of who we are. Raises `DiskFailed`."""
-        with self._failures("copied"), closing(sqlite3.connect(path, isolation_level=None)) as copy:
-            self._connection.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            copy.execute("DELETE FROM meta WHERE key NOT IN ('checkpoint', 'gap', 'swept')")
+    @property
+    def bytes_on_disk(self) -> int:
+        """What the file takes, with its WAL."""
+        return sum(part.stat().st_size for part in (self.path, wal_of(self.path)) if part.exists())
+
+    def copy_to(self, path: Path, pause: Callable[[], None]) -> None:
+        """Copy everything into an empty file, as it is at the end; to be called in a thread of its own.
+
+        It is done in steps, and what is written between them goes into the copy too. ``pause`` is called there; what it
+        raises ends the copy. The copy is not synced. Raises `DiskFailed`, or `NotRunning` if closed meanwhile.
+        """
+        with self._copying, failures(f"{self.path} cannot be copied to {path}"), closing(connect(path)) as copy:
+            copy.execute("PRAGMA journal_mode = OFF")
+            copy.execute("PRAGMA synchronous = OFF")
+            with self._turn:
+                self._connection.backup(copy, pages=COPY_PAGES, progress=partial(self._between_steps, pause))
+
+    def _between_steps(self, pause: Callable[[], None], *_: int) -> None:
+        self._turn.release()
+        try:
+            pause()
+            time.sleep(COPY_PAUSE)  # a lock is not fair: who waits for it must find it free for a while
+        finally:
+            self._turn.acquire()
+        if self._closing:
+            raise NotRunning("the node was closed before the copy was complete; there is no copy")
 
     def close(self) -> None:
         """Write everything to where it belongs, and let go of the file."""
-        with self._failures("closed"):
+        self._closing = True
+        with self._copying, self._turn, self._failures("closed"):
             self._connection.close()
 
-    @contextmanager
-    def _failures(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
-            kind, advice = _ADVICE.get(name, (DiskFailed, "see what it says"))
-            raise kind(f"{self.path} cannot be {what}: {advice} ({error})") from None
-        except OSError as error:
-            raise DiskFailed(f"{self.path} cannot be {what}: {error.strerror}") from None
+    def _failures(self, what: str) -> AbstractContextManager[None]:
+        return failures(f"{self.path} cannot be {what}")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """For what is no node's own file, and this process's alone."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
+def wal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+@contextmanager
+def failures(what: str) -> Iterator[None]:
+    """Turn what SQLite and the system report into `DiskFailed` or `DamagedData`, which begins with ``what`` failed."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
+        kind, advice = _ADVICE.get(name, (DiskFailed, "see what it says"))
+        raise kind(f"{what}: {advice} ({error})") from None
+    except OSError as error:
+        raise DiskFailed(f"{what}: {error.strerror}") from None

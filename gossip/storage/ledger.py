@@ -23,38 +23,55 @@ LOG_MIN_BYTES: Final = 512 * 1024
 class Ledger:
     """Says what to write. It is told what has become of one transaction before it is asked for the next."""
 
-    def __init__(self, kernel: Kernel, contents: Contents) -> None:
-        """``kernel`` holds what ``contents`` do."""
+    def __init__(
+        self,
+        kernel: Kernel,
+        contents: Contents,
+        *,
+        log_min_bytes: int = LOG_MIN_BYTES,
+        part_events: int | None = None,
+    ) -> None:
+        """``kernel`` holds what ``contents`` do. ``part_events``: entries of one part of a sweep at most, if not as
+        usual."""
         self._kernel = kernel
+        self._log_min_bytes = log_min_bytes
+        self._part_events = part_events
         self._row = contents.last_row
         self._generation = max(contents.checkpoint.generation, contents.last_generation)
         self._log_bytes = sum(map(len, contents.log))
         self._checkpoint_bytes = sum(map(len, contents.parts))
         self._sweep: Sweep | None = None
         self._in_place = True
+        self._must_replace = False
+        self.is_replacing = False
+        """Whether the replica is being written anew: until that is done the disk lacks something that was given up,
+        and nothing counts as saved."""
         self._log_from = self._log_bytes_before = self._swept_bytes = 0
 
     @property
-    def sweeps(self) -> bool:
+    def has_more(self) -> bool:
         """Whether there is more to write although nothing new has come."""
-        return self._sweep is not None
+        return self._must_replace or self._sweep is not None or self._wants_sweep
 
     @property
-    def wants_sweep(self) -> bool:
-        """Whether the log has grown so long that the checkpoint should be renewed."""
-        return self._sweep is None and self._log_bytes > max(self._checkpoint_bytes // 2, LOG_MIN_BYTES)
+    def _wants_sweep(self) -> bool:
+        return self._sweep is None and self._log_bytes > max(self._checkpoint_bytes // 2, self._log_min_bytes)
 
     @property
     def next_row(self) -> int:
         """The number that the next row of the log gets."""
         return self._row + 1
 
+    def replace(self) -> None:
+        """Batches have been given up: with the next transaction begin to write the replica anew."""
+        self._must_replace = self.is_replacing = True
+
     def begin_sweep(self, *, in_place: bool = True) -> None:
         """Renew the checkpoint from now on, and from the beginning if that was under way.
 
         ``in_place`` is False if the log lacks something that the replica has: then all that is there stays to its end.
         """
-        self._sweep = Sweep(self._kernel)
+        self._sweep = Sweep(self._kernel, part_events=self._part_events)
         self._in_place = in_place
         self._generation += 1
         self._log_from, self._log_bytes_before, self._swept_bytes = self._row, self._log_bytes, 0
@@ -64,6 +81,11 @@ class Ledger:
 
         The replica must hold just these batches and those before them.
         """
+        if self._must_replace:
+            self._must_replace = False
+            self.begin_sweep(in_place=False)
+        elif self._wants_sweep:
+            self.begin_sweep()
         if self._sweep is None:
             return Transaction(tuple(batches))
         part = self._sweep.next()
@@ -80,6 +102,7 @@ class Ledger:
             self._sweep = None
             self._log_bytes -= self._log_bytes_before
             self._checkpoint_bytes = self._swept_bytes
+            self.is_replacing = self._must_replace
 
     def failed(self) -> None:
         """Nothing of it was written. The part that was in it is missing from the sweep, which begins anew."""

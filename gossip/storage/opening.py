@@ -11,13 +11,12 @@ from ..protocol import Identity
 from ..protocol.identity import NODE_ID_BYTES
 from .database import FULL, Database
 from .errors import DamagedData, DiskFailed
-from .files import sync_directory
+from .files import DATABASE_FILE, sync_directory
 from .ledger import Ledger
 from .marks import check_mark, set_mark
 from .records import identity_row, read_into
 from .writer import DatabaseDisk
 
-DATABASE_FILE: Final = "state.db"
 DAMAGED: Final = "damaged"
 FORMER_LIVES: Final = 1024
 """Earlier lives of a node that are remembered, to be closed."""

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import trio
 
 from ..protocol import Identity, Persist
+from .copies import back_up
 from .database import Database
 from .errors import StorageError
 from .ledger import Ledger
@@ -21,26 +24,24 @@ class DatabaseDisk:
         self._database = database
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
-        self._must_replace = False
+        self._copies = trio.CapacityLimiter(1)
         self._renamed: Identity | None = None
-        self.is_replacing = False
 
     @property
     def has_more(self) -> bool:
-        return self._must_replace or self._renamed is not None or self._ledger.sweeps or self._ledger.wants_sweep
+        return self._renamed is not None or self._ledger.has_more
+
+    @property
+    def is_replacing(self) -> bool:
+        return self._ledger.is_replacing
 
     def replace(self) -> None:
-        self._must_replace = self.is_replacing = True
+        self._ledger.replace()
 
     def rename(self, identity: Identity) -> None:
         self._renamed = identity
 
     async def save(self, batches: Sequence[Persist]) -> None:
-        if self._must_replace:
-            self._must_replace = False
-            self._ledger.begin_sweep(in_place=False)
-        elif self._ledger.wants_sweep:
-            self._ledger.begin_sweep()
         transaction = replace(self._ledger.transaction(batches), identity=self._renamed)
         try:
             rows = await trio.to_thread.run_sync(self._write, transaction, limiter=self._limiter)
@@ -50,15 +51,24 @@ class DatabaseDisk:
         self._ledger.done(transaction, rows)
         if self._renamed is transaction.identity:
             self._renamed = None
-        if transaction.finish is not None and not self._must_replace:
-            self.is_replacing = False
 
     def _write(self, transaction: Transaction) -> Rows:
         rows = rows_of(transaction)
         self._database.write(transaction, rows, self._ledger.next_row)
         return rows
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """What the data takes now."""
+        return self._database.bytes_on_disk
+
+    async def back_up(self, target: Path, *, replace: bool) -> int:
+        """A copy of all that is saved, made while more is saved; one at a time. See `copies.back_up`."""
+        copy = partial(back_up, self._database, target, replace=replace, pause=trio.from_thread.check_cancelled)
+        return await trio.to_thread.run_sync(copy, limiter=self._copies)
+
     async def close(self, fingerprint: int | None) -> None:
+        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
         await trio.to_thread.run_sync(self._close, fingerprint, limiter=self._limiter)
 
     def _close(self, fingerprint: int | None) -> None:

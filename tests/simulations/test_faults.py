@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.protocol import Address
+from gossip.storage.backlog import RETRY_FIRST, RETRY_MOST
+from gossip.storage.errors import DiskFailed
 from simulations import Cluster, Link
 from simulations.errors import ScenarioError
 from simulations.fault import End
@@ -17,6 +19,7 @@ from simulations.faults import (
     Clone,
     Crash,
     Deaf,
+    DiskError,
     DiskFull,
     Fault,
     Flap,
@@ -35,6 +38,7 @@ from simulations.faults import (
     Weather,
 )
 from simulations.network_faults import FORGED_EACH, VICTIM
+from simulations.tables import Tables
 from simulations.topology import NEAR
 
 
@@ -220,7 +224,7 @@ def test_a_crash_that_wipes_leaves_nothing() -> None:
     cluster.run(0.001)
     ending = Crash(node=1, wipe=True).apply(cluster)
     end(ending)
-    assert not cluster[1].disk.records
+    assert cluster[1].disk.tables == Tables()
     assert not cluster[1].replica.context
 
 
@@ -301,12 +305,26 @@ def test_a_full_disk_refuses_until_it_ends_even_over_a_restart() -> None:
     ending = DiskFull(node=1).apply(cluster)
     cluster[1].stop()
     again = cluster.restart(1)
-    with pytest.raises(OSError, match="full"):
-        again.replica.orset("s").add(1)
     cluster[0].replica.orset("s").add(2)
+    cluster.run(1.0)
+    with pytest.raises(DiskFailed, match="full"):
+        again.replica.orset("s").add(1)
     end(ending)
     end(ending)
+    cluster.run(RETRY_MOST)
     again.replica.orset("s").add(1)
+
+
+def test_one_write_of_a_disk_fails_and_the_next_one_does_not() -> None:
+    cluster = cluster_of()
+    assert DiskError(node=1, write=2, full=True).apply(cluster) is None
+    cluster[1].replica.orset("s").add(1)
+    cluster.run(RETRY_FIRST / 2)
+    with pytest.raises(DiskFailed, match="the disk is full"):
+        cluster[1].replica.orset("s").add(2)
+    cluster.run(2 * RETRY_FIRST)
+    cluster[1].replica.orset("s").add(2)
+    assert set(cluster[1].replica.orset("s")) == {1, 2}
 
 
 def test_a_slow_disk_takes_so_long_for_each_batch_until_it_ends() -> None:
@@ -439,6 +457,7 @@ ALL_KINDS: list[Fault] = [
     Pause(node=1),
     ClockJump(node=1, by=1.0),
     DiskFull(node=1),
+    DiskError(node=1),
     SlowDisk(node=1, delay=1.0),
     Join(),
     Leave(node=1, seconds=1.0),
@@ -460,6 +479,7 @@ NOT_THERE: list[Fault] = [
     Pause(node=99),
     ClockJump(node=99, by=1.0),
     DiskFull(node=99),
+    DiskError(node=99),
     SlowDisk(node=99, delay=1.0),
     Leave(node=99),
     Retire(node=99, by=0),
@@ -524,6 +544,7 @@ def test_what_needs_a_running_node_does_nothing_to_a_stopped_one(fault: Fault) -
         lambda: RestartAll(down=-1.0),
         lambda: RestartAll(tail="wet"),
         lambda: SlowDisk(node=1, delay=-1.0),
+        lambda: DiskError(node=1, write=0),
         lambda: Churn(every=0.0),
     ],
 )

@@ -1,5 +1,6 @@
 """The judge sees every rule that is broken, names it and the node, and has nothing to say of a healthy run."""
 
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -8,11 +9,14 @@ from crdts import Dot, Event
 from crdts.bounded import BoundedCounter
 from crdts.context import Context
 from crdts.kernel import Kernel
+from gossip.storage.backlog import Backlog
+from gossip.storage.errors import DiskFailed
 from simulations import Cluster, Node
 from simulations.network_faults import VICTIM
 from simulations.operations import OPERATIONS
 from simulations.oracles import MAX_FAILURES, Failure, Judge
 from simulations.runner import run_scenario
+from simulations.saver import Saver
 from simulations.scenario import Scenario
 from simulations.workload import Workload
 
@@ -51,6 +55,11 @@ class Court:
     def told(self, *, together: bool = False) -> set[tuple[str, str]]:
         """Which rules are broken, and where."""
         return {(each.oracle, each.node) for each in self.verdict(together=together)}
+
+
+def saver_of(node: Node) -> Saver:
+    assert node.saver is not None
+    return node.saver
 
 
 def kernel_of(node: Node) -> Kernel:
@@ -200,7 +209,12 @@ def test_an_acknowledged_write_that_all_have_forgotten_is_seen() -> None:
         forget(kernel_of(node), last)
         kernel_of(node)._insert(court.judge.made[last[0], 2])  # what the forgotten event had removed
     assert court.verdict() == []
-    assert court.told(together=True) == {("no acknowledged write is lost", f"n{index}") for index in range(3)}
+    told = court.told(together=True)
+    assert told == {
+        (rule, f"n{index}")
+        for rule in ("no acknowledged write is lost", "memory and disk are equal at rest")
+        for index in range(3)
+    }
 
 
 def test_a_gap_that_is_left_is_seen() -> None:
@@ -210,7 +224,8 @@ def test_a_gap_that_is_left_is_seen() -> None:
     before = {("what is acknowledged is there", "n0")}
     assert court.told() == before
     wanted = {("the dot cloud returns to none", "n2"), ("no acknowledged write is lost", "n2")} | before
-    assert court.told(together=True) == wanted | {("everybody reads the same", "n2")}
+    wanted |= {("everybody reads the same", "n2"), ("memory and disk are equal at rest", "n2")}
+    assert court.told(together=True) == wanted
 
 
 def test_a_write_that_its_disk_never_had_must_not_be_known_to_others() -> None:
@@ -385,11 +400,42 @@ def test_a_write_that_was_acknowledged_and_that_its_disk_does_not_bring_back_is_
     (event,) = court[0].replica.orset("s").add("later").events
     court.settle()
     court.cluster.run(5.0)  # long enough for digests to tell who has it
-    disk = court[2].disk
-    disk.records = [batch for batch in disk.records if event.dot not in {each.dot for each in batch.events}]
+    court[2].disk.tables.log.popitem()
+    assert event.dot in court[2].replica.context
     assert court.told() == set()
     court[2].stop()
-    assert court.told() == {("what is acknowledged survives a crash", "n2")}
+    assert court.told() == {
+        ("what is acknowledged survives a crash", "n2"),
+        ("what is saved survives a crash", "n2"),
+    }
+
+
+def test_a_disk_that_brings_back_what_never_was_in_memory_is_seen() -> None:
+    court = Court()
+    court.write()
+    saver = saver_of(court[1])
+    saver.durable = replace(saver.durable, fingerprint=1)
+    court[1].stop()
+    assert court.told() == {("a disk brings back what was in memory", "n1")}
+
+
+def test_a_disk_that_differs_from_memory_at_rest_is_seen() -> None:
+    court = Court()
+    court.write()
+    assert court.told(together=True) == set()
+    court[1].disk.tables.log.popitem()
+    assert court.told(together=True) == {("memory and disk are equal at rest", "n1")}
+
+
+def test_a_write_while_the_disk_fails_is_seen() -> None:
+    court = Court()
+    court.write()
+    saver_of(court[1]).backlog.failure = DiskFailed("broken")
+    with patch.object(Backlog, "check", lambda _: None):
+        court[1].replica.orset("s").add("bold")
+    assert [(each.oracle, each.node) for each in court.judge.failures] == [
+        ("nothing is written while the disk fails", "n1")
+    ]
 
 
 def test_nodes_that_read_other_values_from_the_same_entries_are_seen() -> None:

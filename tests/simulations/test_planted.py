@@ -10,23 +10,30 @@ from simulations.scenario_file import load_scenario
 
 from .planted import PLANTED, Plant
 from .planted_members import PLANTED as OF_MEMBERSHIP
+from .planted_storage import PLANTED as OF_STORAGE
 
-PLANTS = {**dict.fromkeys(PLANTED, "chaos"), **OF_MEMBERSHIP}
+PLANTS = {**dict.fromkeys(PLANTED, "chaos"), **OF_MEMBERSHIP, **dict.fromkeys(OF_STORAGE, "crashing-disks")}
 """And the scenario that finds each."""
 SEEDS = range(200)
 FEWER = 100
 """Nodes of the large scenarios here."""
 
 LIKELY = {
-    "dots_leave_before_the_disk_has_them": 9,
-    "epoch_ignored_in_hearsay": 20,
-    "epoch_not_kept": 16,
+    "counter_never_bumped": 6,
+    "dots_leave_before_the_disk_has_them": 5,
+    "epoch_ignored_in_hearsay": 2,
+    "epoch_not_kept": 17,
     "fold_before_the_last_range": 3,
-    "greeting_for_every_stranger": 2,
     "own_seq_reused_after_a_crash": 16,
-    "prekilled_dots_left_out_of_states": 16,
+    "part_written_before_its_batches": 27,
+    "prekilled_dots_left_out_of_checkpoints": 50,
+    "prekilled_dots_left_out_of_states": 10,
+    "receipts_before_the_disk": 2,
+    "replaced_in_place_despite_a_gap": 28,
+    "row_numbers_reused": 2,
     "stale_incarnation_accepted": 2,
     "states_not_saved": 4,
+    "trimmed_log_not_noticed": 1,
     "youngest_given_away": 2,
 }
 """Seeds that have found these before: tried first, as most of the others do not."""

@@ -325,8 +325,10 @@ GIVEN = {
     "every": st.floats(0.1, 9),
     "down": st.floats(0.1, 9),
     "up": st.floats(0.1, 9),
-    "tail": st.sampled_from(["lost", "torn", "kept"]),
+    "tail": st.sampled_from(["lost", "torn", "kept", "reordered"]),
     "wipe": st.booleans(),
+    "write": st.integers(1, 99),
+    "full": st.booleans(),
     "share": SHARES,
     "link": st.fixed_dictionaries({"loss": SHARES, "latency": LATENCIES}).map(lambda link: tuple(link.items())),
 }

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crdts import Replica
+from gossip.storage.errors import DiskFailed
 from simulations.errors import ScenarioError
 from simulations.operations import OPERATIONS, Write, history, perform
 from simulations.workload import PATTERNS, Workload
@@ -156,7 +157,7 @@ def test_a_refusal_of_a_replica_or_its_disk_is_a_write_not_done() -> None:
     assert perform(replica, Write(0.0, 0, "budget.spend", 3))
 
     def full() -> None:
-        raise OSError("no space")
+        raise DiskFailed("no space")
 
     replica.store.guard_writes(full)
     assert not perform(replica, Write(0.0, 0, "set.add", 1))

@@ -469,10 +469,10 @@ async def test_a_node_that_was_retired_says_so_and_refuses_writes(node: Node, go
         bob.orset("x").add("read on")
         await bob.synced()
         assert json.loads((await gossip("status", "--json")).out)["retired"] is False
-        assert "retired" not in (await gossip("status")).out
+        assert "\nretired " not in (await gossip("status")).out
         bob.retire(node.id, force=True)
         await until(node, lambda: node.retired)
-        assert "retired" in (await gossip("status")).out
+        assert "\nretired " in (await gossip("status")).out
         answer = await gossip("orset", "add", "x", "more")
         assert answer.code == 1
         assert one_line(answer.err).startswith("gossip: the cluster has retired node alice: nothing was written.")
@@ -547,6 +547,7 @@ VERBS = [
     ),
     *(("orset", "remove"), ("counter",), ("counter", "inc"), ("counter", "dec"), ("register",), ("register", "set")),
     *(("map",), ("map", "set"), ("map", "delete"), ("watch",), ("keygen",), ("version",), ("demo",)),
+    *(("backup",), ("restore",), ("export",), ("import",)),
     *(("sim",), ("sim", "list"), ("sim", "run"), ("sim", "sweep"), ("sim", "replay")),
 ]
 
