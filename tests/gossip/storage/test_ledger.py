@@ -37,9 +37,12 @@ class Keeper:
         self.database = self.faults.into(Database(path, durability=NORMAL))
         self.ledger = Ledger(life.mine.store.kernel, Contents())
         self.waiting: list[Persist] = []
-        self.replacing = False
         self.expected = [picture(life.mine)]
         """What a crash now may leave: one picture, or two after a failure that may have been none."""
+
+    @property
+    def replacing(self) -> bool:
+        return self.ledger.is_replacing
 
     @property
     def settled(self) -> bool:
@@ -55,8 +58,7 @@ class Keeper:
         # Nothing is given up behind a commit that failed and was done nevertheless: SQLite does not do that by itself.
         if rng.random() < 0.05 and len(self.expected) == 1:
             self.waiting.clear()
-            self.replacing = True
-            self.ledger.begin_sweep(in_place=False)
+            self.ledger.replace()
         elif rng.random() < 0.1 and not self.replacing:
             self.ledger.begin_sweep()
         transaction = self.ledger.transaction(self.waiting)
@@ -72,8 +74,6 @@ class Keeper:
         self.faults.end()
         self.ledger.done(transaction, rows)
         self.waiting.clear()
-        if transaction.finish is not None:
-            self.replacing = False
         if not self.replacing:
             self.expected = [picture(self.life.mine)]
 
@@ -105,7 +105,6 @@ class Keeper:
         self.life.begin(replica)
         self.ledger = Ledger(replica.store.kernel, self.database.contents())
         self.waiting.clear()
-        self.replacing = False
 
     def read(self, name: str = "reader") -> Replica:
         replica = self.life.replica(name)  # of another name, and with a kill log that is full sooner or later
