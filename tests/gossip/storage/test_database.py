@@ -136,6 +136,17 @@ def test_a_file_whose_tables_are_others_is_damaged(tmp_path: Path) -> None:
         Database(path)
 
 
+@pytest.mark.parametrize("at", [18, 19])
+def test_a_header_of_no_version_is_damage_and_not_a_disk_that_is_read_only(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    filled(path)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1 << 4
+    path.write_bytes(content)
+    with pytest.raises(DamagedData, match="version"):
+        Database(path)
+
+
 def test_a_row_of_the_log_that_is_missing_is_missed(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     filled(path)
