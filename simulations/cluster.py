@@ -95,6 +95,7 @@ class Cluster:
         self.streams = Streams(self.network)
         self.addresses: list[Address] = []
         self._node_ids: list[bytes] = []
+        self._renamed: list[bytes] = []
         self.nodes: list[Node] = []
         for _ in range(nodes):
             self._boot_next()
@@ -115,10 +116,17 @@ class Cluster:
     # ---- for its nodes
 
     def node_id(self, who: int) -> bytes:
-        """The id of the node of that index."""
+        """The id of the node of that index; below 0, of one that goes on as a new node."""
+        if who < 0:
+            return self._renamed[-1 - who]
         while len(self._node_ids) <= who:
             self._node_ids.append(random.Random(f"{self.seed} node {len(self._node_ids)}").randbytes(NODE_ID_BYTES))
         return self._node_ids[who]
+
+    def rename(self, node_id: bytes) -> int:
+        """Who a node is from now on that goes on under that id."""
+        self._renamed.append(node_id)
+        return -len(self._renamed)
 
     def tell(self, what: str, node: Node, *args: Any) -> None:
         """Tell the observers."""

@@ -61,6 +61,10 @@ class Disk:
         self.delay = self._usual_delay = delay
         self.survives = survives
         self._slower: list[list[float]] = []
+        self.name = ""
+        """Of the node, once it has gone on as another."""
+        self.lives: list[str] = []
+        """Replica ids of all lives, the latest last."""
         self.epoch = 0
         """Of the last start; made safe before the node says a word."""
         self.full = False
@@ -180,6 +184,7 @@ class Disk:
         """Another data directory with the same content, as a careless administrator makes it."""
         other = Disk(self._queue, delay=self._usual_delay, survives=self.survives)
         other.epoch, other.tables = self.epoch, self.tables.copy()
+        other.name, other.lives = self.name, list(self.lives)
         other.tables.forget_behind_gap()
         return other
 

@@ -16,6 +16,7 @@ from gossip.protocol import (
     Notify,
     OpenStream,
     Persist,
+    Rename,
     Send,
     Write,
 )
@@ -56,12 +57,15 @@ class Node:
         self.clock = clock
         disk.epoch += 1
         rng = random.Random(f"{cluster.seed} node {index} epoch {disk.epoch}")
-        identity = Identity(cluster.node_id(who), f"n{who}", disk.epoch, self._nonce())
+        identity = Identity(cluster.node_id(who), disk.name or f"n{who}", disk.epoch, self._nonce())
         self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=HybridClock(clock))
         disk.read_into(self.replica)
         self.saver = Saver(self, disk, self.replica.store.kernel, cluster.queue) if disk.survives else None
         """Without one there is only memory: what is applied is as durable as it gets."""
-        self.engine = Engine(identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now)
+        self.engine = Engine(
+            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=tuple(disk.lives)
+        )
+        disk.lives.append(identity.replica_id)
         self.replica.on_write(self._wrote)
         self.replica.store.guard_writes(self._check_disk)
         self.replica.on_merge(self._merged)
@@ -200,26 +204,39 @@ class Node:
                     cluster.network.send(self.address, effect.address, effect.data)
                 case Persist():
                     self._save(effect)
+                case Rename():
+                    self._rename(effect.identity)
                 case Notify():
                     self.notices.append(effect)
                     cluster.tell("noticed", self, effect)
-                case OpenStream():
-                    cluster.streams.open(self, effect.conn, effect.address)
-                case Write():
-                    cluster.streams.write(self.address, effect.conn, effect.data)
-                case Close():
-                    cluster.streams.close(self.address, effect.conn)
+                case _:
+                    self._do_with_stream(effect)
         if self.engine.retired:
             self.vanish()  # as whoever runs it would stop it
         if self.saver is not None:
             self.saver.start()
         self._schedule()
 
+    def _do_with_stream(self, effect: Effect) -> None:
+        streams = self._cluster.streams
+        match effect:
+            case OpenStream():
+                streams.open(self, effect.conn, effect.address)
+            case Write():
+                streams.write(self.address, effect.conn, effect.data)
+            case Close():
+                streams.close(self.address, effect.conn)
+
     def _save(self, batch: Persist) -> None:
         if self.saver is None:
             self.saved(batch.token, Moment.of(self.replica.store.kernel))
         else:
             self.saver.put(batch)
+
+    def _rename(self, identity: Identity) -> None:
+        """It goes on as another; the disk keeps that at once."""
+        self.who = self._cluster.rename(identity.node_id)
+        self.disk.name, self.disk.epoch, self.disk.lives = identity.name, identity.epoch, [identity.replica_id]
 
     def settle(self) -> None:
         """Hand everything to the disk that the replica holds by now."""

@@ -19,7 +19,7 @@ from .writer import DatabaseDisk
 
 DAMAGED: Final = "damaged"
 FORMER_LIVES: Final = 1024
-"""Earlier lives of a node that are remembered, to be closed."""
+"""Earlier lives of a node that are remembered, to be closed and told from others'."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,8 @@ class Opened:
     replica: Replica
     disk: DatabaseDisk
     lives: tuple[str, ...]
-    """The replica ids of earlier lives, all of whose writes that ever left this machine are here."""
+    """The replica ids of earlier lives, the latest last. With `FULL`, all is here that ever left this machine of what
+    they wrote."""
     forked: str = ""
     """Why it goes on as a new node although there was one; empty if it does not."""
     set_aside: Path | None = None
@@ -79,10 +80,9 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         contents = database.contents()
         read_into(replica, contents)
         _check_fingerprint(database, contents.last_row, replica)
-        context = replica.store.kernel.context
-        lives = tuple([life for life in lives if context.last(life)])[-FORMER_LIVES:]
+        kernel = replica.store.kernel
         if durability == FULL:  # else a life may have spent more than this file knows
-            replica.store.kernel.former = lives
+            kernel.former = tuple([life for life in lives if kernel.context.last(life)])
         _begin(database, identity, lives)
     except BaseException:
         database.close()
@@ -111,7 +111,7 @@ def _next_life(
     if former is None or is_copy:
         return Identity.fresh(name, rng), ()
     identity = Identity(former.node_id, name, former.epoch + 1, Identity.draw_nonce(rng))
-    return identity, former.lives
+    return identity, former.lives[-FORMER_LIVES:]
 
 
 def _begin(database: Database, identity: Identity, lives: tuple[str, ...]) -> None:

@@ -51,7 +51,7 @@ def lives(node: Node) -> list[str]:
     """The writers in its context, by the name of their node and the epoch."""
     names = {other.engine.identity.node_id.hex(): other.name for other in node._cluster.nodes}
     found = [writer.partition(".") for writer in node.replica.context.replicas()]
-    return sorted(f"{names[who]}.{epoch}" for who, _, epoch in found)
+    return sorted(f"{names[who]}.{life.partition('-')[0]}" for who, _, life in found)
 
 
 def elements(node: Node) -> set[str]:
@@ -265,13 +265,30 @@ def test_retiring_again_changes_nothing() -> None:
 # ---- writers
 
 
-def test_the_earlier_lives_of_a_node_that_was_started_again_are_closed_by_nobody() -> None:
+@pytest.mark.parametrize("which", [0, 2])
+def test_the_earlier_lives_of_a_node_that_was_started_again_are_closed_by_itself(which: int) -> None:
+    cluster = cluster_of()
+    for turn in range(3):
+        cluster[which].stop()
+        cluster.restart(which).replica.orset("s").add(f"again {turn}")
+        cluster.run_until_converged()
+    cluster.run(60.0)
+    present = cluster[which].replica.replica_id
+    for node in cluster.nodes:
+        own = [writer for writer in node.replica.context.replicas() if writer.startswith(present.partition(".")[0])]
+        assert own == [present]
+        assert len(node.replica.context.replicas()) == 4
+        assert elements(node) == {"n0", "n1", "n2", "n3", "again 0", "again 1", "again 2"}
+
+
+def test_nobody_else_closes_the_earlier_lives_of_a_node_that_is_away() -> None:
     cluster = cluster_of()
     cluster[2].stop()
     cluster.restart(2).replica.orset("s").add("n2 again")
+    cluster.run_until_converged()
+    cluster[2].stop()
     cluster.run(60.0)
-    for node in cluster.nodes:
-        assert lives(node) == ["n0.1", "n1.1", "n2.1", "n2.2", "n3.1"]
+    for node in cluster.running():
         assert not node.replica.store.kernel.limits
         assert elements(node) == {"n0", "n1", "n2", "n2 again", "n3"}
 
