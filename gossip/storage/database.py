@@ -49,6 +49,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (_SCHEMA,)
 """What turns a file of each format into one of the next: format 0 is an empty file. Never changed, only added to."""
 FORMAT: Final = len(MIGRATIONS)
 
+_VERSIONS_AT: Final = 18
+_VERSIONS: Final = (1, 2)
+"""Where the header says who may write and read the file, and what it may say (https://sqlite.org/fileformat.html)."""
 _NO_GAP: Final = (1 << 63) - 1
 
 _ADVICE: Final[dict[str, tuple[type[Exception], str]]] = {
@@ -97,9 +100,7 @@ class Database:
         self._copying = Lock()
         self._closing = False
         with self._failures("opened"):
-            os.close(
-                os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            )  # for nobody else, from the start
+            self._make_or_look()
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
             self._connection.text_factory = _text
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -113,6 +114,17 @@ class Database:
         except BaseException:
             self._connection.close()
             raise
+
+    def _make_or_look(self) -> None:
+        """Make the file, for nobody else from the start. SQLite would call one read-only that says it is of a later
+        version than there is."""
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            versions = os.pread(handle, 2, _VERSIONS_AT)
+        finally:
+            os.close(handle)
+        if any(version not in _VERSIONS for version in versions):
+            raise DamagedData(f"{self.path}: its header is of no version of SQLite")
 
     def _set_up(self, durability: str) -> None:
         execute = self._connection.execute

@@ -31,8 +31,6 @@ class Keeper:
         self.replica.on_write(lambda events: self.fresh.append(Persist(1, events)))
 
     def save(self) -> None:
-        if self.ledger.wants_sweep:
-            self.ledger.begin_sweep()
         transaction = self.ledger.transaction(self.fresh)
         self.fresh = []
         rows = rows_of(transaction)
@@ -138,6 +136,17 @@ def test_a_file_whose_tables_are_others_is_damaged(tmp_path: Path) -> None:
         Database(path)
 
 
+@pytest.mark.parametrize("at", [18, 19])
+def test_a_header_of_no_version_is_damage_and_not_a_disk_that_is_read_only(at: int, tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    filled(path)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1 << 4
+    path.write_bytes(content)
+    with pytest.raises(DamagedData, match="version"):
+        Database(path)
+
+
 def test_a_row_of_the_log_that_is_missing_is_missed(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     filled(path)
@@ -209,7 +218,7 @@ def test_the_file_stays_within_twice_the_live_state_however_often_it_is_overwrit
                 if round_number:
                     largest = max(largest, size(path))
                 largest_wal = max(largest_wal, size(wal_of(path)))
-    while keeper.ledger.sweeps or keeper.ledger.wants_sweep:
+    while keeper.ledger.has_more:
         keeper.save()
     keeper.database.close()
     assert size(path) < 2 * live
@@ -226,7 +235,7 @@ def test_the_file_becomes_small_again_when_little_is_left(tmp_path: Path) -> Non
     for number in range(300):
         keeper.replica.lwwmap("map").delete(f"key {number}")
     keeper.ledger.begin_sweep()
-    while keeper.fresh or keeper.ledger.sweeps:
+    while keeper.fresh or keeper.ledger.has_more:
         keeper.save()
     keeper.database.close()
     assert size(path) < 100_000
@@ -247,7 +256,7 @@ def test_what_is_given_up_leaves_no_gap_behind(tmp_path: Path) -> None:
     for number in range(2):
         objects.add(f"behind {number}")
         keeper.save()
-        assert keeper.ledger.sweeps
+        assert keeper.ledger.has_more
         assert read(keeper).fingerprint == before
     keeper.database.close()
     with closing(Database(path)) as database:
@@ -289,7 +298,7 @@ def test_pages_that_cannot_be_given_back_are_no_failed_write(tmp_path: Path, mon
     keeper = Keeper(tmp_path / "state.db")
     keeper.replica.orset("set").add(1)
     keeper.ledger.begin_sweep()
-    while keeper.fresh or keeper.ledger.sweeps:
+    while keeper.fresh or keeper.ledger.has_more:
         keeper.save()
     assert read(keeper).fingerprint == keeper.replica.fingerprint
     keeper.database.close()

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 import trio
 
-import crdts.sweep
 import gossip.disk
 from crdts import Replica, Value
 from gossip import Node, open_node
-from gossip.storage import ledger
+from gossip.storage import backlog
 from gossip.storage.database import Database
 from gossip.storage.errors import DiskFailed
-from gossip.storage.opening import DATABASE_FILE, open_data
+from gossip.storage.files import DATABASE_FILE
+from gossip.storage.ledger import Ledger
+from gossip.storage.opening import open_data
 from gossip.storage.records import read_into
 from gossip.storage.writer import DatabaseDisk
 
@@ -41,10 +42,12 @@ WHAT_IT_SAYS = {
 @pytest.fixture(autouse=True)
 def _soon_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is tried again soon, and sweeps are frequent and of many parts."""
-    monkeypatch.setattr(gossip.disk, "RETRY_FIRST", 0.01)
-    monkeypatch.setattr(gossip.disk, "RETRY_MOST", 0.05)
-    monkeypatch.setattr(ledger, "LOG_MIN_BYTES", 3000)
-    monkeypatch.setattr(crdts.sweep, "PART_EVENTS", 5)
+    monkeypatch.setattr(backlog, "RETRY_FIRST", 0.01)
+    monkeypatch.setattr(backlog, "RETRY_MOST", 0.05)
+    defaults = Ledger.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "log_min_bytes", 3000)
+    monkeypatch.setitem(defaults, "part_events", 5)
 
 
 def disk_of(node: Node) -> DatabaseDisk:
@@ -267,6 +270,7 @@ import os, sys, trio
 from pathlib import Path
 from gossip import Config, open_node
 from gossip.storage.errors import DiskFailed
+from gossip.storage.ledger import Ledger
 
 async def main(place):
     filler = Path(place, "filler")

@@ -18,8 +18,9 @@ from crdts import Value
 from gossip import open_node
 from gossip.storage import database
 from gossip.storage.errors import DiskFailed, StorageError, UnknownFormat
+from gossip.storage.files import DATABASE_FILE
 from gossip.storage.marks import MARK_FILE, set_mark
-from gossip.storage.opening import DATABASE_FILE, Opened, open_data
+from gossip.storage.opening import Opened, open_data
 
 from ..live import FAST, Journal
 

@@ -81,7 +81,7 @@ def photographed(rng: random.Random, path: Path, durability: str) -> list[Image]
                     replica.lwwmap("map").delete(key)
                 else:
                     replica.lwwmap("map").set(key, rng.randbytes(rng.choice([5, 300, 3_000])))
-            if not ledger.sweeps and rng.random() < 0.3:
+            if not ledger.has_more and rng.random() < 0.3:
                 ledger.begin_sweep()
             transaction = ledger.transaction(fresh)
             fresh.clear()

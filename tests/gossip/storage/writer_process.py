@@ -16,11 +16,10 @@ from typing import Any, Final
 import structlog
 import trio
 
-import crdts.sweep
 from crdts import Event
 from crdts.delta import REPLACED
 from gossip import Config, Node, open_node
-from gossip.storage import ledger
+from gossip.storage.ledger import Ledger
 
 PAUSE: Final = 0.002
 """Seconds between two writes: three such nodes must fit on a small machine."""
@@ -96,6 +95,5 @@ async def main(name: str, directory: str, *join: str) -> None:
 
 
 if __name__ == "__main__":
-    ledger.LOG_MIN_BYTES = 30_000  # type: ignore[misc]  # many sweeps
-    crdts.sweep.PART_EVENTS = 100  # type: ignore[misc]  # of many parts
+    Ledger.__init__.__kwdefaults__ = {"log_min_bytes": 30_000, "part_events": 100}  # many sweeps of many parts
     trio.run(partial(main, *sys.argv[1:]))
