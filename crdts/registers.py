@@ -1,10 +1,11 @@
 """Registers: last writer wins, and the one that keeps every concurrent value."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from .base import Crdt
 from .clock import seconds_of, stamp_at
-from .delta import NOTHING, Delta
+from .delta import NOTHING, Delta, joined
 from .folds import all_values, last_written, losers, stamp_of, winner
 from .schema import MVREGISTER, REGISTER, STAMP_BYTES
 from .store import Store
@@ -71,6 +72,14 @@ class MVRegister(Crdt):
     def set(self, value: Value) -> Delta:
         """Write ``value`` in place of everything seen here."""
         return self._write_all(b"", encode_value(value))
+
+    def set_all(self, values: Sequence[Value]) -> Delta:
+        """Write several values in place of everything seen here, as if they had been written concurrently.
+
+        None at all empties the register."""
+        payloads = list(dict.fromkeys(map(encode_value, values)))
+        first = self._write_all(b"", payloads[0] if payloads else None)
+        return joined([first, *[self._store.write(self._object, b"", payload, ()) for payload in payloads[1:]]])
 
     def get(self) -> list[Any]:
         """All concurrent values, each once, in an order that is the same everywhere; empty while none was written."""

@@ -3,6 +3,7 @@
 from crdts import Change
 
 from .faults import TransportFaults
+from .keeping import Storage
 from .node import Node
 from .open import open_node
 from .protocol import Address, Config, Member, Statistics, new_key
@@ -20,6 +21,7 @@ from .protocol.errors import (
     UnknownMember,
     WrongThread,
 )
+from .storage.errors import DamagedData, DiskFailed, StorageError, UnknownFormat
 from .version import Version
 from .watch import Watch
 
@@ -28,7 +30,9 @@ __all__ = [
     "Change",
     "Config",
     "ConfigError",
+    "DamagedData",
     "DataDirInUse",
+    "DiskFailed",
     "GossipError",
     "KeyFormatError",
     "LocalError",
@@ -39,8 +43,11 @@ __all__ = [
     "NotRunning",
     "RemoteError",
     "Statistics",
+    "Storage",
+    "StorageError",
     "SyncTimeout",
     "TransportFaults",
+    "UnknownFormat",
     "UnknownMember",
     "Version",
     "Watch",

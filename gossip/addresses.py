@@ -18,6 +18,8 @@ from .protocol.errors import ConfigError
 MAPPED: Final = "::ffff:"
 """How an IPv4 address begins on an IPv6 socket."""
 
+MAX_PORT: Final = 65_535
+
 SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
@@ -31,12 +33,17 @@ def split_address(text: str) -> tuple[str, int]:
     elif ":" in host:
         host = ""  # a bare IPv6 address: nobody can tell where its port begins
     if not host or not host.isprintable() or not _is_port(port):
-        raise ConfigError(f"{text!r} is not an address; write HOST:PORT, or [IPV6]:PORT")
+        range_ = f", with a port of {MAX_PORT} at most" if _is_number(port) and not _is_port(port) else ""
+        raise ConfigError(f"{text!r} is not an address; write HOST:PORT, or [IPV6]:PORT{range_}")
     return host, int(port)
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535
+    return _is_number(text) and len(text) <= 5 and int(text) <= MAX_PORT
 
 
 def is_ip(host: str) -> bool:

@@ -10,8 +10,8 @@ import json
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +22,12 @@ from crdts import Change, CrdtError, LWWMap
 from crdts.base import Crdt
 from crdts.ormap import Accessors
 
+from .document import Item
 from .node import Node
+from .porting import items_of, parts_of, write_items
 from .protocol.errors import ConfigError, GossipError
+from .protocol.fence import count_closures
+from .release import RELEASE
 
 SOCKET_FILE: Final = "control.sock"
 SOCKET_PATH_BYTES: Final = 100
@@ -116,8 +120,8 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
     try:
         request = json.loads(line)
         verb, args = request["verb"], request["args"]
-        if verb == "watch":
-            await _watch(node, stream, args["name"])
+        if verb in _TALKS:
+            await _TALKS[verb](node, stream, args)
             return
         if verb not in _VERBS:
             raise ConfigError(f"this node knows no {verb!r}; is the command line of another version?")
@@ -153,18 +157,53 @@ async def _send(stream: trio.SocketStream, answer: dict[str, Any]) -> None:
     await stream.send_all(json.dumps(answer).encode() + b"\n")
 
 
-async def _watch(node: Node, stream: trio.SocketStream, name: str | None) -> None:
-    with node.watch(name) as changes:
-        async with trio.open_nursery() as nursery:
+@asynccontextmanager
+async def _while_calling(stream: trio.SocketStream) -> AsyncIterator[None]:
+    """Cancel the block when the caller hangs up."""
+    async with trio.open_nursery() as nursery:
 
-            async def until_hang_up() -> None:
-                while await stream.receive_some(READ_BYTES):
-                    pass
-                nursery.cancel_scope.cancel()
+        async def until_hang_up() -> None:
+            while await stream.receive_some(READ_BYTES):
+                pass
+            nursery.cancel_scope.cancel()
 
-            nursery.start_soon(until_hang_up)
+        nursery.start_soon(until_hang_up)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _watch(node: Node, stream: trio.SocketStream, args: dict[str, Any]) -> None:
+    with node.watch(args["name"]) as changes:
+        async with _while_calling(stream):
             async for change in changes:
                 await _send(stream, {"result": plain(_describe(node, change))})
+
+
+async def _backup(node: Node, stream: trio.SocketStream, args: dict[str, Any]) -> None:
+    path, replace = Path(args["path"]), bool(args["force"])
+    if not path.is_absolute():
+        raise ConfigError(f"{path} is not absolute, and this node's working directory is not yours")
+    async with _while_calling(stream):
+        try:
+            answer: dict[str, Any] = {"result": {"path": str(path), "bytes": await node.backup(path, replace=replace)}}
+        except GossipError as error:  # here, or it would leave in a group
+            answer = {"error": str(error)}
+        await _send(stream, answer)
+
+
+async def _export(node: Node, stream: trio.SocketStream, _: dict[str, Any]) -> None:
+    """A line for each part, and a last one, so that the caller knows that it has all of them."""
+    for part in parts_of(items_of(node.replica)):
+        await _send(stream, {"result": {"items": part}})
+    await _send(stream, {"result": {"end": True}})
+
+
+_TALKS: Final[dict[str, Callable[[Node, trio.SocketStream, dict[str, Any]], Awaitable[None]]]] = {
+    "watch": _watch,
+    "backup": _backup,
+    "export": _export,
+}
+"""Verbs that answer by themselves, with several lines or after a while."""
 
 
 def _describe(node: Node, change: Change) -> dict[str, Any]:
@@ -217,16 +256,18 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "replica_id": node.replica.replica_id,
         "address": str(node.address),
         "cluster": node.cluster,
+        "release": RELEASE,
         "pid": os.getpid(),
         "sealed": node.sealed,
         "tags": dict(node.tags),
         "partial": node.is_partial,
         "retired": node.retired,
         "members": {state: states.count(state) for state in dict.fromkeys(states)},
-        "objects": len(kernel.objects),
-        "entries": sum(len(entries) for entries in kernel.live.values()),
+        "objects": len(node.replica.objects()),
+        "entries": sum(len(entries) for entries in kernel.live.values()) - count_closures(kernel),
+        "storage": asdict(node.storage()),
         "fingerprint": f"{node.replica.fingerprint:016x}",
-        "version": str(node.version()),
+        "causal_token": str(node.version()),
         "statistics": asdict(node.statistics()),
     }
 
@@ -285,6 +326,11 @@ def _change_map(node: Node, args: dict[str, Any]) -> dict[str, Any]:
     return {"changed": bool(delta), "size": len(held)}
 
 
+def _import(node: Node, args: dict[str, Any]) -> dict[str, Any]:
+    items = [Item(tuple(path), kind, name, content) for path, kind, name, content in args["items"]]
+    return asdict(write_items(node, items, add=bool(args["add"])))
+
+
 _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "members": _members,
     "status": _status,
@@ -295,6 +341,7 @@ _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "counter": _change_counter,
     "register": _set_register,
     "map": _change_map,
+    "import": _import,
     "leave": lambda _, __: None,
     "retire": _retire,
 }

@@ -293,4 +293,4 @@ class Discovery:
         if len(self._neighbourhood) or self._has_found:
             wanted = self._neighbourhood.wanted(self._present())
             self._has_found = bool(wanted)
-            self._book.put(self, wanted)
+            self._book.put(self, wanted, hints=True)

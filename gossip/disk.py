@@ -38,8 +38,9 @@ class Disk(Protocol):
         Raises `StorageError` if it cannot: it is called again later, with the same batches and more.
         """
 
-    async def close(self, fingerprint: int) -> None:
-        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
+    async def close(self, fingerprint: int | None) -> None:
+        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end, None if not all of that
+        is saved."""
 
 
 class Saver:
@@ -61,6 +62,11 @@ class Saver:
     def failure(self) -> StorageError | None:
         """Why nothing is saved at present; None while all is well."""
         return self._backlog.failure
+
+    @property
+    def unsaved(self) -> int:
+        """Batches that are not durable yet."""
+        return self._backlog.unsaved
 
     def check(self) -> None:
         """Raises `DiskFailed` while nothing can be saved."""

@@ -70,6 +70,8 @@ class Driver:
         self._sleep = trio.CancelScope()
         self._changed = trio.Event()
         self._refusal_logged = False
+        self.reword: Callable[[Notify], Notify | None] = lambda notice: notice
+        """What is written down of a notice: others than the engine may know better what to say, or that it is none."""
         self._handlers: dict[type[Effect], Callable[[Any], None]] = {
             Send: self._do_send,
             Write: self._do_write,
@@ -134,12 +136,22 @@ class Driver:
             self._saver.check()
 
     async def flush(self) -> None:
-        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be at present."""
+        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be now."""
         if self._saver is None or self._engine.durable:
             self._settle()
             await trio.lowlevel.checkpoint()
         else:
             await self._saver.flush()
+
+    @property
+    def unsaved_batches(self) -> int:
+        """Batches that the disk has not made durable yet."""
+        return 0 if self._saver is None else self._saver.unsaved
+
+    @property
+    def disk_failure(self) -> str | None:
+        """Why nothing can be saved at present; None while all is well."""
+        return None if self._saver is None or self._saver.failure is None else str(self._saver.failure)
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
@@ -189,7 +201,9 @@ class Driver:
         self._signal()
 
     def _do_notify(self, effect: Notify) -> None:
-        log_notice(self._log, effect)
+        told = self.reword(effect)
+        if told is not None:
+            log_notice(self._log, told)
         self._signal()
 
     async def changed(self) -> None:

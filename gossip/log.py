@@ -22,6 +22,7 @@ DISCOVERY_STARTED: Final = "discovery.started"
 DISCOVERY_FAILED: Final = "discovery.failed"
 NEIGHBOUR_UNREADABLE: Final = "neighbour.unreadable"
 PORT_TAKEN: Final = "port.taken"
+LOOPBACK_ADVERTISED: Final = "loopback.advertised"
 LISTENER_FAILED: Final = "listener.failed"
 
 _LEVELS: Final[dict[str, str]] = {

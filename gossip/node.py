@@ -1,5 +1,6 @@
 """A running node, for use inside a Trio program."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
@@ -12,10 +13,12 @@ from crdts.ormap import Accessors
 from crdts.store import Store
 
 from .driver import Driver
+from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
 from .protocol.fence import life_of
+from .protocol.peers import ALIVE, SUSPECT
 from .storage.errors import DiskFailed
 from .version import Version
 from .watch import Watch
@@ -26,6 +29,13 @@ LAST_WORDS_GRACE: Final = 1.0
 """Seconds that it then waits until some member has heard that it will write no more."""
 DISK_GRACE: Final = 10.0
 """Seconds that it waits for its disk before that: nobody is told of a write that is not saved."""
+
+_TO_DO_FIRST: Final = {
+    ALIVE: "stop it first (`gossip leave` there hands over its last writes), or force it if it cannot be stopped",
+    SUSPECT: "it does not answer at present, and may yet. Wait some seconds until it counts as failed (see "
+    "`gossip members`), or force it",
+}
+"""Before a member in that state is retired."""
 
 
 class Node(Accessors):
@@ -42,6 +52,7 @@ class Node(Accessors):
         address: Address,
         log: Any,
         *,
+        keeper: Keeper,
         cluster: str,
         sealed: bool,
         has_seeds: bool,
@@ -50,6 +61,7 @@ class Node(Accessors):
         self._engine = engine
         self._driver = driver
         self._log = log
+        self._keeper = keeper
         self._address = address
         self._has_seeds = has_seeds
         self.cluster = cluster
@@ -58,6 +70,8 @@ class Node(Accessors):
         """Whether everything it sends is encrypted under a cluster key."""
         self.stop_requested = trio.Event()
         """Set when `gossip leave` told this node to leave and stop: end the block then."""
+        self.stop_reason: str | None = None
+        """Why its block is about to end, for the log, where whoever ends it knows better than the node."""
         self._left = False
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
@@ -111,9 +125,9 @@ class Node(Accessors):
     def members(self) -> list[Member]:
         """Every other member ever met and not retired; in a cluster too large to list (`is_partial`) those of the view.
 
-        Whoever has changed last comes last.
+        By name, and those that share one by id.
         """
-        return self._engine.members(trio.current_time())
+        return sorted(self._engine.members(trio.current_time()), key=lambda member: (member.name, member.id))
 
     @property
     def is_partial(self) -> bool:
@@ -126,7 +140,11 @@ class Node(Accessors):
         return self._engine.tags
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Say this of the node from now on, in place of its former tags; raises `ConfigError` if it is too much."""
+        """Say this of the node from now on, in place of its former tags.
+
+        For as long as this node runs: tags are not kept in its data directory, so the next start says only what it is
+        given as ``tags``. Raises `ConfigError` for what is no dict of printable text to printable text, or too much.
+        """
         self._check_running()
         self._driver.do(self._engine.set_tags(tags))
 
@@ -139,37 +157,42 @@ class Node(Accessors):
         """Whether the cluster has retired this node: it takes no part any more, and refuses writes."""
         return self._engine.retired
 
-    def retire(self, member: str, *, force: bool = False) -> str:
-        """Say that a member is gone for good, under its name or id; returns the id.
+    def retire(self, member: str | Member, *, force: bool = False) -> str:
+        """Say that a member is gone for good: one of `members`, or its name or id; returns the id.
 
         What it wrote stays. Everybody forgets it as soon as they hear of this, and nobody ever admits it again: to
         come back it needs a fresh data directory. This is for what has failed or left, not for what is slow: what only
-        it has is lost to the others. Raises `UnknownMember`, `MemberAlive` unless ``force``d, `NodeRetired`.
+        it has is lost to the others. Raises `UnknownMember`, `MemberAlive` unless ``force``d, `NodeRetired`, and
+        `ConfigError` for what names no member at all.
         """
         self._check_running()
-        found = self._find(member)
-        state = next((each.state for each in self.members() if each.id == found), "failed")
-        if state not in ("failed", "left") and not force:
-            raise MemberAlive(
-                f"{member} is {state}: stop it first (`gossip leave` there hands over its last writes), "
-                "or force it if it cannot be stopped"
+        if not isinstance(member, str | Member):
+            raise ConfigError(
+                f"a member is retired under its name or id, or as one of node.members(); not {member!r:.60}"
             )
+        name, found = (member, self._find(member)) if isinstance(member, str) else (member.name, self._known(member.id))
+        state = next((each.state for each in self.members() if each.id == found), "failed")
+        if state in _TO_DO_FIRST and not force:
+            raise MemberAlive(f"{name} is {state}: {_TO_DO_FIRST[state]} (`--force`, or `force=True`)")
         self._driver.do(self._engine.retire(trio.current_time(), bytes.fromhex(found)))
         return found
 
     def _find(self, member: str) -> str:
-        """The id of who is meant; raises `UnknownMember`."""
-        kernel = self._replica.store.kernel
-        members = self.members()
-        named = [each for each in members if each.name == member]
-        written = [writer.partition(".")[0] for writer in (*kernel.context.replicas(), *kernel.limits)]
-        if member == self.id or (member == self.name and not named):
-            raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
-        if len(named) == 1:
+        """The id of who is meant by a name or an id; raises `UnknownMember`."""
+        named = [each for each in self.members() if each.name == member]
+        if len(named) == 1 and member != self.id:
             return named[0].id
-        if named:
+        if named and member != self.id:
             raise UnknownMember(f"{len(named)} members are called {member}; name one by its id: {_ids(named)}")
-        if member in [each.id for each in members] or (member in written and life_of(f"{member}.1")):
+        return self._known(member)
+
+    def _known(self, member: str) -> str:
+        """An id, if there is or was such a node; raises `UnknownMember`."""
+        if member in (self.id, self.name):
+            raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
+        kernel = self._replica.store.kernel
+        written = [writer.partition(".")[0] for writer in (*kernel.context.replicas(), *kernel.limits)]
+        if member in [each.id for each in self.members()] or (member in written and life_of(f"{member}.1")):
             return member
         raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
 
@@ -268,6 +291,22 @@ class Node(Accessors):
         if not self._driver.running:
             raise NotRunning(f"node {self.name} is closed; use it inside its `async with` block")
 
+    # ---- what is kept
+
+    def storage(self) -> Storage:
+        """Where this node's data is kept, and how that is going."""
+        return self._keeper.storage()
+
+    async def backup(self, path: str | os.PathLike[str], *, replace: bool = False) -> int:
+        """Copy all that was written so far, and what comes meanwhile, into one file; returns its bytes.
+
+        Reads and writes go on. The copy has nothing of this node's identity: `gossip restore` makes a data directory
+        of it, for a new node. It is there whole or not at all. Raises `ConfigError` if there is such a file and it is
+        not to be replaced, or if everything is in memory only; `DiskFailed` if either disk does not work.
+        """
+        await self.flush()
+        return await self._keeper.back_up(path, replace=replace)
+
     # ---- the end
 
     async def leave(self) -> int:
@@ -277,11 +316,11 @@ class Node(Accessors):
         does this too; afterwards the node can still be read, but other members no longer count on it.
         """
         self._check_running()
-        await self._hand_over()
+        seq = await self._hand_over()
         if not self._left:
             self._left = True
             self._driver.do(self._engine.leave())
-        return len(self._engine.acked_by(self._last_seq())[0])
+        return len(self._engine.acked_by(seq)[0])
 
     async def _close_writer(self) -> None:
         """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
@@ -294,26 +333,30 @@ class Node(Accessors):
             while self._last_words and self._may_be_heard("alive") and not self._engine.acked_by(self._last_words)[0]:
                 await self._changed()
 
-    async def _hand_over(self) -> None:
-        """Wait until somebody has our writes, those made while we wait included, as long as there is anybody."""
+    async def _hand_over(self) -> int:
+        """Wait until somebody has our writes so far, as long as there is anybody; returns the last one's seq.
+
+        Not those made while we wait: who goes on writing would be ahead of its disk, and so of everybody, for ever.
+        """
+        seq = self._last_seq()
         if self.retired:
-            return  # who could take them does not
+            return seq  # who could take them does not
         try:
             with trio.fail_after(DISK_GRACE):
                 await self.flush()
         except (trio.TooSlowError, DiskFailed):
             self._log.warning(WRITES_UNSAVED)
         with trio.move_on_after(SHUTDOWN_GRACE):
-            while self._is_sole_holder() and self._may_be_heard("alive"):
-                with self._asking_for(self._last_seq()):
+            with self._asking_for(seq):
+                while self._is_sole_holder(seq) and self._may_be_heard("alive"):
                     await self._changed()
-        if self._is_sole_holder():
+        if self._is_sole_holder(seq):
             # Nobody was ever there, or all have left: that the last one takes its data with it is no surprise.
             tell = self._log.warning if self._may_be_heard("alive", "failed") else self._log.info
-            tell(WRITES_UNSHARED, members=self._engine.acked_by(self._last_seq())[1])
+            tell(WRITES_UNSHARED, members=self._engine.acked_by(seq)[1])
+        return seq
 
-    def _is_sole_holder(self) -> bool:
-        seq = self._last_seq()
+    def _is_sole_holder(self, seq: int) -> bool:
         return seq > 0 and not self._engine.acked_by(seq)[0]
 
     def _may_be_heard(self, *states: str) -> bool:
@@ -330,8 +373,8 @@ class Node(Accessors):
         if self.retired or not self._driver.keeps_nothing:
             await self.leave()
             return
-        await self._hand_over()
-        if self._last_seq() and not self._is_sole_holder():
+        seq = await self._hand_over()
+        if seq and not self._is_sole_holder(self._last_seq()):
             await self._close_writer()
         self._left = True
         self._driver.do(self._engine.leave(keeps_nothing=True))

@@ -12,7 +12,8 @@ import trio
 
 from crdts import Replica
 
-from .addresses import is_loopback, reachable, resolve, split_address
+from .addresses import is_loopback, resolve, split_address
+from .advertised import resolve_advertised, warn_of_loopback
 from .announcement import Card
 from .control import open_control, serve_control
 from .datadir import DataDir
@@ -20,9 +21,8 @@ from .discovery import Discovery
 from .disk import Disk
 from .driver import Driver
 from .faults import TransportFaults
+from .keeping import Keeper
 from .log import (
-    DATA_DAMAGED,
-    DISK_FAILED,
     LISTENER_FAILED,
     NODE_STARTED,
     NODE_STOPPED,
@@ -30,16 +30,15 @@ from .log import (
     logger_for,
 )
 from .node import Node
-from .protocol import Address, Config, Engine, Identity, notices, parse_key, seal_for
+from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import AddressInUse, ConfigError
 from .protocol.peers import FAILED, LEFT
 from .protocol.profile import Profile, check_tags
 from .protocol.seal import DEFAULT_CLUSTER
 from .release import RELEASE
 from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
-from .storage.database import DURABILITIES, FULL, NONE
-from .storage.errors import StorageError
-from .storage.opening import Opened, open_data
+from .storage.database import DURABILITIES, FULL
+from .stored import close_stored, open_stored
 from .transport import Sockets, Transport
 
 Service: TypeAlias = Callable[..., Awaitable[None]]
@@ -83,7 +82,7 @@ async def open_node(
     forwards a port. A name is looked up once, at the start.
 
     ``tags`` are a few words about this node that all members see, such as ``{"role": "worker"}``; `Node.set_tags`
-    changes them.
+    changes them for as long as the node runs. They are not kept in ``data_dir``: give them again at the next start.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
     Raises `ConfigError` (also if it cannot bind), `KeyFormatError`, `DataDirInUse` or `StorageError`.
@@ -92,9 +91,9 @@ async def open_node(
         raise ConfigError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")
     host, port = split_address(bind)
     seeds = parse_seeds(join)
-    outside = await _resolve_advertised(advertise)
-    profile = Profile(RELEASE, check_tags(tags or {}), outside)
     secret = parse_key(key) if key is not None else None
+    outside = None if advertise is None else await resolve_advertised(advertise, sealed=secret is not None)
+    profile = Profile(RELEASE, check_tags({} if tags is None else tags), outside)
     seal_for(secret, cluster)  # refuses a name that is none, before anything is opened
     host = await _resolve_bind(host, port)
     if secret is None and not is_loopback(host):
@@ -103,10 +102,6 @@ async def open_node(
         )
     if secret is None:
         refuse_strangers(seeds)
-        if outside is not None and not is_loopback(outside.host):
-            raise ConfigError(
-                f"without a cluster key nobody reaches a node at {outside}; make a key with `gossip keygen`"
-            )
     with ExitStack() as stack:
         directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
         sockets = stack.enter_context(_bind(host, port))
@@ -151,7 +146,7 @@ async def run_node(
     log = log if log is not None else logger_for(name)
     with ExitStack() as stack:
         control = stack.enter_context(open_control(directory.path)) if directory else None
-        opened = await _open_data(directory, name, rng, durability, log)
+        opened = await open_stored(directory, name, rng, durability, log)
         if opened is not None:
             identity, replica, disk = opened.identity, opened.replica, opened.disk
         else:
@@ -164,18 +159,21 @@ async def run_node(
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)
+        keeper = Keeper(driver, opened.disk if opened else None, directory.path if directory else None, durability)
         node = Node(
             replica,
             engine,
             driver,
             transport.address,
             log,
+            keeper=keeper,
             cluster=cluster,
             sealed=secret is not None,
             has_seeds=bool(seeds),
         )
         services: list[Service] = [driver.run]
-        book = SeedBook(driver, engine)
+        book = SeedBook(driver, engine, cluster)
+        driver.reword = book.reword
         if seeds:
             services.append(SeedFinder(book, seeds, node.address.host, config, log).run)
         if discover:
@@ -195,37 +193,25 @@ async def run_node(
         )
         if secret is None:
             log.warning(NODE_UNSEALED, bound_to=str(node.address))
-        stack.callback(log.info, NODE_STOPPED)
+        warn_of_loopback(log, profile.advertise, node.address)
+        stack.push(partial(_tell_end, node, log))
         try:
             async with _running(node, services, answering):
                 yield node
         finally:
             if opened is not None:
                 with trio.CancelScope(shield=True):
-                    await _close_data(opened, log)
+                    await close_stored(opened, log, is_saved=engine.durable)
 
 
-async def _open_data(
-    directory: DataDir | None, name: str, rng: random.Random, durability: str, log: Any
-) -> Opened | None:
-    """What the directory holds, if it holds anything; raises `StorageError`."""
-    if directory is None or durability == NONE:
-        return None
-    read = partial(open_data, directory.path, name, rng, durability=durability)
-    opened = await trio.to_thread.run_sync(read)
-    if opened.set_aside is not None:
-        log.error(DATA_DAMAGED, set_aside=str(opened.set_aside), advice="what others have comes back from them")
-    if opened.forked:
-        log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())
-    return opened
-
-
-async def _close_data(opened: Opened, log: Any) -> None:
-    """Let go of the file; what could not be saved was told of before."""
-    try:
-        await opened.disk.close(opened.replica.fingerprint)
-    except StorageError as error:
-        log.error(DISK_FAILED, problem=str(error))
+def _tell_end(node: Node, log: Any, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:
+    """Log that the node has stopped, and why; ``error`` is what its block raised."""
+    reason = node.stop_reason or ("gossip leave" if node.stop_requested.is_set() else "its block has ended")
+    if isinstance(error, trio.Cancelled):
+        reason = node.stop_reason or "its block was cancelled"
+    elif error is not None:
+        reason = f"{type(error).__name__} was raised"
+    log.info(NODE_STOPPED, reason=reason)
 
 
 @asynccontextmanager
@@ -271,19 +257,6 @@ async def _running(node: Node, services: Sequence[Service], answering: trio.Canc
 def _present(node: Node) -> set[str]:
     """The ids of the members that need not be looked for."""
     return {member.id for member in node.members() if member.state not in (FAILED, LEFT)}
-
-
-async def _resolve_advertised(advertise: str | Address | None) -> Address | None:
-    """The IP address and port that others are to be told, IPv4 if it is a name that has both."""
-    if advertise is None:
-        return None
-    address = advertise if isinstance(advertise, Address) else Address(*split_address(advertise))
-    if not address.port:
-        raise ConfigError(f"cannot advertise {address}: port 0 is nobody's; name the port that others reach")
-    found = await resolve(*address)
-    if not found or reachable(found[0].host) != found[0].host:
-        raise ConfigError(f"cannot advertise {address}: others find nobody there; name the address that they reach")
-    return min(found, key=lambda address: ":" in address.host)
 
 
 async def _resolve_bind(host: str, port: int) -> str:

@@ -9,8 +9,9 @@ import trio
 from .addresses import families_from, is_ip, is_loopback, reachable, resolve, split_address
 from .driver import Driver
 from .log import SEED_UNRESOLVED
-from .protocol import Address, Config, Engine
+from .protocol import Address, Config, Engine, Notify, notices
 from .protocol.errors import ConfigError
+from .protocol.seal import DEFAULT_CLUSTER
 
 _WANTED: Final = {
     socket.AddressFamily.AF_INET: "IPv4 address",
@@ -40,22 +41,50 @@ def refuse_strangers(seeds: Sequence[Address]) -> None:
             )
 
 
+_MEND: Final = {
+    socket.AddressFamily.AF_INET: "; this node is bound to IPv4, and to reach IPv6 as well it is bound to [::]",
+    socket.AddressFamily.AF_INET6: "; this node is bound to IPv6, and to reach IPv4 as well it is bound to [::]",
+    socket.AddressFamily.AF_UNSPEC: "",
+}
+
+
 class SeedBook:
     """All addresses to look for the cluster at, whoever found them: hands the engine their union."""
 
-    def __init__(self, driver: Driver, engine: Engine) -> None:
+    def __init__(self, driver: Driver, engine: Engine, cluster: str = DEFAULT_CLUSTER) -> None:
         self._driver = driver
         self._engine = engine
+        self.cluster = cluster
+        """The name of the cluster that is looked for."""
         self._by_finder: dict[object, list[Address]] = {}
+        self._hinting: set[object] = set()
         self._union: list[Address] = []
 
-    def put(self, finder: object, addresses: Iterable[Address]) -> None:
-        """Everything that ``finder`` knows now, in place of what it knew before."""
+    def put(self, finder: object, addresses: Iterable[Address], *, hints: bool = False) -> None:
+        """Everything that ``finder`` knows now, in place of what it knew before.
+
+        ``hints``: nobody has named these; the network tells of them, rightly or not.
+        """
+        if hints:
+            self._hinting.add(finder)
         self._by_finder[finder] = list(addresses)
         union = list(dict.fromkeys(address for found in self._by_finder.values() for address in found))
         if union != self._union:
             self._union = union
             self._driver.do(self._engine.set_seeds(trio.current_time(), union))
+
+    def reword(self, notice: Notify) -> Notify | None:
+        """What a person should read of what the engine reports; None of a hint that came to nothing."""
+        if notice.event != notices.SEED_SILENT:
+            return notice
+        named = (found for finder, found in self._by_finder.items() if finder not in self._hinting)
+        if not any(notice.fields["seed"] == str(address) for found in named for address in found):
+            return None
+        check = (
+            f"that a node of the cluster {self.cluster!r} listens there, that it has the same key, and that firewalls "
+            "let UDP through both ways"
+        )
+        return Notify(notice.event, {"seed": notice.fields["seed"], "cluster": self.cluster, "check": check})
 
 
 class SeedFinder:
@@ -80,7 +109,13 @@ class SeedFinder:
                 await self._look_up(seed)
                 if seed not in self._found and seed not in warned:
                     warned.add(seed)
-                    self._log.warning(SEED_UNRESOLVED, seed=str(seed), wanted=_WANTED[self._family])
+                    self._log.warning(
+                        SEED_UNRESOLVED,
+                        seed=str(seed),
+                        cluster=self._book.cluster,
+                        wanted=_WANTED[self._family],
+                        check=f"the spelling, and this machine's name service{_MEND[self._family]}",
+                    )
             all_found = len(self._found) == len(set(self._seeds))
             await trio.sleep(self._config.seed_retry_max if all_found else delay)
             delay = min(2 * delay, self._config.seed_retry_max)

@@ -27,14 +27,9 @@ Fail: TypeAlias = Callable[[str, str, Node], None]
 class Census(Calm):
     """Watches who counts whom as failed."""
 
-    def __init__(self, fail: Fail, *, judges_returns: bool = True) -> None:
-        """``fail`` is told the rule that is broken, what is wrong, and where.
-
-        ``judges_returns``: whether who hears nobody must not come back; not among many other faults, where words of
-        before may come late.
-        """
+    def __init__(self, fail: Fail) -> None:
+        """``fail`` is told the rule that is broken, what is wrong, and where."""
         super().__init__()
-        self._judges_returns = judges_returns
         self._fail = fail
         self._failed: dict[tuple[int, str], float] = {}
         """Since when a node, by index, counts a member, by id, as failed."""
@@ -85,7 +80,7 @@ class Census(Calm):
         member = self._node_of(member_id)
         deaf = self.deaf_for(member) if member is not None else 0.0
         calm = node.now - max(self.smooth_since(), self.news_since())
-        if member is not None and self._judges_returns and min(deaf, calm) >= GRACE:
+        if member is not None and min(deaf, calm) >= GRACE:
             self._fail("who hears nobody does not come back", f"{member.name}, deaf for {deaf:.1f} s", node)
 
     def _node_of(self, member_id: str) -> Node | None:

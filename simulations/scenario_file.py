@@ -57,7 +57,10 @@ def load_file(name_or_path: str, overrides: Sequence[Override] = ()) -> Scenario
     try:
         text = file.read_bytes().decode()
     except OSError as error:
-        raise ScenarioError(f"{name_or_path}: {error.strerror}") from None
+        raise ScenarioError(
+            f"cannot read {name_or_path}: {error.strerror}; give the path of a {SUFFIX} file, "
+            "or a name that `gossip sim list` shows"
+        ) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ScenarioError(f"{name_or_path}:{line}: this is no TOML: it is not UTF-8") from None

@@ -146,7 +146,8 @@ PUBLIC = {
         *("WriterRetired", "decode", "decode_context", "encode", "encode_context"),
     ],
     "gossip": [
-        *("Address", "Change", "Config", "ConfigError", "DataDirInUse", "GossipError", "KeyFormatError"),
+        *("Address", "Change", "Config", "ConfigError", "DamagedData", "DataDirInUse", "DiskFailed", "GossipError"),
+        *("KeyFormatError", "Storage", "StorageError", "UnknownFormat"),
         *("LocalError", "Member", "MemberAlive", "Node", "NodeRetired", "NotRunning", "RemoteError", "Statistics"),
         *("SyncTimeout", "TransportFaults", "UnknownMember", "Version", "Watch", "WrongThread", "new_key", "open_node"),
     ],

@@ -2,6 +2,7 @@
 
 import click
 
+from .copies import backup, export, import_, restore
 from .data import counter, get, ls, map_, orset, register, watch
 from .launch import launch
 from .misc import DISTRIBUTION, demo, keygen, version
@@ -34,6 +35,10 @@ for _command in (
     register,
     map_,
     watch,
+    backup,
+    restore,
+    export,
+    import_,
     keygen,
     version,
     demo,

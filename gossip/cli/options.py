@@ -11,6 +11,7 @@ import platformdirs
 
 from gossip.addresses import split_address
 from gossip.protocol.errors import ConfigError
+from gossip.protocol.profile import check_tags
 
 
 def default_data_dir() -> Path:
@@ -35,21 +36,50 @@ class AddressType(click.ParamType[str]):
 
     name = "address"
 
+    def __init__(self, *, to_bind: bool = False) -> None:
+        """``to_bind``: it is where to listen, so port 0 stands for any."""
+        self._to_bind = to_bind
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            split_address(value)
+            _, port = split_address(value)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
+        if not port and not self._to_bind:
+            self.fail(f"{value!r} has port 0, which is nobody's; name the port that a node listens on", param, ctx)
         return value
 
 
+def wrong_usage(option: str, error: ConfigError) -> click.BadParameter:
+    """What is wrong with the value of an option, as click words it: the exit code is 2."""
+    return click.BadParameter(str(error), param_hint=f"'{option}'")
+
+
+def checked(check: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, str], str]:
+    """A callback for an option whose value makes ``check`` raise `ConfigError` if it is none."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        try:
+            check(value)
+        except ConfigError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+        return value
+
+    return callback
+
+
 def parse_tags(texts: Iterable[str]) -> dict[str, str]:
-    """KEY=VALUE, several times; raises `click.UsageError`."""
+    """KEY=VALUE, several times; raises `click.UsageError`, also for what no member would take."""
     pairs = [text.partition("=") for text in texts]
     for key, equals, value in pairs:
         if not key or not equals:
             raise click.UsageError(f"a tag is KEY=VALUE, such as role=worker; not {key + equals + value!r}")
-    return {key: value for key, _, value in pairs}
+    tags = {key: value for key, _, value in pairs}
+    try:
+        check_tags(tags)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from None
+    return tags
 
 
 def verb_options(command: Callable[..., Any]) -> Callable[..., Any]:

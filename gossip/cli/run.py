@@ -1,5 +1,6 @@
 """`gossip run`: one node in the foreground."""
 
+import gc
 import os
 import signal
 import socket
@@ -16,15 +17,17 @@ import click
 import structlog
 import trio
 
+from gossip.advertised import resolve_advertised
 from gossip.log import PORT_TAKEN
 from gossip.node import Node
 from gossip.open import open_node
-from gossip.protocol import Address, Config
+from gossip.protocol import Address, Config, seal_for
 from gossip.protocol.errors import AddressInUse, ConfigError
+from gossip.protocol.identity import check_name
 from gossip.protocol.seal import DEFAULT_CLUSTER
 from gossip.storage.database import DURABILITIES, FULL
 
-from .options import AddressType, data_option, parse_tags
+from .options import AddressType, checked, data_option, parse_tags, wrong_usage
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
@@ -33,7 +36,12 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 
 
 @click.command()
-@click.option("--name", default=socket.gethostname, help="The node's name for people.  [default: the host's name]")
+@click.option(
+    "--name",
+    default=socket.gethostname,
+    callback=checked(check_name),
+    help="The node's name for people.  [default: the host's name]",
+)
 @data_option
 @click.option(
     "--durability",
@@ -45,7 +53,7 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 )
 @click.option(
     "--bind",
-    type=AddressType(),
+    type=AddressType(to_bind=True),
     metavar="HOST:PORT",
     help=f"Where to listen; [::]:{DEFAULT_PORT} takes IPv4 and IPv6.  [default: port {DEFAULT_PORT}, or if that is "
     "taken and others can discover it any other; of all IPv4 addresses, or of 127.0.0.1 without a key]",
@@ -63,6 +71,7 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
     default=DEFAULT_CLUSTER,
     show_default=True,
     metavar="NAME",
+    callback=checked(lambda name: seal_for(None, name)),
     help="The cluster's name; nodes of different names never mix.",
 )
 @click.option(
@@ -83,7 +92,8 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
     "tags",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A word about this node that all members see, such as role=worker; may be given several times.",
+    help="A word about this node that all members see, such as role=worker; may be given several times. Tags are not "
+    "kept: give them at every start.",
 )
 @click.option("--key-file", type=click.Path(path_type=Path), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
 @click.option(
@@ -189,11 +199,28 @@ class _Careless:
 
 async def _run(name: str, bind: str | None, options: dict[str, Any]) -> None:
     options["log"] = structlog.get_logger().bind(node=name)
+    caught: list[signal.Signals] = []
     with trio.CancelScope() as scope:
-        _cancel_on_signals(scope)  # before the node is there, so that no signal finds the system's own handler
+        _cancel_on_signals(scope, caught)  # before the node is there, so that no signal finds the system's own handler
+        await _look_up_advertised(options)
         async with _node(name, bind, options) as node:
+            gc.freeze()  # or every full search for cycles, of which entries have none, would stop the node for long
             click.echo(f"{name} listens on {node.address}; join it with --join {_as_seen_from_elsewhere(node.address)}")
-            await node.stop_requested.wait()
+            try:
+                await node.stop_requested.wait()
+            finally:
+                if caught:
+                    node.stop_reason = caught[0].name
+
+
+async def _look_up_advertised(options: dict[str, Any]) -> None:
+    """Put the IP address in place of the name; raises `click.UsageError` where others could not reach it."""
+    if options["advertise"] is None:
+        return
+    try:
+        options["advertise"] = await resolve_advertised(options["advertise"], sealed=options["key"] is not None)
+    except ConfigError as error:
+        raise wrong_usage("--advertise", error) from None
 
 
 @asynccontextmanager
@@ -215,11 +242,13 @@ async def _node(name: str, bind: str | None, options: dict[str, Any]) -> AsyncIt
         yield node
 
 
-def _cancel_on_signals(scope: trio.CancelScope) -> None:
-    """The first signal ends the node in good order; further ones find that under way."""
+def _cancel_on_signals(scope: trio.CancelScope, caught: list[signal.Signals]) -> None:
+    """The first signal ends the node in good order; further ones find that under way. Notes in ``caught`` which."""
     token = trio.lowlevel.current_trio_token()
 
-    def on_signal(*_: object) -> None:
+    def on_signal(number: int, _: object) -> None:
+        if not caught:
+            caught.append(signal.Signals(number))
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(scope.cancel, idempotent=True)
 

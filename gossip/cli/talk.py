@@ -1,5 +1,6 @@
 """Verbs about the node and its cluster."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ def members(data_dir: Path, as_json: bool) -> None:
     found = ask(data_dir, "members")
     if as_json:
         print_json(found)
+    elif not found and ask(data_dir, "status")["retired"]:
+        print_line(
+            "the cluster has retired this node: it lists nobody and takes no part any more. "
+            "To take part again start it with a fresh data directory, as a new node"
+        )
     elif found:
         rows = [_row(member) for member in found]
         print_table(("NAME", "STATE", "ADDRESS", "FOR", "RTT", "VERSION", "TAGS", "ID"), rows, styles=STATE_COLOURS)
@@ -39,7 +45,12 @@ def _rtt(member: dict[str, Any]) -> str:
 
 
 def _tags(member: dict[str, Any]) -> str:
-    return ",".join(f"{key}={value}" for key, value in member["tags"].items()) or "-"
+    return ",".join(f"{_quoted(key, '=')}={_quoted(value)}" for key, value in member["tags"].items()) or "-"
+
+
+def _quoted(text: str, besides: str = "") -> str:
+    """As JSON if it holds a comma, a quote or one of ``besides``, which could be taken for its end; as it is if not."""
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in f',"{besides}') else text
 
 
 @click.command()
@@ -49,7 +60,8 @@ def _tags(member: dict[str, Any]) -> str:
 def tag(tags: tuple[str, ...], remove: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
     """Show or change the node's tags.
 
-    All members see them, at once, in `gossip members`.
+    All members see them, at once, in `gossip members`; a value that holds a comma or a quote is shown in quotes.
+    What is changed here lasts until the node stops: give `gossip run` its --tag at every start.
     """
     found = ask(data_dir, "tag", set=parse_tags(tags), remove=list(remove))
     if as_json:
@@ -75,6 +87,10 @@ def status(data_dir: Path, as_json: bool) -> None:
         found["retired"] = "yes: it takes no part any more; start with a fresh data directory"
     else:
         del found["retired"]
+    storage = found.pop("storage")
+    found |= {key: storage[key] for key in ("durability", "directory", "bytes_on_disk", "unsaved_batches")}
+    if storage["failure"] is not None:
+        found["disk_failure"] = f"{storage['failure']}; nothing can be written until that is mended"
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0

@@ -21,6 +21,8 @@ from .suspicion import Suspicion
 
 MAX_PINGS: Final = 1024
 """Pings whose answers are waited for at most."""
+ANSWERS_COUNT: Final = 10
+"""Probe intervals for which an answer says that a member is there: what networks keep for longer brings nobody back."""
 MAX_SUSPICIONS: Final = 64
 """Suspicions of our own at a time, at most: many that die at once are found one after the other."""
 MAX_REQUESTS: Final = 256
@@ -230,13 +232,19 @@ class Detector:
             case Ack():
                 self._on_ack(now, peer, message)
             case Nack():
-                self._on_nack(peer, message)
+                self._on_nack(now, peer, message)
             case _:
                 return False
         return True
 
+    def _asked(self, now: float, number: int) -> _Ping | None:
+        """The ping that an answer is about, unless that comes so late that it says nothing of the present any more."""
+        ping = self._pings.get(number)
+        late = ping is not None and now - ping.sent > ANSWERS_COUNT * self._out.config.probe_interval
+        return None if late else ping
+
     def _on_ack(self, now: float, peer: Peer, ack: Ack) -> None:
-        ping = self._pings.get(ack.number)
+        ping = self._asked(now, ack.number)
         if ping is None:
             return
         if ping.target != peer.node_id:
@@ -261,8 +269,8 @@ class Detector:
         self._reckon()
         self._members.confirm(now, peer)
 
-    def _on_nack(self, peer: Peer, nack: Nack) -> None:
-        ping = self._pings.get(nack.number)
+    def _on_nack(self, now: float, peer: Peer, nack: Nack) -> None:
+        ping = self._asked(now, nack.number)
         if ping is None or peer.node_id not in ping.helpers:
             return
         if probe := self._probes.get(ping.target):

@@ -1,13 +1,14 @@
 """What the shared state says of nodes that were retired: they are fenced, in every life they ever had or will have.
 
-A node writes under one id for each of its lives, ``<node id>.<epoch>``. Beside these stands one that no life has,
-``<node id>.*``: retiring a node forbids that one. Like every closed writer it takes no room in any context, travels
-with events and with states alike, and stays for good.
+A node writes under one id for each of its lives, ``<node id>.<epoch>-<nonce>``; one that keeps nothing has no nonce.
+Beside these stands one that no life has, ``<node id>.*``: retiring a node forbids that one. Like every closed writer it
+takes no room in any context, travels with events and with states alike, and stays for good.
 """
 
 from typing import Final
 
 from crdts.kernel import Kernel
+from crdts.schema import RETIRED
 
 from .identity import NODE_ID_BYTES
 
@@ -30,13 +31,18 @@ def fenced_nodes(kernel: Kernel) -> list[bytes]:
     return [each[0] for each in found if each is not None and each[1] == _ANY]
 
 
+def count_closures(kernel: Kernel) -> int:
+    """The live entries that say of writers that they are fenced or over: none of them is anybody's data."""
+    return sum(map(len, kernel.places(RETIRED).values()))
+
+
 def life_of(writer: str) -> tuple[bytes, int] | None:
     """The node and the epoch that write under this id; None if it is no node's."""
     parted = _parted(writer)
     if parted is None:
         return None
     epoch, dash, nonce = parted[1].partition("-")
-    if not (epoch.isascii() and epoch.isdigit()) or bool(dash) != bool(nonce):
+    if not (epoch.isascii() and epoch.isdigit()) or (dash and not (nonce.isascii() and nonce.isalnum())):
         return None
     return parted[0], int(epoch)
 

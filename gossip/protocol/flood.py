@@ -57,6 +57,10 @@ class Flood(Dissemination):
         if isinstance(route, FloodRoute):
             self._send(events, route.hops, route.source)
 
+    def begin(self, events: Sequence[Event], source: bytes | None) -> None:
+        """Flood what came from ``source`` by another way."""
+        self._send(events, self._out.config.hops, source)
+
     def _send(self, events: Sequence[Event], hops: int, source: bytes | None) -> None:
         alive = self._members.targets()
         targets = sample_targets(alive, self._fanout, self._out.rng, but=source)

@@ -38,8 +38,7 @@ class Identity:
     def __post_init__(self) -> None:
         if len(self.node_id) != NODE_ID_BYTES:
             raise ConfigError(f"a node id is {NODE_ID_BYTES} bytes, not {len(self.node_id)}")
-        if not name_is_valid(self.name):
-            raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {self.name!r}")
+        check_name(self.name)
         if not 0 < self.epoch <= MAX_EPOCH:
             raise ConfigError(f"an epoch is a number from 1 to {MAX_EPOCH}, not {self.epoch}")
         if len(self.nonce) > NONCE_CHARS or (self.nonce and not (self.nonce.isascii() and self.nonce.isalnum())):
@@ -60,6 +59,12 @@ class Identity:
         """The writer's id in every dot this process makes: never used by another process, nor by a later one."""
         life = f"{self.node_id.hex()}.{self.epoch}"
         return f"{life}-{self.nonce}" if self.nonce else life
+
+
+def check_name(name: str) -> None:
+    """Raises `ConfigError` if a node cannot have that name."""
+    if not name_is_valid(name):
+        raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {name!r}")
 
 
 def name_is_valid(name: str) -> bool:

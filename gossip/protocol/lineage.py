@@ -20,7 +20,7 @@ class Lineage:
     """Compares what is heard of us with the lives that we have had."""
 
     def __init__(self, output: Output, lives: Sequence[str] | None) -> None:
-        """``lives``: the replica ids of our earlier lives that wrote; None if they are not known: then any may be ours."""
+        """``lives``: the replica ids of our earlier lives that wrote; None if they are not known: any may be ours."""
         self._out = output
         self._lives = None if lives is None else dict.fromkeys(lives)
         self._impostors = output.kernel.impostors

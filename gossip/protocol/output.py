@@ -143,6 +143,18 @@ class Output:
             self.notify_rarely(now, notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused)
         return new
 
+    def join(self, now: float, state: Delta, sender: bytes) -> bool:
+        """Join a whole state that ``sender`` sent, and have it saved.
+
+        Returns False if it was refused, as it goes beyond the limit of a writer that is being retired.
+        """
+        before = self.kernel.processed
+        self.merge(now, state, sender)
+        if self.kernel.processed == before:  # the count of what is refused may grow although it was joined
+            return False
+        self.unsaved_state(state)
+        return True
+
     # ---- to the disk
 
     def unsaved(self, events: Iterable[Event]) -> None:

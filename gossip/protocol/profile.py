@@ -25,6 +25,8 @@ class Profile:
 
 def check_tags(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Tags as members exchange them; raises `ConfigError` if there are too many, or if they are not printable text."""
+    if not isinstance(tags, Mapping):
+        raise ConfigError(f'tags are a dict of text to text, such as {{"role": "worker"}}; not {tags!r:.60}')
     for text in (*tags, *tags.values()):
         if type(text) is not str or not text.isprintable():
             raise ConfigError(f"tags are printable text, such as role=worker; not {text!r}")

@@ -161,12 +161,9 @@ class Streams:
                 pass
 
     def _on_state(self, now: float, stream: _Stream, state: Delta) -> None:
-        refused = self._out.kernel.refused
-        self._out.merge(now, state, stream.member or b"")
-        if self._out.kernel.refused > refused:
-            return  # it goes beyond the limit of a writer that is being retired: nothing of it was taken
+        if not self._out.join(now, state, stream.member or b""):
+            return
         self._out.counts["states_joined"] += 1
-        self._out.unsaved_state(state)
         stream.news = True
         self._out.notify(notices.STATE_JOINED, entries=len(state.events))
         self._out.notify(notices.DATA_RECEIVED)

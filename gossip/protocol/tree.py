@@ -82,7 +82,7 @@ class SplitTree(Dissemination):
         self, now: float, message: Message, new: list[Event], peer: Peer | None, sender: bytes
     ) -> tuple[Sequence[Event], Any]:
         if isinstance(message, Push):
-            if message.is_answer:
+            if message.is_answer or not self._members.is_partial:
                 self._remember_repaired(new)
             return self._flood.take(now, message, new, peer, sender)
         if not isinstance(message, Relay):
@@ -113,9 +113,17 @@ class SplitTree(Dissemination):
             self._take_from_flood()
             return
         if route.span is not None and events:
-            self._share_out_events(now, events, route.span)
+            self._cover(now, events, route)
         if route.saved and route.sender is not None:
             self._confirm_saved(now, route.sender, route.saved)
+
+    def _cover(self, now: float, events: Sequence[Event], route: _Route) -> None:
+        """Pass on to a span: to all of it, as far as we list them. Else by chance: others list those whom we do not."""
+        if self._members.is_partial:
+            self._flood.begin(events, route.sender.node_id if route.sender else None)
+            self._take_from_flood()
+        elif route.span is not None:
+            self._share_out_events(now, events, route.span)
 
     def _take_from_flood(self) -> None:
         self.overflowed, self._flood.overflowed = self.overflowed or self._flood.overflowed, False

@@ -1,20 +1,23 @@
 """The one file that a node's data is in: SQLite in WAL mode (https://sqlite.org/wal.html).
 
-Everything here blocks, and belongs to one thread at a time. The file is held exclusively, so that no other program
-makes it wait or reads what is not its own.
+Everything here blocks, and belongs to one thread at a time; only a copy may be made beside. The file is held
+exclusively, so that no other program makes it wait or reads what is not its own.
 """
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from functools import cache
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import cbor2
 
+from ..protocol.errors import NotRunning
 from .errors import DamagedData, DiskFailed, UnknownFormat
 from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
 
@@ -28,6 +31,11 @@ WAL_BYTES: Final = 4 << 20
 FREE_SHARE: Final = 4
 """When more than one in so many pages of the file is free behind a checkpoint, they are given back."""
 
+COPY_PAGES: Final = 1024
+"""Pages, of 4 KiB, that a copy takes in one step: some milliseconds, in which nothing is saved."""
+COPY_PAUSE: Final = 0.001
+"""Seconds between two steps, in which whoever waits to save has its turn."""
+
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE log (number INTEGER PRIMARY KEY, sum BLOB NOT NULL, data BLOB NOT NULL);
@@ -35,7 +43,7 @@ CREATE TABLE parts (
     number INTEGER PRIMARY KEY, generation INTEGER NOT NULL, last_replica TEXT NOT NULL, last_seq INTEGER NOT NULL,
     sum BLOB NOT NULL, data BLOB NOT NULL
 );
-CREATE INDEX parts_by_end ON parts (last_replica, last_seq);
+CREATE INDEX parts_by_end ON parts (last_replica, last_seq, generation, sum);
 """
 MIGRATIONS: Final[tuple[str, ...]] = (_SCHEMA,)
 """What turns a file of each format into one of the next: format 0 is an empty file. Never changed, only added to."""
@@ -54,10 +62,17 @@ _ADVICE: Final[dict[str, tuple[type[Exception], str]]] = {
     "NOTADB": (DamagedData, "the file is damaged"),
     "ERROR": (DamagedData, "the file is damaged: it lacks what was in it"),
 }
+OF_THE_DATA: Final = ("checkpoint", "gap", "swept")
+"""What is under these names belongs to the data, and everything else to the node."""
 
 
 def _sum(*columns: object) -> bytes:
     return blake2b(cbor2.dumps(columns), digest_size=SUM_BYTES).digest()
+
+
+def _text(content: bytes) -> str:
+    """Text as it is stored; what is none is found by its checksum."""
+    return content.decode("utf-8", "replace")
 
 
 @cache
@@ -78,15 +93,21 @@ class Database:
         Raises `DamagedData`, `UnknownFormat`, or `DiskFailed`.
         """
         self.path = Path(path)
+        self._turn = Lock()
+        self._copying = Lock()
+        self._closing = False
         with self._failures("opened"):
             os.close(
                 os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             )  # for nobody else, from the start
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._connection.text_factory = _text
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         try:
             with self._failures("opened"):
+                version = self._version()
                 self._set_up(durability)
-                self._migrate()
+                self._migrate(version)
                 self._check()
                 self._forget_behind_gap()
         except BaseException:
@@ -95,20 +116,25 @@ class Database:
 
     def _set_up(self, durability: str) -> None:
         execute = self._connection.execute
-        execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA auto_vacuum = INCREMENTAL")  # of use before the first table only
-        execute("PRAGMA journal_mode = WAL")
+        (mode,) = execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise DiskFailed(f"{self.path} cannot be opened: its file system does not allow a write-ahead log")
         execute(f"PRAGMA synchronous = {'FULL' if durability == FULL else 'NORMAL'}")
         execute("PRAGMA fullfsync = 1")  # where a usual sync stops in the disk's own cache
         execute("PRAGMA checkpoint_fullfsync = 1")
         execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
 
-    def _migrate(self) -> None:
+    def _version(self) -> int:
+        """The file's format. Asked for before anything else, so that one of a later format is left as it is."""
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > FORMAT:
             raise UnknownFormat(
                 f"{self.path} is of format {version}, and this release knows up to {FORMAT}; use the later release"
             )
+        return int(version)
+
+    def _migrate(self, version: int) -> None:
         for number in range(version, FORMAT):
             self._connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT")
 
@@ -129,6 +155,7 @@ class Database:
                 execute("DELETE FROM log WHERE number > ?", (gap[0],))
                 execute("DELETE FROM parts WHERE generation >= ?", (gap[1],))
                 execute("DELETE FROM meta WHERE key = 'gap'")
+                self._put("swept", [gap[0], self._digest()])
 
     # ---- small things under a name
 
@@ -139,11 +166,17 @@ class Database:
         try:
             if found is None:
                 return None
-            checksum, body = found[0][:SUM_BYTES], found[0][SUM_BYTES:]
+            checksum, body = self._sum_in(found[0]), found[0][SUM_BYTES:]
             self._check_sum(checksum, key, body)
             return cbor2.loads(body)
         except (cbor2.CBORDecodeError, TypeError) as error:
             raise DamagedData(f"{self.path}: {key}: {error}") from None
+
+    def _sum_in(self, data: object) -> bytes:
+        """The checksum that stored bytes begin with."""
+        if type(data) is not bytes:
+            raise DamagedData(f"{self.path}: a row is of another type than it was written with")
+        return data[:SUM_BYTES]
 
     def _check_sum(self, found: object, *columns: object) -> None:
         if found != _sum(*columns):
@@ -151,16 +184,15 @@ class Database:
 
     def put(self, key: str, value: Any) -> None:
         """Durable when this returns, whatever is promised of everything else; raises `DiskFailed`."""
-        with self._failures("written"):
+        with self._turn, self._failures("written"):
             (usual,) = self._connection.execute("PRAGMA synchronous").fetchone()
             self._connection.execute("PRAGMA synchronous = FULL")
             self._put(key, value)
             self._connection.execute(f"PRAGMA synchronous = {usual}")
 
-    def _put(self, key: str, value: Any, *, unless_there: bool = False) -> None:
-        otherwise = "IGNORE" if unless_there else "REPLACE"
+    def _put(self, key: str, value: Any) -> None:
         body = cbor2.dumps(value)
-        self._connection.execute(f"INSERT OR {otherwise} INTO meta VALUES (?, ?)", (key, _sum(key, body) + body))
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _sum(key, body) + body))
 
     # ---- the replica
 
@@ -174,20 +206,28 @@ class Database:
             parts = execute("SELECT generation, last_replica, last_seq, sum, data FROM parts").fetchall()
         if [number for number, _, _ in rows] != [*range(log_from + 1, log_from + 1 + len(rows))]:
             raise DamagedData(f"{self.path}: rows of the log are missing")
+        last_row = rows[-1][0] if rows else log_from
+        swept_to, digest = self.get("swept") or (0, 0)
+        if self._digest() != digest or last_row < min(swept_to, log_to):
+            raise DamagedData(f"{self.path}: its parts are not of the same moment")
         for number, found, data in rows:
-            self._check_sum(found, number, data[:SUM_BYTES])
+            self._check_sum(found, number, self._sum_in(data))
         for *place, found, data in parts:
-            self._check_sum(found, *place, data[:SUM_BYTES])
+            self._check_sum(found, *place, self._sum_in(data))
         return Contents(
             Checkpoint(generation, log_from, head),
             [data for *_, data in parts],
             [data for *_, data in rows],
-            rows[-1][0] if rows else log_from,
+            last_row,
             max([each for each, *_ in parts], default=generation),
         )
 
     def write(self, transaction: Transaction, rows: Rows, number: int) -> None:
         """Write all of it or nothing, the row of the log under that number. Raises `DiskFailed`."""
+        with self._turn:
+            self._write(transaction, rows, number)
+
+    def _write(self, transaction: Transaction, rows: Rows, number: int) -> None:
         with self._failures("written"), self._together() as execute:
             if rows.log:  # in place of a row that was written although we were told that it was not
                 row = number, _sum(number, rows.log[:SUM_BYTES]), rows.log
@@ -201,6 +241,8 @@ class Database:
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))
                 execute("DELETE FROM meta WHERE key = 'gap'")
                 self._put("checkpoint", [finish.generation, finish.log_from, rows.head])
+            if transaction.part or transaction.finish:
+                self._put("swept", [number if rows.log else number - 1, self._digest()])
         if transaction.finish:
             with suppress(sqlite3.Error):  # all of it is written, and the next time will do
                 self._give_back()
@@ -215,11 +257,24 @@ class Database:
             execute(replaced, (*part.last, part.generation))
             return
         # The log goes on behind what was given up: until the sweep has ended, a crash must leave what was before.
-        self._put("gap", [number - 1, part.generation], unless_there=True)
-        execute("DELETE FROM parts WHERE generation >= ? AND generation < ?", (self.get("gap")[1], part.generation))
+        gap = self.get("gap")
+        if gap is None:
+            self._put("gap", [number - 1, part.generation])
+        else:
+            execute("DELETE FROM parts WHERE generation >= ? AND generation < ?", (gap[1], part.generation))
+
+    def _digest(self) -> int:
+        """Of all parts. Written with them: a damaged WAL can leave older pages of one table beside newer ones of
+        another, each of them sound."""
+        with self._failures("read"):
+            # In one row: for each row that it fetches, a thread waits for its turn beside the event loop.
+            (sums,) = self._connection.execute("SELECT group_concat(hex(sum), ' ') FROM parts").fetchone()
+        return sum([int(each, 16) for each in (sums or "").split()]) % (1 << 64)
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., object]]:
+        if self._connection.in_transaction:  # its end has failed too
+            self._connection.execute("ROLLBACK")
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection.execute
@@ -233,27 +288,64 @@ class Database:
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         if free * FREE_SHARE > pages:
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            self._connection.executescript("PRAGMA incremental_vacuum")  # `execute` would give back one page
 
-    def copy_to(self, path: Path) -> None:
-        """A consistent copy of the whole file, with nothing of who we are. Raises `DiskFailed`."""
-        with self._failures("copied"), closing(sqlite3.connect(path, isolation_level=None)) as copy:
-            self._connection.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            copy.execute("DELETE FROM meta WHERE key NOT IN ('checkpoint', 'gap')")
+    @property
+    def bytes_on_disk(self) -> int:
+        """What the file takes, with its WAL."""
+        return sum(part.stat().st_size for part in (self.path, wal_of(self.path)) if part.exists())
+
+    def copy_to(self, path: Path, pause: Callable[[], None]) -> None:
+        """Copy everything into an empty file, as it is at the end; to be called in a thread of its own.
+
+        It is done in steps, and what is written between them goes into the copy too. ``pause`` is called there; what it
+        raises ends the copy. The copy is not synced. Raises `DiskFailed`, or `NotRunning` if closed meanwhile.
+        """
+        with self._copying, failures(f"{self.path} cannot be copied to {path}"), closing(connect(path)) as copy:
+            copy.execute("PRAGMA journal_mode = OFF")
+            copy.execute("PRAGMA synchronous = OFF")
+            with self._turn:
+                self._connection.backup(copy, pages=COPY_PAGES, progress=partial(self._between_steps, pause))
+
+    def _between_steps(self, pause: Callable[[], None], *_: int) -> None:
+        self._turn.release()
+        try:
+            pause()
+            time.sleep(COPY_PAUSE)  # a lock is not fair: who waits for it must find it free for a while
+        finally:
+            self._turn.acquire()
+        if self._closing:
+            raise NotRunning("the node was closed before the copy was complete; there is no copy")
 
     def close(self) -> None:
         """Write everything to where it belongs, and let go of the file."""
-        with self._failures("closed"):
+        self._closing = True
+        with self._copying, self._turn, self._failures("closed"):
             self._connection.close()
 
-    @contextmanager
-    def _failures(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
-            kind, advice = _ADVICE.get(name, (DiskFailed, "see what it says"))
-            raise kind(f"{self.path} cannot be {what}: {advice} ({error})") from None
-        except OSError as error:
-            raise DiskFailed(f"{self.path} cannot be {what}: {error.strerror}") from None
+    def _failures(self, what: str) -> AbstractContextManager[None]:
+        return failures(f"{self.path} cannot be {what}")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """For what is no node's own file, and this process's alone."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
+def wal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+@contextmanager
+def failures(what: str) -> Iterator[None]:
+    """Turn what SQLite and the system report into `DiskFailed` or `DamagedData`, which begins with ``what`` failed."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
+        kind, advice = _ADVICE.get(name, (DiskFailed, "see what it says"))
+        raise kind(f"{what}: {advice} ({error})") from None
+    except OSError as error:
+        raise DiskFailed(f"{what}: {error.strerror}") from None

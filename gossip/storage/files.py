@@ -2,6 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Final
+
+DATABASE_FILE: Final = "state.db"
+"""The one file of a data directory that a node's data is in."""
 
 
 def write_durably(file: Path, content: bytes) -> None:

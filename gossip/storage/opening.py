@@ -11,13 +11,12 @@ from ..protocol import Identity
 from ..protocol.identity import NODE_ID_BYTES
 from .database import FULL, Database
 from .errors import DamagedData, DiskFailed
-from .files import sync_directory
+from .files import DATABASE_FILE, sync_directory
 from .ledger import Ledger
 from .marks import check_mark, set_mark
 from .records import identity_row, read_into
 from .writer import DatabaseDisk
 
-DATABASE_FILE: Final = "state.db"
 DAMAGED: Final = "damaged"
 FORMER_LIVES: Final = 1024
 """Earlier lives of a node that are remembered, to be closed."""
@@ -53,6 +52,7 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
     A damaged file is set aside, never removed, and the node begins anew. Raises `StorageError`.
     """
     path = directory / DATABASE_FILE
+    _finish_setting_aside(path)
     try:
         return _open(path, name, rng, durability)
     except DamagedData:
@@ -65,9 +65,15 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
 def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
     is_new = not path.exists()
     copied = "" if is_new else check_mark(path)
+    if not is_new and not copied:
+        if not path.stat().st_size:
+            raise DamagedData(f"{path} is empty")  # before anything is made of it
+        _mark_as_used(path)  # first, as whatever opens the file may change it, even if the start then fails
     database = Database(path, durability=durability)
     try:
         former = _read_former(database)
+        if former is None and not is_new and not copied:
+            raise DamagedData(f"{path} has lost all that was in it")
         identity, lives = _next_life(former, name, rng, is_copy=bool(copied))
         replica = Replica(identity.replica_id)
         contents = database.contents()
@@ -111,10 +117,14 @@ def _next_life(
 def _begin(database: Database, identity: Identity, lives: tuple[str, ...]) -> None:
     """Durable before the node says a word, so that no later life is taken for this one."""
     database.put("identity", identity_row(identity, lives))
+    _mark_as_used(database.path)
+
+
+def _mark_as_used(path: Path) -> None:
     try:
-        set_mark(database.path, closed=False)
+        set_mark(path, closed=False)
     except OSError as error:
-        raise DiskFailed(f"the mark beside {database.path} cannot be written: {error.strerror}") from None
+        raise DiskFailed(f"the mark beside {path} cannot be written: {error.strerror}") from None
 
 
 def _check_fingerprint(database: Database, last_row: int, replica: Replica) -> None:
@@ -125,16 +135,38 @@ def _check_fingerprint(database: Database, last_row: int, replica: Replica) -> N
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a damaged file, and what belongs to it; raises `DiskFailed`."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.{DAMAGED}-{number}")).exists():
-        number += 1
+    """Rename a damaged file, and then its WAL: without that it must never be opened. Raises `DiskFailed`."""
+    aside = _asides(path)[-1]
     try:
-        for suffix in ("-wal", "-shm", ""):
-            part = path.with_name(path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
+        path.rename(aside)
         sync_directory(path.parent)
     except OSError as error:
         raise DiskFailed(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
+    _finish_setting_aside(path)
     return aside
+
+
+def _finish_setting_aside(path: Path) -> None:
+    """Rename a WAL that was left behind when its file was set aside, or taken away; raises `DiskFailed`."""
+    wal = _wal(path)
+    if path.exists() or not wal.exists():
+        return
+    asides = _asides(path)
+    owner = asides[-2] if len(asides) > 1 and not _wal(asides[-2]).exists() else asides[-1]
+    try:
+        wal.rename(_wal(owner))
+        sync_directory(path.parent)
+    except OSError as error:
+        raise DiskFailed(f"{wal} belongs to a file that is gone and cannot be renamed: {error.strerror}") from None
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _asides(path: Path) -> list[Path]:
+    """The names that damaged files were given so far, and the next one."""
+    names: list[Path] = []
+    while not names or names[-1].exists() or _wal(names[-1]).exists():
+        names.append(path.with_name(f"{path.name}.{DAMAGED}-{len(names) + 1}"))
+    return names

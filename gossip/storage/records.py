@@ -5,7 +5,7 @@ checkpoint is a state without entries. Each is encoded canonically (`crdts.encod
 that lies about one bit would be spread to everybody as a change.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -14,6 +14,7 @@ import cbor2
 
 from crdts import CrdtError, Delta, Dot, Event, Replica, decode, encode
 from crdts.delta import events_delta
+from crdts.schema import RETIRED
 from crdts.sweep import restored
 
 from ..protocol import Identity, Persist
@@ -106,9 +107,20 @@ def rows_of(transaction: Transaction) -> Rows:
 
 def deltas_of(batch: Persist) -> list[Delta]:
     """What a batch holds, as deltas to be merged in order."""
-    found = {event.dot: event for event in batch.events}
-    changes = events_delta(found.values(), batch.runs)
-    return [*([changes] if changes else []), *batch.states]
+    changes = [events_delta(events, batch.runs) for events in _unordered(batch.events)]
+    return [*[delta for delta in changes if delta], *batch.states]
+
+
+def _unordered(events: Iterable[Event]) -> Iterator[Iterable[Event]]:
+    """Parts in which order does not matter. It does where a writer is being retired: what was accepted under one limit
+    may be refused under the limit before."""
+    part: dict[Dot, Event] = {}
+    for event in events:
+        part[event.dot] = event
+        if event.obj == RETIRED:
+            yield part.values()
+            part = {}
+    yield part.values()
 
 
 def identity_row(identity: Identity, former: Sequence[str] = ()) -> dict[str, object]:
@@ -152,6 +164,11 @@ def read_delta(row: bytes) -> Delta:
         return decode(_opened(row))
     except CrdtError as error:
         raise DamagedData(f"a part of the checkpoint: {error}") from None
+
+
+def check_row(row: bytes) -> None:
+    """Whether it is what was written, without reading what it says; raises `DamagedData`."""
+    _opened(row)
 
 
 def _opened(row: bytes) -> bytes:

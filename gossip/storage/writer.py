@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import trio
 
 from ..protocol import Identity, Persist
+from .copies import back_up
 from .database import Database
 from .errors import StorageError
 from .ledger import Ledger
@@ -21,6 +24,7 @@ class DatabaseDisk:
         self._database = database
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
+        self._copies = trio.CapacityLimiter(1)
         self._renamed: Identity | None = None
 
     @property
@@ -53,12 +57,25 @@ class DatabaseDisk:
         self._database.write(transaction, rows, self._ledger.next_row)
         return rows
 
-    async def close(self, fingerprint: int) -> None:
+    @property
+    def bytes_on_disk(self) -> int:
+        """What the data takes now."""
+        return self._database.bytes_on_disk
+
+    async def back_up(self, target: Path, *, replace: bool) -> int:
+        """A copy of all that is saved, made while more is saved; one at a time. See `copies.back_up`."""
+        copy = partial(back_up, self._database, target, replace=replace, pause=trio.from_thread.check_cancelled)
+        return await trio.to_thread.run_sync(copy, limiter=self._copies)
+
+    async def close(self, fingerprint: int | None) -> None:
         """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
         await trio.to_thread.run_sync(self._close, fingerprint, limiter=self._limiter)
 
-    def _close(self, fingerprint: int) -> None:
-        self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
-        self._database.close()
+    def _close(self, fingerprint: int | None) -> None:
+        try:
+            if fingerprint is not None:
+                self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
+        finally:
+            self._database.close()
         with suppress(OSError):  # without it the next start cannot tell whether the file was put back since
             set_mark(self._database.path, closed=True)

@@ -14,7 +14,7 @@ import click
 from ..recording import Recording
 from ..runner import run_scenario
 from ..scenario import Scenario
-from ..scenario_file import Replay
+from ..scenario_file import Replay, scenario_names
 from .interrupt import INTERRUPTED
 from .options import Choice, NoVerdict, choice, load, takes_scenario
 from .progress import virtual_time
@@ -59,6 +59,11 @@ def replay(ctx: click.Context, /, file: str, as_json: bool, report: Path | None,
 
     The exit code is 0 if it passes now, and 1 if it still fails.
     """
+    if not Path(file).is_file() and file not in scenario_names():
+        raise NoVerdict(
+            f"there is no file {file} to replay; name the file in which `gossip sim sweep` kept a failure, "
+            "or use `gossip sim run` for a scenario"
+        )
     found = load(file)
     if found.replay is None:
         seedless = Choice(file).command(0)

@@ -25,7 +25,7 @@ from .progress import seeds_done
 def table(sizes: str, losses: str, jobs: int | None, into: Path | None) -> None:
     """Measure how clusters of all sizes come together after a partition.
 
-    Takes some ten minutes with the default sizes. Prints a Markdown table.
+    Takes an hour and more with the default sizes, most of it where large clusters lose much. Prints a Markdown table.
     """
     try:
         asked = cells([int(size) for size in sizes.split(",")], [float(loss) for loss in losses.split(",")])
@@ -35,7 +35,7 @@ def table(sizes: str, losses: str, jobs: int | None, into: Path | None) -> None:
         raise click.UsageError(str(error)) from None
     except ValueError:
         raise click.UsageError("--sizes and --losses are numbers with commas between them") from None
-    _put(into, "")  # an unfit file is better found out now than in ten minutes
+    _put(into, "")  # an unfit file is better found out now than in an hour
     rows: list[Row] = []
     with (
         seeds_done("table", len(asked)) as on_row,

@@ -98,7 +98,7 @@ def _without_infinity(value: Any) -> Any:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measurements; less is better in all.")
-    which = "only data types, only the node, its disk, or ways to spread news; or a cluster of processes (a quarter of an hour)"
+    which = "only one part; or a cluster of processes (a quarter of an hour)"
     parser.add_argument("what", nargs="?", choices=CHOICES, help=which)
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument(

@@ -157,3 +157,12 @@ def test_concurrent_values_come_in_the_same_order_everywhere(values: list[Any]) 
         other.merge(delta)
     assert list(map(repr, one.get())) == list(map(repr, other.get()))
     assert set(map(repr, one.get())) == set(map(repr, values))
+
+
+def test_several_values_written_at_once_stand_as_if_written_concurrently() -> None:
+    a, b = MVRegister("a"), MVRegister("b")
+    b.merge(a.set("old"))
+    delta = a.set_all(["x", "y", "x"])
+    assert b.merge(delta).get() == a.get() == ["x", "y"]
+    assert a.merge(b.set("new")).get() == ["new"]
+    assert b.merge(a.set_all([])).get() == []

@@ -216,7 +216,7 @@ class Host:
 
     def content(self) -> tuple[str, str]:
         status = self.ask("status")
-        return status["fingerprint"], status["version"]
+        return status["fingerprint"], status["causal_token"]
 
 
 @contextmanager

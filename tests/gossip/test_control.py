@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import trio
 
-from gossip import Node, open_node
+from gossip import Node, NotRunning, open_node
 from gossip.control import MAX_REQUEST_BYTES, SOCKET_FILE, plain, socket_path
 from gossip.node import SHUTDOWN_GRACE
+from gossip.porting import PART_ENTRIES
+from gossip.storage import database
 
 from .live import FAST, acquainted, patience, until
 
@@ -128,6 +130,15 @@ async def test_a_directory_with_a_path_longer_than_a_socket_takes_works(tmp_path
         b'{"verb": "register", "args": {"name": "x", "value": 18446744073709551616}}\n',
         b'{"verb": "register", "args": {"name": "x", "value": "\\ud800"}}\n',
         b'{"verb": "dance", "args": {}}\n',
+        b'{"verb": "backup", "args": {"path": "relative.db", "force": false}}\n',
+        b'{"verb": "backup", "args": {"path": 7, "force": false}}\n',
+        b'{"verb": "backup", "args": {"path": "/nowhere/at/all.db", "force": false}}\n',
+        b'{"verb": "import", "args": {"items": 7, "add": false}}\n',
+        b'{"verb": "import", "args": {"items": [[[], "orset", "x"]], "add": false}}\n',
+        b'{"verb": "import", "args": {"items": [[[], "nothing", "x", [1]]], "add": false}}\n',
+        b'{"verb": "import", "args": {"items": [[[], [], "x", [1]]], "add": false}}\n',
+        b'{"verb": "import", "args": {"items": [[[7], "orset", "x", [1]]], "add": false}}\n',
+        b'{"verb": "import", "args": {"items": [[[], "ormap", "x", {}]], "add": false}}\n',
         b"x" * (MAX_REQUEST_BYTES + 1),
     ],
     ids=lambda line: line[:70].decode("latin-1"),
@@ -144,11 +155,67 @@ async def test_what_is_no_request_gets_one_error_and_changes_nothing(node: Node,
 
 async def test_a_caller_that_hangs_up_at_any_point_harms_nobody(node: Node, place: str) -> None:
     whole = request("register", name="x", value="y" * 1_000)
-    for sent in (b"", whole[:1], whole[:-1], whole, request("status"), request("watch", name=None)):
+    others = (request("status"), request("watch", name=None), request("export"))
+    for sent in (b"", whole[:1], whole[:-1], whole, *others):
         for _ in range(5):
             async with call(place, sent):
                 pass
     assert (await asked(place, "status"))["name"] == "a"
+
+
+async def test_a_backup_ends_when_its_caller_hangs_up(
+    node: Node, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "COPY_PAGES", 1)
+    monkeypatch.setattr(database, "COPY_PAUSE", 0.02)
+    for number in range(200):
+        node.register(f"r{number}").set("x" * 5_000)
+    await node.flush()
+    assert node.storage().bytes_on_disk > 100 * 4096  # takes two seconds at least
+    async with call(place, request("backup", path=str(tmp_path / "b.db"), force=False)):
+        with patience():
+            while not list(tmp_path.glob(".b.db*")):
+                await trio.sleep(0.01)
+    with patience():
+        while list(tmp_path.glob(".b.db*")):
+            await trio.sleep(0.01)
+    assert not (tmp_path / "b.db").exists()
+    node.register("r").set("still there")
+    await node.flush()
+
+
+async def test_a_node_that_ends_does_not_wait_for_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "COPY_PAGES", 1)
+    monkeypatch.setattr(database, "COPY_PAUSE", 0.05)
+    told: list[str] = []
+
+    async def back_up(node: Node) -> None:
+        try:
+            await node.backup(tmp_path / "b.db")
+        except NotRunning as error:
+            told.append(str(error))
+
+    async with trio.open_nursery() as nursery:
+        with patience():
+            async with open_node("a", data_dir=tmp_path / "a", config=FAST) as node:
+                for number in range(200):
+                    node.register(f"r{number}").set("x" * 5_000)
+                nursery.start_soon(back_up, node)
+                while not list(tmp_path.glob(".b.db*")):
+                    await trio.sleep(0.01)
+    assert told == ["the node was closed before the copy was complete; there is no copy"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    async with open_node("a", data_dir=tmp_path / "a", config=FAST) as node:
+        assert len(node.replica.objects()) == 200
+
+
+async def test_an_export_ends_with_a_word_that_it_is_all(node: Node, place: str) -> None:
+    for number in range(1_000):
+        node.orset("s").add(number)
+    async with call(place, request("export")) as stream:
+        *parts, end = [answer["result"] for answer in await answers(stream, 1_000 // PART_ENTRIES + 1)]
+    assert end == {"end": True}
+    assert sorted(element for part in parts for item in part["items"] for element in item[3]) == [*range(1_000)]
 
 
 async def test_a_watcher_that_hangs_up_while_changes_pour_in_harms_nobody(node: Node, place: str) -> None:

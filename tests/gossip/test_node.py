@@ -18,6 +18,7 @@ from gossip import (
     Config,
     ConfigError,
     KeyFormatError,
+    MemberAlive,
     Node,
     NotRunning,
     SyncTimeout,
@@ -158,6 +159,8 @@ async def test_a_seed_that_does_not_resolve_is_told_once_and_stops_nobody() -> N
             told = journal.named("seed.unresolved")
             assert [line["seed"] for line in told] == unknown
             assert {line["wanted"] for line in told} == {"IPv4 address"}
+            assert {line["cluster"] for line in told} == {"default"}
+            assert all("name service" in line["check"] and "bound to [::]" in line["check"] for line in told)
 
 
 async def test_a_node_that_joins_itself_stays_alone_and_works() -> None:
@@ -709,6 +712,7 @@ async def test_events_carry_the_name_of_their_node_and_what_happened() -> None:
         await acquainted(a, b)
     assert journal.events()[:2] == ["node.started", "node.unsealed"]
     assert journal.events()[-1] == "node.stopped"
+    assert journal.named("node.stopped")[0]["reason"] == "its block has ended"
     joined = journal.named("member.joined")
     assert [(line["member"], line["address"]) for line in joined] == [("a", str(a.address))]
 
@@ -776,18 +780,79 @@ async def test_an_argument_of_the_wrong_type_is_refused_by_name(options: dict[st
             pass
 
 
+@pytest.mark.parametrize("tags", ["foo", None, 5, ["role"], {"role": 1}])
+async def test_tags_that_are_no_dict_of_text_are_refused_with_what_is_wanted(tags: Any) -> None:
+    async with open_node("a", config=FAST, tags={"role": "worker"}) as a:
+        with pytest.raises(ConfigError, match=r"tags are .*such as"):
+            a.set_tags(tags)
+        assert a.tags == {"role": "worker"}
+    if tags is not None:
+        with pytest.raises(ConfigError, match=r"tags are .*such as"):
+            async with open_node("a", tags=tags):
+                pass
+
+
+async def test_a_member_is_retired_as_what_the_list_of_members_holds() -> None:
+    async with open_node("a", config=FAST) as a:
+        async with open_node("b", join=[a.address], config=FAST) as b:
+            await acquainted(a, b)
+            (member,) = a.members()
+            with pytest.raises(MemberAlive, match=r"^b is alive: stop it first"):
+                a.retire(member)
+        await until(a, lambda: [each.state for each in a.members()] == ["left"])
+        assert a.retire(a.members()[0]) == b.id
+        assert a.members() == []
+
+
+@pytest.mark.parametrize("what", [None, 5, b"b", ("b",)])
+async def test_what_names_no_member_is_refused_with_what_does(what: Any) -> None:
+    async with open_node("a", config=FAST) as a:
+        with pytest.raises(ConfigError, match=r"under its name or id, or as one of node.members\(\)"):
+            a.retire(what)
+
+
+async def test_the_log_tells_why_a_node_has_stopped() -> None:
+    journal = Journal()
+    with pytest.raises(ValueError, match="mine"):
+        async with open_node("a", config=FAST, log=journal.logger):
+            raise ValueError("mine")
+    with trio.CancelScope() as scope:
+        async with open_node("a", config=FAST, log=journal.logger):
+            scope.cancel()
+            await trio.sleep_forever()
+    async with open_node("a", config=FAST, log=journal.logger) as a:
+        a.stop_reason = "the work is done"
+    assert [line["reason"] for line in journal.named("node.stopped")] == [
+        "ValueError was raised",
+        "its block was cancelled",
+        "the work is done",
+    ]
+
+
+async def test_a_node_that_others_could_reach_is_warned_of_a_loopback_address_that_it_advertises() -> None:
+    journal = Journal()
+    async with open_node("a", key=KEY, bind="0.0.0.0:0", advertise="127.0.0.1:4747", log=journal.logger) as a:
+        (told,) = journal.named("loopback.advertised")
+        assert (told["advertised"], told["bound_to"]) == ("127.0.0.1:4747", str(a.address))
+        assert "only this machine reaches it there" in told["check"]
+    async with open_node("b", bind="127.0.0.1:0", advertise="127.0.0.1:4747", log=journal.logger):
+        assert len(journal.named("loopback.advertised")) == 1
+
+
 async def test_a_seed_that_never_answers_is_told_of_once() -> None:
     journal = Journal()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))
         seed = Address(*deaf.getsockname())
-        async with open_node("a", join=[seed], key=new_key(), config=FAST, log=journal.logger):
+        async with open_node("a", join=[seed], key=new_key(), cluster="tea", config=FAST, log=journal.logger):
             with patience():
                 while not any(line["event"] == "seed.silent" for line in journal.lines):
                     await trio.sleep(0.05)
             await trio.sleep(0.5)
     silent = [line for line in journal.lines if line["event"] == "seed.silent"]
     assert [line["seed"] for line in silent] == [str(seed)]
+    assert silent[0]["cluster"] == "tea"
+    assert "that a node of the cluster 'tea' listens there, that it has the same key" in silent[0]["check"]
 
 
 @pytest.mark.parametrize(

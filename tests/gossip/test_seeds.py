@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from gossip import Address
+from gossip.protocol import Notify, notices
 from gossip.seeds import SeedBook, SeedFinder
 
 from .live import FAST, Journal, patience
@@ -76,6 +77,27 @@ async def test_several_finders_add_to_one_list(engine: Engine, book: SeedBook) -
     assert engine.seeds[-1] == at("10.0.0.9", "10.0.0.2", "10.0.0.3")
     book.put("network", [])
     assert engine.seeds[-1] == at("10.0.0.9")
+
+
+def silent(host: str) -> Notify:
+    return Notify(notices.SEED_SILENT, {"seed": f"{host}:4747", "check": "everything"})
+
+
+def test_only_seeds_that_somebody_named_are_reported_as_silent(engine: Engine) -> None:
+    async def look() -> None:
+        book = SeedBook(engine, engine, "tea")  # type: ignore[arg-type]
+        book.put("names", at("10.0.0.1", "10.0.0.2"))
+        book.put("network", at("10.0.0.2", "10.0.0.3"), hints=True)
+        for host in ("10.0.0.1", "10.0.0.2"):
+            told = book.reword(silent(host))
+            assert told is not None
+            assert (told.fields["seed"], told.fields["cluster"]) == (f"{host}:4747", "tea")
+            assert "the cluster 'tea'" in str(told.fields["check"])
+        assert book.reword(silent("10.0.0.3")) is None
+        other = Notify(notices.MEMBER_JOINED, {"member": "bob"})
+        assert book.reword(other) is other
+
+    trio.run(look)
 
 
 async def test_nothing_new_is_not_told(engine: Engine, book: SeedBook) -> None:

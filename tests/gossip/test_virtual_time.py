@@ -82,7 +82,7 @@ class MemoryDisk:
     def rename(self, identity: Identity) -> None:
         raise AssertionError("the node stays who it is")
 
-    async def close(self, fingerprint: int) -> None:
+    async def close(self, fingerprint: int | None) -> None:
         raise AssertionError("who has opened it closes it")
 
     def content(self) -> bytes:

@@ -106,6 +106,8 @@ def test_a_run_that_fails_exits_with_one_and_says_which_rule_is_broken(tmp_path:
         (["run", "wrong.toml"], "wrong.toml:2: unknown key 'nods' in a scenario; did you mean 'nodes'?"),
         (["sweep", "wrong.toml"], "wrong.toml:2: unknown key"),
         (["replay", "quick.toml"], "use `gossip sim run quick.toml --seed 0`"),
+        (["replay", "nofile"], "there is no file nofile to replay; name the file in which `gossip sim sweep` kept a"),
+        (["run", "nofile.toml"], "cannot read nofile.toml: No such file or directory; give the path of a .toml file"),
         (["run", "quick.toml", "--set", "nodes"], "--set takes KEY=VALUE"),
         (["run", "quick.toml", "--set", "config.fanuot=3"], "--set config.fanuot=3: unknown key 'fanuot' in config"),
         (["run", "quick.toml", "--loss", "2"], "--loss"),

@@ -75,7 +75,7 @@ def contents_of(database: Database) -> Contents:
         return ordered(contents)
     copy = database.path.with_suffix(".copy")
     copy.unlink(missing_ok=True)
-    database.copy_to(copy)
+    database.copy_to(copy, lambda: None)
     with closing(Database(copy, durability=NORMAL)) as opened:
         return ordered(opened.contents())
 

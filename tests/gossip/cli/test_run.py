@@ -228,6 +228,31 @@ async def test_logs_are_lines_of_json_on_request(tmp_path: Path) -> None:
     assert lines[0].keys() >= {"address", "id", "sealed", "level", "timestamp"}
 
 
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+async def test_the_last_line_of_the_log_names_the_signal_that_ended_it(tmp_path: Path, sign: signal.Signals) -> None:
+    async with running("a", tmp_path, "--json-logs") as a:
+        assert await a.stop(sign) == 0
+    last = json.loads(a.log.splitlines()[-1])
+    assert (last["event"], last["reason"]) == ("node.stopped", sign.name)
+
+
+async def test_the_last_line_of_the_log_tells_of_gossip_leave(tmp_path: Path) -> None:
+    async with running("a", tmp_path, "--json-logs") as a:
+        assert (await gossip("leave", "--data", str(tmp_path))).returncode == 0
+        assert await a.ended() == 0
+    last = json.loads(a.log.splitlines()[-1])
+    assert (last["event"], last["reason"]) == ("node.stopped", "gossip leave")
+
+
+async def test_tags_that_were_changed_at_run_time_are_gone_at_the_next_start(tmp_path: Path) -> None:
+    async with running("a", tmp_path, "--tag", "role=worker") as a:
+        assert (await gossip("tag", "zone=b", "--data", str(tmp_path))).stdout == b"role=worker,zone=b\n"
+        assert await a.stop() == 0
+    async with running("a", tmp_path, "--tag", "role=worker") as a:
+        assert (await gossip("tag", "--data", str(tmp_path))).stdout == b"role=worker\n"
+        assert await a.stop() == 0
+
+
 async def test_logs_are_plain_text_where_no_terminal_reads_them(tmp_path: Path) -> None:
     async with running("a", tmp_path) as a:
         assert await a.stop() == 0
@@ -262,20 +287,32 @@ async def refused(*args: str | bytes, **env: str) -> tuple[int, str]:
         (("--bind", "nonsense"), 2, "'nonsense' is not an address; write HOST:PORT"),
         (("--bind", "nowhere.invalid:1"), 1, "cannot listen on nowhere.invalid:1"),
         (("--join", "nonsense"), 2, "'nonsense' is not an address"),
-        (("--join", "127.0.0.1:0"), 1, "port 0"),
-        (("--name", ""), 1, "a node name is 1 to 64 bytes of printable text"),
-        (("--name", "bell\a"), 1, r"not 'bell\x07'"),
-        (("--name", b"\xff"), 1, "printable text"),
+        (("--join", "127.0.0.1:0"), 2, "'127.0.0.1:0' has port 0, which is nobody's; name the port"),
+        (("--name", ""), 2, "a node name is 1 to 64 bytes of printable text"),
+        (("--name", "bell\a"), 2, r"not 'bell\x07'"),
+        (("--name", b"\xff"), 2, "printable text"),
         (("--key-file", "/nowhere/key"), 1, "cannot read the key file /nowhere/key: No such file or directory"),
         (("--key-file", "/"), 1, "cannot read the key file /: Is a directory"),
         (("--profile", "moon"), 2, "'moon' is not one of 'lan', 'wan', 'local'"),
-        (("--cluster", ""), 1, "a cluster's name is 1 to 64 bytes of printable text"),
+        (("--cluster", ""), 2, "'--cluster': a cluster's name is 1 to 64 bytes of printable text"),
         (("--advertise", "here"), 2, "'here' is not an address"),
-        (("--advertise", "192.0.2.1:4747"), 1, "make a key with `gossip keygen`"),
+        (
+            ("--advertise", "192.0.2.1:4747"),
+            2,
+            "'--advertise': without a cluster key nobody reaches a node at 192.",
+        ),
+        (("--advertise", "127.0.0.1:0"), 2, "'127.0.0.1:0' has port 0"),
+        (("--advertise", "127.0.0.1:65536"), 2, "[IPV6]:PORT, with a port of 65535 at most"),
+        (("--advertise", "0.0.0.0:4747"), 2, "'--advertise': cannot advertise 0.0.0.0:4747: others find nobody there"),
+        (
+            ("--advertise", "nowhere.invalid:4747"),
+            2,
+            "'--advertise': cannot advertise nowhere.invalid:4747: this machine cannot resolve the name; check its",
+        ),
         (("--tag", "role"), 2, "a tag is KEY=VALUE, such as role=worker; not 'role'"),
         (("--tag", "=worker"), 2, "a tag is KEY=VALUE"),
-        (("--tag", "bell=\a"), 1, r"tags are printable text, such as role=worker; not '\x07'"),
-        (("--tag", "long=" + "x" * 2_000), 1, "put more into an object"),
+        (("--tag", "bell=\a"), 2, r"tags are printable text, such as role=worker; not '\x07'"),
+        (("--tag", "long=" + "x" * 2_000), 2, "put more into an object"),
         (("--bogus",), 2, "No such option"),
         (("extra",), 2, "unexpected extra argument"),
     ],

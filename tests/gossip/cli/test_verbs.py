@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -316,9 +317,46 @@ async def test_tags_that_no_member_would_take_are_refused_and_change_nothing(
 ) -> None:
     await gossip("tag", "role=worker")
     answer = await gossip("tag", *tags)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert says in one_line(answer.err)
     assert node.tags == {"role": "worker"}
+
+
+async def test_tags_that_are_too_much_together_with_those_there_are_a_failure(node: Node, gossip: Gossip) -> None:
+    assert (await gossip("tag", *(f"k{number}=v" for number in range(12)))).code == 0
+    before = dict(node.tags)
+    answer = await gossip("tag", *(f"more{number}=v" for number in range(12)))
+    assert (answer.code, answer.out) == (1, "")
+    assert "put more into an object" in one_line(answer.err)
+    assert node.tags == before
+
+
+async def test_tags_with_commas_and_quotes_are_told_apart_from_several_tags(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST, tags={"a=b": "c", "say": 'a "word"'}) as bob:
+        await until(node, lambda: node.members() and node.members()[0].tags)
+        assert (await gossip("tag", "zones=a,b=c", "role=worker", "x=1=2")).out == 'role=worker,x=1=2,zones="a,b=c"\n'
+        assert node.tags == {"role": "worker", "x": "1=2", "zones": "a,b=c"}
+        assert f'"a=b"=c,say="a \\"word\\""  {bob.id}' in (await gossip("members")).out
+
+
+async def test_the_help_says_that_tags_do_not_outlive_the_node(gossip: Gossip) -> None:
+    assert "lasts until the node stops" in " ".join((await gossip("tag", "--help", at=None)).out.split())
+    assert "give them at every start" in " ".join((await gossip("run", "--help", at=None)).out.split())
+
+
+async def test_members_are_listed_by_name_and_then_by_id(node: Node, gossip: Gossip) -> None:
+    async with (
+        open_node("eve", join=[node.address], config=FAST) as eve,
+        open_node("bob", join=[node.address], config=FAST) as one,
+        open_node("bob", join=[node.address], config=FAST) as two,
+    ):
+        await until(node, lambda: len(node.members()) == 3)
+        expected = [*sorted([one.id, two.id]), eve.id]
+        assert [member.id for member in node.members()] == expected
+        assert [line.split()[-1] for line in (await gossip("members")).lines[1:]] == expected
+        await one.leave()
+        await until(node, lambda: "left" in [member.state for member in node.members()])
+        assert [member.id for member in node.members()] == expected, "who has changed keeps its place"
 
 
 async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Gossip) -> None:
@@ -336,15 +374,16 @@ async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Goss
     await gossip("tag", "role=worker")
     assert "role=worker" in (await gossip("status")).out
     found = json.loads((await gossip("status", "--json")).out)
-    assert found["version"] == str(node.version())
+    assert (found["release"], found["causal_token"]) == (RELEASE, str(node.version()))
+    assert "version" not in found, "that would be either"
     assert found["tags"] == {"role": "worker"}
     assert found["statistics"]["events_written"] == 1
 
 
-async def test_the_version_in_the_status_can_be_waited_for_elsewhere(node: Node, gossip: Gossip) -> None:
+async def test_the_causal_token_in_the_status_can_be_waited_for_elsewhere(node: Node, gossip: Gossip) -> None:
     async with open_node("bob", join=[node.address], config=FAST) as bob:
         await gossip("orset", "add", "x", "seen")
-        await bob.wait_for(json.loads((await gossip("status", "--json")).out)["version"])
+        await bob.wait_for(json.loads((await gossip("status", "--json")).out)["causal_token"])
         assert "seen" in bob.orset("x")
 
 
@@ -372,6 +411,30 @@ async def test_a_member_that_has_gone_is_retired_by_name_or_id(node: Node, gossi
     assert set(node.orset("x")) == {"stays"}
     again = json.loads((await gossip("retire", bob.id, "--yes", "--json")).out)
     assert again == {"retired": True, "id": bob.id, "name": None}
+
+
+async def test_what_fences_a_retired_node_does_not_count_as_an_object(node: Node, gossip: Gossip) -> None:
+    node.orset("x").add(1)
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+    await until(node, lambda: states(node) == {"bob": "left"})
+    assert (await gossip("retire", "bob", "--yes")).code == 0
+    found = json.loads((await gossip("status", "--json")).out)
+    assert (found["objects"], found["entries"]) == (1, 1)
+
+
+async def test_a_suspect_is_not_retired_before_it_counts_as_failed(
+    node: Node, gossip: Gossip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        (member,) = node.members()
+        monkeypatch.setattr(node._engine, "members", lambda _: [replace(member, state="suspect")])
+        answer = await gossip("retire", "bob", "--yes")
+        assert (answer.code, answer.out) == (1, "")
+        assert one_line(answer.err).startswith("gossip: bob is suspect: it does not answer at present, and may yet.")
+        assert "Wait some seconds until it counts as failed" in answer.err
+        assert "--force" in answer.err
 
 
 async def test_nobody_is_retired_without_being_asked_for_or_by_mistake(node: Node, gossip: Gossip) -> None:
@@ -406,15 +469,18 @@ async def test_a_node_that_was_retired_says_so_and_refuses_writes(node: Node, go
         bob.orset("x").add("read on")
         await bob.synced()
         assert json.loads((await gossip("status", "--json")).out)["retired"] is False
-        assert "retired" not in (await gossip("status")).out
+        assert "\nretired " not in (await gossip("status")).out
         bob.retire(node.id, force=True)
         await until(node, lambda: node.retired)
-        assert "retired" in (await gossip("status")).out
+        assert "\nretired " in (await gossip("status")).out
         answer = await gossip("orset", "add", "x", "more")
         assert answer.code == 1
         assert one_line(answer.err).startswith("gossip: the cluster has retired node alice: nothing was written.")
         assert (await gossip("get", "x")).out == "read on\n"
         assert (await gossip("members", "--json")).out == "[]\n"
+        listed = one_line((await gossip("members")).out)
+        assert listed.startswith("the cluster has retired this node:")
+        assert "fresh data directory" in listed
 
 
 # ---- nobody there
@@ -481,6 +547,7 @@ VERBS = [
     ),
     *(("orset", "remove"), ("counter",), ("counter", "inc"), ("counter", "dec"), ("register",), ("register", "set")),
     *(("map",), ("map", "set"), ("map", "delete"), ("watch",), ("keygen",), ("version",), ("demo",)),
+    *(("backup",), ("restore",), ("export",), ("import",)),
     *(("sim",), ("sim", "list"), ("sim", "run"), ("sim", "sweep"), ("sim", "replay")),
 ]
 

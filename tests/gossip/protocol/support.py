@@ -38,8 +38,10 @@ class Rig:
         log_limit: int = 65_536,
         slow_disk: bool = False,
         profile: Profile | None = None,
+        lives: tuple[str, ...] | None = None,
         dissemination: MakeDissemination = SplitTree,
     ) -> None:
+        """``lives``: the epochs of its earlier lives, as text, if it knows them."""
         rng = random.Random(seed)
         self.now = 0.0
         self.identity = Identity(random.Random(f"{seed} {name}").randbytes(8), name, epoch)
@@ -52,6 +54,7 @@ class Rig:
             seal_for(key),
             self.now,
             profile,
+            lives=None if lives is None else [f"{self.identity.node_id.hex()}.{life}" for life in lives],
             dissemination=dissemination,
         )
         self.replica.on_write(self._wrote)

@@ -53,6 +53,19 @@ def test_a_ping_is_answered_at_once_and_only_to_a_proven_address() -> None:
     assert of_type(Ack, elsewhere.hears(rig.receive(elsewhere.address, elsewhere.says(Ping(77))))) == []
 
 
+@pytest.mark.parametrize(("late", "state"), [(4.0, "alive"), (60.0, "failed")])
+def test_an_answer_that_the_network_kept_for_long_brings_nobody_back(late: float, state: str) -> None:
+    rig, (puppet,) = acquainted(1)
+    pings: list[Ping] = []
+    while rig.states()["p0"] != "failed":
+        rig.tick()
+    while not pings:
+        pings = of_type(Ping, puppet.hears(rig.tick()))
+    rig.pass_time(late)
+    rig.receive(puppet.address, puppet.says(Ack(pings[0].number)))
+    assert rig.states()["p0"] == state
+
+
 def test_the_round_trip_time_is_measured_and_smoothed() -> None:
     rig, (puppet,) = acquainted(1)
     assert rig.engine.members(0)[0].rtt is None

@@ -138,6 +138,53 @@ def test_where_the_list_of_members_is_a_partial_view_news_is_flooded() -> None:
     assert sum(len(of_type(Push, puppet.hears(effects))) for puppet in puppets) == 4
 
 
+def test_a_relay_with_a_partial_view_floods_what_it_should_pass_on_as_it_does_not_list_all_of_the_span() -> None:
+    rig = Rig(config=replace(quick(), full_membership_max=5))
+    puppets = crowd(rig, 6)
+    sender = puppets[0]
+    nobody = Span(sender.node_id, sender.node_id)
+    effects = rig.receive(sender.address, sender.says(Relay(news(), 1, nobody))) + rig.pass_time(0.001)
+    assert relays(puppets, effects) == {}
+    pushes = [push for puppet in puppets for push in of_type(Push, puppet.hears(effects))]
+    assert [(push.hops, push.reach) for push in pushes] == [(rig.engine._out.config.hops, 0)] * 4
+    assert of_type(Push, sender.hears(effects)) == []
+    effects = rig.receive(sender.address, sender.says(Relay(news("leaf", "v"), 2, None))) + rig.pass_time(0.001)
+    assert not any(of_type(Push, puppet.hears(effects)) for puppet in puppets)
+
+
+def test_what_came_by_a_flood_before_is_still_passed_on_once_to_the_span_of_a_relay() -> None:
+    rig = Rig(config=quick())
+    puppets = crowd(rig, 3)
+    span = everybody_but(puppets[0].node_id)
+    rig.receive(puppets[0].address, puppets[0].says(Push(news(), 1, 0)))
+    rig.pass_time(0.01)
+    for number in (1, 2):
+        effects = rig.receive(puppets[0].address, puppets[0].says(Relay(news(), number, span))) + rig.pass_time(0.01)
+        assert set(relays(puppets, effects)) == ({"p1", "p2"} if number == 1 else set())
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_where_some_list_all_and_some_only_a_view_hardly_anybody_waits_for_a_digest(share: float) -> None:
+    cluster = Cluster(60, seed=1, warm=True)
+    cluster.network.tracing = False
+    rng = random.Random(1)
+    for node in cluster.nodes:
+        if rng.random() < share:
+            roster = node.engine._members._roster
+            roster.is_partial = True
+            roster.view.discard_where(lambda *_, view=roster.view: len(view) > 16 and rng.random() < 0.5)
+            roster.keep_to_view(node.now)
+    cluster.run(5.0)
+    late = 0
+    for number in range(20):
+        rng.choice(cluster.nodes).replica.orset("s").add(number)
+        cluster.run(0.02)
+        late += sum(number not in node.replica.orset("s") for node in cluster.nodes)
+        cluster.run(0.2)
+    assert 1 <= sum(node.engine.is_partial for node in cluster.nodes) < 60
+    assert late < 0.05 * 20 * 60
+
+
 # ---- receipts
 
 

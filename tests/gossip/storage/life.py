@@ -3,10 +3,22 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
-from crdts import CrdtError, Delta, HybridClock, LogTrimmed, Replica, encode, encode_context
+from crdts import (
+    Context,
+    CrdtError,
+    Delta,
+    Dot,
+    Event,
+    HybridClock,
+    LogTrimmed,
+    Replica,
+    decode_context,
+    encode_context,
+)
 from crdts.delta import events_delta
+from crdts.schema import Limit
 from gossip import Config
 from gossip.protocol import Identity, Persist, seal_for
 from gossip.protocol.output import Output
@@ -26,6 +38,7 @@ class Life:
         self.rng = rng
         self._ticks = 1_700_000_000
         self.others = [self.replica(name) for name in OTHERS]
+        self.told_dead = Context()
         self.readers: list[Replica] = []
         """Replicas that are given everything that comes to ``mine`` from now on."""
         self.begin(self.replica("a"))
@@ -114,11 +127,11 @@ class Life:
         if taker is not self.mine:
             taker.merge(delta)
             return
-        refused = self.mine.store.kernel.refused
-        new = self._output.merge(0.0, delta, b"")
-        self._output.unsaved(new)
-        if delta.is_state and self.mine.store.kernel.refused == refused:
-            self._output.unsaved_state(delta)
+        if delta.is_state:
+            self._output.join(0.0, delta, b"")
+        else:
+            self._output.unsaved(self._output.merge(0.0, delta, b""))
+        self.told_dead.update(Context.of(delta.runs))
         self._tell(delta)
 
     def retire(self, who: Replica) -> None:
@@ -146,10 +159,32 @@ class Life:
             move()
 
 
-def picture(replica: Replica) -> tuple[int, bytes, object, object, bytes]:
+class Picture(NamedTuple):
     """All that two replicas of equal content have in common, but for what they are called."""
+
+    fingerprint: int
+    context: bytes
+    waiting: tuple[Dot, ...]
+    """Dots that were killed before they came."""
+    limits: tuple[tuple[str, Limit], ...]
+    events: tuple[Event, ...]
+
+    def settled(self, told_dead: Context) -> "Picture":
+        """The same as if all dots that others have told of as dead, and that are, had been processed.
+
+        They count once what killed them is known: with what is read in one go, that is sooner.
+        """
+        context = decode_context(self.context)
+        for dot in self.waiting:
+            if dot in told_dead:
+                context.add(*dot)
+        waiting = tuple(dot for dot in self.waiting if dot not in context)
+        return self._replace(context=encode_context(context), waiting=waiting)
+
+
+def picture(replica: Replica) -> Picture:
     kernel = replica.store.kernel
-    prekilled = sorted((writer, seq) for writer in kernel.prekilled for seq in kernel.prekilled[writer])
-    limits = sorted(kernel.limits.items())
-    state = encode(kernel.state())
-    return replica.fingerprint, encode_context(replica.context), prekilled, limits, state
+    waiting = sorted((writer, seq) for writer in kernel.prekilled for seq in kernel.prekilled[writer])
+    limits = tuple(sorted(kernel.limits.items()))
+    context = encode_context(replica.context)
+    return Picture(replica.fingerprint, context, tuple(waiting), limits, kernel.state().events)

@@ -38,8 +38,12 @@ def test_what_could_not_be_saved_comes_before_what_came_meanwhile() -> None:
     backlog = backlog_of(1, 2)
     taken, _ = backlog.take()
     backlog.put(Persist(3, ()))
+    assert (len(backlog), backlog.unsaved) == (1, 3)
     backlog.failed(taken, DiskFailed("full"))
+    assert (len(backlog), backlog.unsaved) == (3, 3)
     assert backlog.take() == (batches(1, 2, 3), 3)
+    backlog.saved()
+    assert backlog.unsaved == 0
 
 
 def test_writes_are_refused_from_a_failure_until_something_was_saved() -> None:

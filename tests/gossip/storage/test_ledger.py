@@ -10,10 +10,12 @@ import crdts.sweep
 from crdts import Replica
 from gossip.protocol import Persist
 from gossip.storage.database import NORMAL, Database
+from gossip.storage.errors import DiskFailed
 from gossip.storage.ledger import Ledger
-from gossip.storage.records import Contents, read_into, rows_of
+from gossip.storage.records import Contents, Transaction, read_into, rows_of
 
-from .life import Life, picture
+from .faults import Faults
+from .life import Life, Picture, picture
 
 STEPS = 150
 
@@ -31,12 +33,15 @@ class Keeper:
         self.life = life
         self.rng = life.rng
         self.lives = 1
-        self.database = Database(path, durability=NORMAL)
+        self.faults = Faults()
+        self.database = self.faults.into(Database(path, durability=NORMAL))
         self.ledger = Ledger(life.mine.store.kernel, Contents())
         self.waiting: list[Persist] = []
         self.replacing = False
-        self.expected = picture(life.mine)
-        """What a crash now would leave."""
+        self.expected = [picture(life.mine)]
+        """What a crash now may leave: one picture, or more after a failure, as it may have been none."""
+        self.behind_gap: list[Picture] = []
+        """What there was at each transaction since something was given up."""
 
     @property
     def settled(self) -> bool:
@@ -56,27 +61,51 @@ class Keeper:
         elif rng.random() < 0.1 and not self.replacing:
             self.ledger.begin_sweep()
         transaction = self.ledger.transaction(self.waiting)
-        if rng.random() < 0.1:
-            self.ledger.failed()
-            if self.replacing:
-                self.waiting.clear()
-            return
         rows = rows_of(transaction)
-        self.database.write(transaction, rows, self.ledger.next_row)
+        if rng.random() < 0.2:
+            self.faults.begin(after=rng.randrange(15), but_done=rng.random() < 0.3)
+        try:
+            self.database.write(transaction, rows, self.ledger.next_row)
+        except DiskFailed:
+            self.faults.end()
+            self.on_failure(transaction)
+            return
+        self.faults.end()
         self.ledger.done(transaction, rows)
         self.waiting.clear()
         if transaction.finish is not None:
             self.replacing = False
-        if not self.replacing:
-            self.expected = picture(self.life.mine)
+            self.behind_gap.clear()
+        if self.replacing:
+            self.behind_gap.append(picture(self.life.mine))
+        else:
+            self.expected = [picture(self.life.mine)]
+
+    def on_failure(self, transaction: Transaction) -> None:
+        self.ledger.failed()
+        if self.replacing:
+            self.waiting.clear()
+        found = picture(self.read())
+        if not self.expects(found) and (not self.replacing or transaction.finish):
+            assert self.same(found, picture(self.life.mine))  # it was written although it was said that it was not
+            self.expected += [*self.behind_gap, found]
+
+    def expects(self, found: Picture) -> bool:
+        return any(self.same(found, each) for each in self.expected)
+
+    def same(self, one: Picture, other: Picture) -> bool:
+        return one == other or one.settled(self.life.told_dead) == other.settled(self.life.told_dead)
 
     def restart(self) -> None:
         """As after a crash: what was not written is gone, and the next life has a name of its own."""
         self.database.close()
-        self.database = Database(self.database.path, durability=NORMAL)
+        self.database = self.faults.into(Database(self.database.path, durability=NORMAL))
         self.lives += 1
         replica = self.read(f"a{self.lives}")
-        assert picture(replica) == self.expected
+        found = picture(replica)
+        assert self.expects(found)
+        self.expected = [found]
+        self.behind_gap.clear()
         self.life.begin(replica)
         self.ledger = Ledger(replica.store.kernel, self.database.contents())
         self.waiting.clear()
@@ -97,14 +126,14 @@ def live(seed: int, path: Path) -> Keeper:
                 life.step()
             keeper.step()
             read = keeper.read()
-            assert picture(read) == keeper.expected
+            assert keeper.expects(picture(read))
             if life.rng.random() < 0.02:
                 keeper.restart()
             elif keeper.settled and life.rng.random() < 0.05:
                 life.readers.append(read)
         life.meet()
         for reader in life.readers:
-            assert picture(reader) == picture(life.mine)
+            assert keeper.same(picture(reader), picture(life.mine))
     return keeper
 
 

@@ -1,0 +1,234 @@
+"""Backups: a whole copy of a node's data in one file, without the node's identity, and the way back.
+
+A copy is made beside the file that it is to be, checked, synced and renamed, so that a crash leaves no half of one.
+"""
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from crdts import Replica
+
+from ..datadir import LOCK_FILE, DataDir
+from ..protocol.errors import ConfigError
+from .database import FORMAT, OF_THE_DATA, Database, connect, failures, wal_of
+from .errors import DamagedData, DiskFailed, UnknownFormat
+from .files import DATABASE_FILE, sync_directory
+from .records import check_row, read_into
+
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_TABLES: Final = {"meta", "log", "parts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put back."""
+
+    objects: int
+    entries: int
+
+
+def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[[], None]) -> int:
+    """Copy an open database to ``target``, while others write to it; returns its bytes. See `Database.copy_to`.
+
+    Raises `ConfigError` if there is a file and it is not to be replaced, `StorageError`, or what ``pause`` does.
+    """
+    with written_beside(target, database.path.parent, replace=replace) as fresh:
+        database.copy_to(fresh, pause)
+        _finish(fresh, database.path)
+    return target.stat().st_size
+
+
+def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
+    """The same for a data directory that nobody runs on, of which nothing is changed; raises `DataDirInUse` too."""
+    source = directory / DATABASE_FILE
+    with DataDir(directory), written_beside(target, directory, replace=replace) as fresh:
+        with failures(f"{source} cannot be copied to {target}"):
+            shutil.copyfile(source, fresh)
+            if wal_of(source).exists():  # the node was killed
+                shutil.copyfile(wal_of(source), wal_of(fresh))
+        _finish(fresh, source)
+    return target.stat().st_size
+
+
+@contextmanager
+def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[Path]:
+    """An empty file for this user only, that becomes ``target`` at the end of the block; removed if that fails."""
+    _check_target(target, directory, replace=replace)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        with failures(f"{target} cannot be written"):
+            fresh.unlink(missing_ok=True)
+            os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        yield fresh
+        with failures(f"{target} cannot be written"):
+            _sync(fresh)
+            _rename(fresh, target, replace=replace)
+            sync_directory(target.parent)
+    finally:
+        _remove(fresh)
+
+
+def _check_target(target: Path, directory: Path, *, replace: bool) -> None:
+    if target.parent.resolve() == directory.resolve():
+        raise ConfigError(f"{directory} holds the node's own files; put the copy elsewhere")
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"{target} is not a file; name a new one")
+    if target.exists() and not replace:
+        raise _exists(target)
+
+
+def _exists(target: Path) -> ConfigError:
+    return ConfigError(f"{target} exists; name a new file, or use --force to replace it")
+
+
+def _rename(fresh: Path, target: Path, *, replace: bool) -> None:
+    """Give a file its name; unless told to, not in place of what has come there meanwhile."""
+    if not replace:
+        try:
+            os.link(fresh, target)
+            return
+        except FileExistsError:
+            raise _exists(target) from None
+        except OSError as error:  # no hard links there
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                raise
+        if target.exists():
+            raise _exists(target)
+    fresh.replace(target)
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(file: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(OSError):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+# ---- what a copy must be
+
+
+def _finish(copy: Path, source: Path) -> None:
+    """Take out who wrote it, and make it one whole file; raises `DamagedData` or `UnknownFormat` if it is not sound."""
+    with failures(f"the copy of {source} cannot be finished"), closing(connect(copy)) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        _check_format(source, connection)
+        _check_sound(source, connection)
+        connection.execute("DELETE FROM meta WHERE key NOT IN (?, ?, ?)", OF_THE_DATA)
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _check_format(source: Path, connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT:
+        raise UnknownFormat(
+            f"{source} is of format {version}, and this release knows up to {FORMAT}; use the later release"
+        )
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if version < 1 or not tables >= _TABLES:
+        raise DamagedData(f"{source} is a database, but holds no node's data")
+
+
+def _check_sound(source: Path, connection: sqlite3.Connection) -> None:
+    """Every page and the checksum of every row; what the rows say is not looked at, which takes much longer."""
+    if found := [text for (text,) in connection.execute("PRAGMA quick_check(1)") if text != "ok"]:
+        raise DamagedData(f"{source} is damaged: {found[0]}")
+    try:
+        for table in ("log", "parts"):
+            for (row,) in connection.execute(f"SELECT data FROM {table}"):  # noqa: S608  # one of two names
+                check_row(row)
+    except DamagedData as error:
+        raise DamagedData(f"{source} is damaged: {error}") from None
+
+
+# ---- the way back
+
+
+def restore_into(backup: Path, directory: Path) -> Restored:
+    """Make a data directory of a backup, all of which is read and checked first. Who starts there is a new node.
+
+    Raises `ConfigError` if the directory is not empty or the file no backup, `DataDirInUse`, or `StorageError`.
+    """
+    _check_backup(backup)
+    is_new = not directory.exists()
+    if not is_new and {path.name for path in _listed(directory)} - {LOCK_FILE}:
+        raise ConfigError(f"{directory} is not empty; restore into a new directory, or one that you have emptied")
+    fresh = directory / f"{DATABASE_FILE}.new"
+    try:
+        with DataDir(directory):
+            try:
+                return _restore(backup, fresh)
+            finally:
+                _remove(fresh)
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                (directory / LOCK_FILE).unlink()
+                directory.rmdir()
+        raise
+
+
+def _restore(backup: Path, fresh: Path) -> Restored:
+    with failures(f"{backup} cannot be copied to {fresh.parent}"):
+        os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        shutil.copyfile(backup, fresh)
+    _finish(fresh, backup)
+    try:
+        restored = _read(fresh)
+    except DamagedData as error:
+        raise DamagedData(f"{backup} is damaged: {error}") from None
+    with failures(f"{fresh.parent} cannot be written"):
+        _sync(fresh)
+        fresh.replace(fresh.with_name(DATABASE_FILE))
+        sync_directory(fresh.parent)
+    return restored
+
+
+def _read(file: Path) -> Restored:
+    """Read all of it, as a node would that starts there."""
+    database = Database(file)
+    try:
+        replica = Replica("restored")
+        read_into(replica, database.contents())
+    finally:
+        database.close()
+    return Restored(len(replica.objects()), sum(map(len, replica.store.kernel.live.values())))
+
+
+def _check_backup(backup: Path) -> None:
+    """Whether it is what `back_up` makes, by its first bytes; raises `ConfigError` or `DiskFailed`."""
+    try:
+        with open(backup, "rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {backup}") from None
+    except OSError as error:
+        raise DiskFailed(f"{backup} cannot be read: {error.strerror}") from None
+    if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
+        raise ConfigError(f"{backup} is no backup; `gossip backup` makes one (and `gossip import` reads an export)")
+    if header[18] != 1:  # in WAL mode: what is in the file beside it would be missing
+        raise ConfigError(
+            f"{backup} is a node's own file and no backup; start a node on a copy of its directory, which goes on as a "
+            "new node with all data"
+        )
+
+
+def _listed(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except OSError as error:
+        raise ConfigError(f"cannot use {directory} as data directory: {error.strerror}; choose another") from None

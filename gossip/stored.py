@@ -1,0 +1,37 @@
+"""A node's stored data, around its life: read in a thread before it, closed in order behind it."""
+
+import random
+from functools import partial
+from typing import Any
+
+import trio
+
+from .datadir import DataDir
+from .log import DATA_DAMAGED, DISK_FAILED
+from .protocol import notices
+from .storage.database import NONE
+from .storage.errors import StorageError
+from .storage.opening import Opened, open_data
+
+
+async def open_stored(
+    directory: DataDir | None, name: str, rng: random.Random, durability: str, log: Any
+) -> Opened | None:
+    """What the directory holds, or nothing if nothing is promised; raises `StorageError`."""
+    if directory is None or durability == NONE:
+        return None
+    read = partial(open_data, directory.path, name, rng, durability=durability)
+    opened = await trio.to_thread.run_sync(read)
+    if opened.set_aside is not None:
+        log.error(DATA_DAMAGED, set_aside=str(opened.set_aside), advice="what others have comes back from them")
+    if opened.forked:
+        log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())
+    return opened
+
+
+async def close_stored(opened: Opened, log: Any, *, is_saved: bool) -> None:
+    """Let go of the file; that something could not be saved was told before."""
+    try:
+        await opened.disk.close(opened.replica.fingerprint if is_saved else None)
+    except StorageError as error:
+        log.error(DISK_FAILED, problem=str(error))
