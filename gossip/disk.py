@@ -54,7 +54,6 @@ class Saver:
         self._saved = saved
         self._log = log
         self._backlog = Backlog(disk, most=UNSAVED_BATCHES)
-        self._being_saved = 0
         self._arrived = trio.Event()
         self._room = trio.Event()
         self._next = trio.Event()
@@ -67,7 +66,7 @@ class Saver:
     @property
     def unsaved(self) -> int:
         """Batches that are not durable yet."""
-        return len(self._backlog) + self._being_saved
+        return self._backlog.unsaved
 
     def check(self) -> None:
         """Raises `DiskFailed` while nothing can be saved."""
@@ -125,7 +124,6 @@ class Saver:
 
     async def _save_batches(self) -> None:
         batches, token = self._backlog.take()
-        self._being_saved = len(batches)
         self._room.set()
         self._room = trio.Event()
         if not batches and not self._disk.has_more:
@@ -135,8 +133,6 @@ class Saver:
         except StorageError as error:
             self._fail(batches, error)
             return
-        finally:
-            self._being_saved = 0
         if self._backlog.saved():
             self._log.info(DISK_RECOVERED)
         if not self._disk.is_replacing:

@@ -36,6 +36,7 @@ class Backlog:
         self._disk = disk
         self._most = most
         self._waiting: list[Persist] = []
+        self._being_saved = 0
         self._token = 0
         self._delay = RETRY_FIRST
         self.failure: StorageError | None = None
@@ -43,6 +44,11 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def unsaved(self) -> int:
+        """Batches that are not durable yet, those that are being saved among them."""
+        return len(self._waiting) + self._being_saved
 
     @property
     def is_long(self) -> bool:
@@ -68,15 +74,18 @@ class Backlog:
     def take(self) -> tuple[list[Persist], int]:
         """All that wait, to be saved now, and the token up to which everything is durable once they are."""
         batches, self._waiting = self._waiting, []
+        self._being_saved = len(batches)
         return batches, self._token
 
     def saved(self) -> bool:
         """What was taken is on the disk. Returns whether the disk had failed before."""
+        self._being_saved = 0
         recovered, self.failure, self._delay = self.failure is not None, None, RETRY_FIRST
         return recovered
 
     def failed(self, batches: list[Persist], error: StorageError) -> None:
         """These are not on the disk."""
+        self._being_saved = 0
         if not self._disk.is_replacing:
             self._waiting = [*batches, *self._waiting]
         self.failure = error

@@ -51,10 +51,16 @@ class Ledger:
     @property
     def has_more(self) -> bool:
         """Whether there is more to write although nothing new has come."""
-        return self._must_replace or self._sweep is not None or self._wants_sweep
+        return self._must_replace or self.sweeps or self.wants_sweep
 
     @property
-    def _wants_sweep(self) -> bool:
+    def sweeps(self) -> bool:
+        """Whether the checkpoint is being renewed."""
+        return self._sweep is not None
+
+    @property
+    def wants_sweep(self) -> bool:
+        """Whether the log has grown so long that the checkpoint should be renewed."""
         return self._sweep is None and self._log_bytes > max(self._checkpoint_bytes // 2, self._log_min_bytes)
 
     @property
@@ -84,7 +90,7 @@ class Ledger:
         if self._must_replace:
             self._must_replace = False
             self.begin_sweep(in_place=False)
-        elif self._wants_sweep:
+        elif self.wants_sweep:
             self.begin_sweep()
         if self._sweep is None:
             return Transaction(tuple(batches))
