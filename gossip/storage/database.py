@@ -28,7 +28,7 @@ DURABILITIES: Final = (FULL, NORMAL, NONE)
 
 WAL_BYTES: Final = 4 << 20
 """What is kept of the WAL when its content has gone to where it belongs; one transaction may make it longer."""
-FREE_SHARE: Final = 4
+FREE_SHARE: Final = 8
 """When more than one in so many pages of the file is free behind a checkpoint, they are given back."""
 
 COPY_PAGES: Final = 1024

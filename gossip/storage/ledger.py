@@ -16,7 +16,7 @@ from crdts.sweep import Sweep
 from ..protocol import Persist
 from .records import Contents, Finish, Part, Rows, Transaction
 
-LOG_MIN_BYTES: Final = 512 * 1024
+LOG_MIN_BYTES: Final = 256 * 1024
 """The log is let grow to half of the checkpoint, and to so much at least, before the checkpoint is renewed."""
 
 
