@@ -17,7 +17,7 @@ from .greeting import Greeter
 from .identity import Address
 from .messages import ACCUSED, ListMembers, Message, Roll, Update, Updates
 from .output import MESSAGES_OVERHEAD_BYTES, Output
-from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Peer, mark_of
+from .peers import ALIVE, EPOCH_JUMP, FAILED, KNOWN, LEFT, SUSPECT, Peer, mark_of
 from .profile import Profile
 from .roster import Roster
 from .sampling import sample_targets
@@ -218,7 +218,8 @@ class Hearsay:
         ours = self._out.identity.epoch
         if epoch > max(ours, self._contested):
             self._contested = epoch
-            self._out.contested = f"{source} says that this node has started again since, {epoch - ours} times"
+            if epoch <= ours + EPOCH_JUMP:
+                self._out.contested = f"{source} says that this node has started again since, {epoch - ours} times"
             self._out.notify_rarely(now, notices.IDENTITY_CONTESTED, epoch=epoch, ours=ours, source=str(source))
 
     def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:

@@ -13,7 +13,8 @@ from .fence import life_of
 from .output import Output
 
 INTERVAL: Final = 60.0
-"""Seconds between two times that we go on as a new node, at least: a member that lies could have us do it for ever."""
+"""Seconds between two times that we go on as a new node, at least, doubled each time: a member that lies could have us
+do it for ever."""
 
 
 class Lineage:
@@ -25,11 +26,12 @@ class Lineage:
         self._lives = None if lives is None else dict.fromkeys(lives)
         self._impostors = output.kernel.impostors
         self._writers = 0
-        self._since = float("-inf")
+        self._not_before = float("-inf")
+        self._interval = INTERVAL
 
     def begin(self, now: float) -> None:
         """We are a new node, without earlier lives."""
-        self._since = now
+        self._not_before, self._interval = now + self._interval, 2 * self._interval
         self._impostors = self._out.kernel.impostors
         self._lives = None if self._lives is None else {}
         self._writers = 0
@@ -37,7 +39,7 @@ class Lineage:
 
     def doubt(self, now: float) -> str:
         """Why there must be another, for people; empty if nothing says so."""
-        if now < self._since + INTERVAL:
+        if now < self._not_before:
             return ""
         if self._out.kernel.impostors > self._impostors:
             return "somebody else writes under the replica id of this process"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
-from gossip.protocol import Address, Engine, Identity
+from gossip.protocol import Address, Engine
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
 from gossip.protocol.greeting import Greeter
@@ -19,7 +19,6 @@ from gossip.protocol.peers import FAILED, Peer
 from gossip.protocol.roster import Roster
 from gossip.protocol.views import View
 from gossip.protocol.wire import decode_datagram, encode_datagram
-from simulations import node as node_module
 
 from .planted import Plant, replaced
 
@@ -62,19 +61,6 @@ def epoch_ignored_in_hearsay() -> AbstractContextManager[Any]:
         return weighs
 
     return replaced(Hearsay, "_on_word_of_another", make)
-
-
-def epoch_not_kept() -> AbstractContextManager[Any]:
-    """Every life is of the same incarnation, so that a restart does not beat its own obituary (memberlist #311)."""
-
-    def make(engine: Any) -> Any:
-        def makes(identity: Identity, *args: Any) -> Engine:
-            made: Engine = engine(replace(identity, epoch=1), *args)
-            return made
-
-        return makes
-
-    return replaced(node_module, "Engine", make)
 
 
 def forgetting_dead_members() -> AbstractContextManager[Any]:
@@ -204,7 +190,6 @@ def youngest_given_away() -> AbstractContextManager[Any]:
 PLANTED: Final[dict[Plant, str]] = {
     stale_incarnation_accepted: "stale-incarnation",
     epoch_ignored_in_hearsay: "chaos",
-    epoch_not_kept: "chaos",
     forgetting_dead_members: "long-partition",
     failed_members_never_asked_again: "long-partition",
     any_word_revives: "deaf",

@@ -22,7 +22,6 @@ LIKELY = {
     "counter_never_bumped": 6,
     "dots_leave_before_the_disk_has_them": 5,
     "epoch_ignored_in_hearsay": 2,
-    "epoch_not_kept": 17,
     "fold_before_the_last_range": 3,
     "own_seq_reused_after_a_crash": 16,
     "part_written_before_its_batches": 27,

@@ -51,7 +51,8 @@ def test_other_versions_of_the_protocol_are_refused(version: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("epoch", "counter"), [(2, 0), (MAX_EPOCH, 0), (1, COUNTER_JUMP + 1), (1, MAX_COUNTER), (MAX_EPOCH, MAX_COUNTER)]
+    ("epoch", "counter"),
+    [(EPOCH_JUMP + 2, 0), (MAX_EPOCH, 0), (1, COUNTER_JUMP + 1), (1, MAX_COUNTER), (MAX_EPOCH, MAX_COUNTER)],
 )
 @pytest.mark.parametrize("state", ["alive", "failed", "left"])
 def test_an_absurd_incarnation_of_ourselves_is_refused(epoch: int, counter: int, state: str) -> None:

@@ -7,8 +7,7 @@ import pytest
 from gossip.protocol import Address, Config, Notify
 from gossip.protocol.hearsay import CONTRADICTION, CONTRADICTION_INTERVAL, CONTRADICTIONS_SAVED, COUNTER_JUMP
 from gossip.protocol.messages import Ack, ListMembers, Ping, Roll, Update, Updates
-from gossip.protocol.output import RARELY
-from gossip.protocol.peers import mark_of
+from gossip.protocol.peers import EPOCH_JUMP, mark_of
 from gossip.protocol.updates import ROWS
 from simulations import Cluster, Link
 
@@ -395,9 +394,13 @@ def test_a_later_epoch_of_ourselves_is_told_of_once_whoever_names_it() -> None:
     for epoch in (1, 7, 7, 6):
         found += contested(teller.tells(rig, us(rig, epoch=epoch)))
     assert found == [7]
-    rig.now += RARELY
-    assert contested(teller.tells(rig, us(rig, epoch=7))) == []
-    assert contested(teller.tells(rig, us(rig, "left", epoch=8))) == [8]
+    assert rig.engine.identity.node_id != rig.identity.node_id, "and it goes on as a new node"
+
+
+def test_an_absurd_epoch_of_ourselves_is_told_of_and_changes_nothing() -> None:
+    rig, (teller,) = acquainted(1)
+    assert contested(teller.tells(rig, us(rig, epoch=EPOCH_JUMP + 2))) == [EPOCH_JUMP + 2]
+    assert rig.engine.identity == rig.identity
 
 
 def test_the_word_of_another_process_with_our_identity_contests_it_if_its_epoch_is_later() -> None:
