@@ -22,7 +22,7 @@ demo: $(RUN_STAMP)   ## five processes replay a real history, are cut in two, an
 	$(BIN)/gossip demo
 
 test: $(STAMP)   ## the whole test suite
-	$(BIN)/python -m pytest -m 'not soak'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not soak'
 
 run: $(RUN_STAMP)    ## one node in the foreground; ARGS='--join HOST:PORT'
 	$(BIN)/gossip run $(ARGS)
