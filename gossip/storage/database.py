@@ -96,6 +96,7 @@ class Database:
         Raises `DamagedData`, `UnknownFormat`, or `DiskFailed`.
         """
         self.path = Path(path)
+        self.is_full = durability == FULL
         self._turn = Lock()
         self._copying = Lock()
         self._closing = False
@@ -247,7 +248,7 @@ class Database:
             if part := transaction.part:
                 self._write_part(part, rows.part, number)
             if transaction.identity:
-                self._put("identity", identity_row(transaction.identity))
+                self._put("identity", identity_row(transaction.identity, is_full=self.is_full))
             if finish := transaction.finish:
                 execute("DELETE FROM parts WHERE generation < ?", (finish.generation,))
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))

@@ -30,8 +30,7 @@ class Opened:
     replica: Replica
     disk: DatabaseDisk
     lives: tuple[str, ...]
-    """The replica ids of earlier lives, the latest last. With `FULL`, all is here that ever left this machine of what
-    they wrote."""
+    """The replica ids of earlier lives, the latest last."""
     forked: str = ""
     """Why it goes on as a new node although there was one; empty if it does not."""
     set_aside: Path | None = None
@@ -45,6 +44,8 @@ class _Former:
     node_id: bytes
     epoch: int
     lives: tuple[str, ...]
+    full: tuple[str, ...]
+    """Those of them that had `FULL` durability."""
 
 
 def open_data(directory: Path, name: str, rng: random.Random, *, durability: str = FULL) -> Opened:
@@ -75,15 +76,15 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         former = _read_former(database)
         if former is None and not is_new and not copied:
             raise DamagedData(f"{path} has lost all that was in it")
-        identity, lives = _next_life(former, name, rng, is_copy=bool(copied))
+        identity, lives, full = _next_life(former, name, rng, is_copy=bool(copied))
         replica = Replica(identity.replica_id)
         contents = database.contents()
         read_into(replica, contents)
         _check_fingerprint(database, contents.last_row, replica)
         kernel = replica.store.kernel
-        if durability == FULL:  # else a life may have spent more than this file knows
-            kernel.former = tuple([life for life in lives if kernel.context.last(life)])
-        _begin(database, identity, lives)
+        kernel.former = tuple([life for life in full if kernel.context.last(life)])
+        database.put("identity", identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
+        _mark_as_used(path)
     except BaseException:
         database.close()
         raise
@@ -96,28 +97,22 @@ def _read_former(database: Database) -> _Former | None:
     if row is None:
         return None
     try:
-        node_id, epoch, lives = row["node_id"], row["epoch"], row["lives"]
+        node_id, epoch, lives, full = row["node_id"], row["epoch"], row["lives"], row["full"]
         if type(node_id) is not bytes or len(node_id) != NODE_ID_BYTES or type(epoch) is not int or epoch < 1:
             raise ValueError
-        return _Former(node_id, epoch, tuple(map(str, lives)))
+        return _Former(node_id, epoch, tuple(map(str, lives)), tuple(map(str, full)))
     except (ValueError, KeyError, TypeError):
         raise DamagedData(f"{database.path}: the identity in it is none") from None
 
 
 def _next_life(
     former: _Former | None, name: str, rng: random.Random, *, is_copy: bool
-) -> tuple[Identity, tuple[str, ...]]:
-    """Who it is now, and who it was."""
+) -> tuple[Identity, tuple[str, ...], tuple[str, ...]]:
+    """Who it is now, who it was, and as whom nothing left the machine before it was safe."""
     if former is None or is_copy:
-        return Identity.fresh(name, rng), ()
+        return Identity.fresh(name, rng), (), ()
     identity = Identity(former.node_id, name, former.epoch + 1, Identity.draw_nonce(rng))
-    return identity, former.lives[-FORMER_LIVES:]
-
-
-def _begin(database: Database, identity: Identity, lives: tuple[str, ...]) -> None:
-    """Durable before the node says a word, so that no later life is taken for this one."""
-    database.put("identity", identity_row(identity, lives))
-    _mark_as_used(database.path)
+    return identity, former.lives[-FORMER_LIVES:], former.full[-FORMER_LIVES:]
 
 
 def _mark_as_used(path: Path) -> None:

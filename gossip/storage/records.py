@@ -123,10 +123,16 @@ def _unordered(events: Iterable[Event]) -> Iterator[Iterable[Event]]:
     yield part.values()
 
 
-def identity_row(identity: Identity, former: Sequence[str] = ()) -> dict[str, object]:
-    """Who writes, and under which ids it wrote before."""
-    lives = [*former, identity.replica_id]
-    return {"node_id": identity.node_id, "epoch": identity.epoch, "name": identity.name, "lives": lives}
+def identity_row(
+    identity: Identity, lives: Sequence[str] = (), full: Sequence[str] = (), *, is_full: bool
+) -> dict[str, object]:
+    """Who writes, under which ids it wrote before, and under which of them nothing left the machine before it was safe.
+
+    ``is_full``: whether that holds of the present one.
+    """
+    me = identity.replica_id
+    row: dict[str, object] = {"node_id": identity.node_id, "epoch": identity.epoch, "name": identity.name}
+    return row | {"lives": [*lives, me], "full": [*full, *([me] if is_full else [])]}
 
 
 def _sealed(body: bytes) -> bytes:

@@ -1,0 +1,69 @@
+"""A node that is started again on its data: what it had, who it is, and what it may spend."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from crdts import InsufficientRights
+from gossip import open_node
+from gossip.log import NODE_STARTED
+
+from .live import Journal
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_what_a_node_wrote_is_there_at_the_next_start(tmp_path: Path, durability: str) -> None:
+    journal = Journal()
+    async with open_node("a", data_dir=tmp_path, durability=durability) as node:
+        node.orset("tasks").add("mow the lawn")
+        node.lwwmap("config").set("level", 3)
+        before = node.id, node.replica.fingerprint
+    async with open_node("a", data_dir=tmp_path, durability=durability, log=journal.logger) as node:
+        assert (node.id, node.replica.fingerprint) == before
+        assert set(node.orset("tasks")) == {"mow the lawn"}
+        node.orset("tasks").add("paint the fence")
+    [started] = journal.named(NODE_STARTED)
+    assert (started["data"], started["entries"]) == (durability, 2)
+
+
+async def test_without_durability_nothing_is_there_and_somebody_new_is(tmp_path: Path) -> None:
+    async with open_node("a", data_dir=tmp_path, durability="none") as node:
+        node.orset("tasks").add("mow the lawn")
+        before = node.id
+    async with open_node("a", data_dir=tmp_path, durability="none") as node:
+        assert not node.replica.objects()
+        assert node.id != before
+
+
+async def test_a_node_spends_the_rights_that_its_earlier_lives_held(tmp_path: Path) -> None:
+    for turn in range(3):
+        async with open_node("a", data_dir=tmp_path) as node:
+            budget = node.bounded_counter("budget")
+            budget.increment(10)
+            assert budget.rights() == 10 * (turn + 1) - 4 * turn
+            budget.decrement(4)
+    async with open_node("a", data_dir=tmp_path) as node:
+        budget = node.bounded_counter("budget")
+        budget.decrement(18)
+        assert budget.value() == budget.rights() == 0
+        with pytest.raises(InsufficientRights):
+            budget.decrement(1)
+
+
+async def test_rights_of_a_life_that_may_have_spent_more_than_its_file_knows_are_nobody_s(tmp_path: Path) -> None:
+    async with open_node("a", data_dir=tmp_path, durability="normal") as node:
+        node.bounded_counter("budget").increment(10)
+    async with open_node("a", data_dir=tmp_path) as node:
+        assert node.bounded_counter("budget").value() == 10
+        assert node.bounded_counter("budget").rights() == 0
+
+
+async def test_a_copy_has_no_rights_of_the_node_it_is_a_copy_of(tmp_path: Path) -> None:
+    async with open_node("a", data_dir=tmp_path / "a") as node:
+        node.bounded_counter("budget").increment(10)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    async with open_node("b", data_dir=tmp_path / "copy") as copy, open_node("a", data_dir=tmp_path / "a") as node:
+        assert copy.bounded_counter("budget").value() == 10
+        assert copy.bounded_counter("budget").rights() == 0
+        assert node.bounded_counter("budget").rights() == 10
