@@ -37,14 +37,16 @@ class Sweep:
     def __init__(self, kernel: Kernel, *, part_events: int | None = None) -> None:
         self._kernel = kernel
         self._part_events = part_events or PART_EVENTS
+        self._times = 1
         self._context = kernel.context.copy()
         prekilled = [(replica, seq) for replica in kernel.prekilled for seq in kernel.prekilled[replica]]
         self.head: Final[Delta] = state_delta((), self._context, prekilled)
         """The context and the pre-killed dots at the beginning, as a state without its entries."""
         self._parts = self._walk(sorted(kernel.live))
 
-    def next(self) -> Part | None:
-        """The next part, as the replica is now; None at the end."""
+    def next(self, times: int = 1) -> Part | None:
+        """The next part, as the replica is now, up to so many times as large as usual; None at the end."""
+        self._times = times
         return next(self._parts, None)
 
     def _walk(self, replicas: list[str]) -> Iterator[Part]:
@@ -57,7 +59,7 @@ class Sweep:
                     continue
                 events.append(event)
                 size += event_bytes(event, after=events[-2] if len(events) > 1 else None)
-                if len(events) == self._part_events or size >= PART_BYTES:
+                if len(events) >= self._part_events * self._times or size >= PART_BYTES * self._times:
                     yield Part(tuple(events), event.dot)
                     # What waits here while the caller has its turn would be of an earlier moment than its part says.
                     events, size = [], 0

@@ -6,7 +6,7 @@ Only an accelerator: digests find whatever is lost for good. Whom news goes to i
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from crdts import Event
 from crdts.codec import event_bytes
@@ -16,15 +16,28 @@ from .messages import Message
 from .output import Output
 from .peers import Peer
 
+_LEAST_BYTES: Final = 20
+"""What an event is reckoned to take at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Events that travel alike, or only go to the disk."""
+    """Events of others that travel alike."""
 
     events: Sequence[Event]
-    """To be sent."""
     route: Any
-    """Where to, in the terms of the `Dissemination`; None if they are our own, or to be saved only."""
+    """Where to, in the terms of the `Dissemination`."""
+
+
+class _Batch:
+    """What is pushed together, once it is saved."""
+
+    __slots__ = ("others", "own")
+
+    def __init__(self) -> None:
+        self.own: list[Event] = []
+        """Our own events: in one list, as there may be very many."""
+        self.others: list[_Group] = []
 
 
 class Pusher:
@@ -33,15 +46,17 @@ class Pusher:
     def __init__(self, output: Output, dissemination: Dissemination) -> None:
         self._out = output
         self._dissemination = dissemination
-        self._fresh: list[_Group] = []
+        self._fresh = _Batch()
+        self._has_fresh = False
         self._fresh_since = 0.0
         self._last_flush = float("-inf")
-        self._saving: deque[tuple[int, list[_Group]]] = deque()
+        self._saving: deque[tuple[int, _Batch]] = deque()
 
     def wrote(self, now: float, events: tuple[Event, ...]) -> None:
         """Local mutations."""
         self._out.counts["events_written"] += len(events)
-        self._add(now, events, _Group(events, None))
+        self._add(now, events)
+        self._fresh.own += events
 
     def received(self, now: float, events: list[Event], message: Message, peer: Peer | None, sender: bytes) -> None:
         """A message brought news of ``sender``, of which these events were new here.
@@ -49,22 +64,24 @@ class Pusher:
         ``peer`` is the sender, if it is a member and has proven to be where the message came from.
         """
         passed, route = self._dissemination.take(now, message, events, peer, sender)
-        self._add(now, events, _Group(passed, route))
+        if events or route is not None:
+            self._add(now, events)
+        if route is not None:
+            self._fresh.others.append(_Group(passed, route))
 
     def absorbed(self, now: float, events: list[Event]) -> None:
         """Events from a stream: to be saved, not to be passed on."""
-        self._add(now, events, _Group((), None))
+        if events:
+            self._add(now, events)
 
-    def _add(self, now: float, new: Sequence[Event], group: _Group) -> None:
-        if new or group.route is not None:
-            if not self._fresh:
-                self._fresh_since = now
-            self._fresh.append(group)
-            self._out.unsaved(new)
+    def _add(self, now: float, new: Sequence[Event]) -> None:
+        if not self._has_fresh:
+            self._has_fresh, self._fresh_since = True, now
+        self._out.unsaved(new)
 
     def deadline(self) -> float:
         """When `tick` wants to flush: at once after a quiet moment, else when the interval has passed."""
-        if not self._fresh:
+        if not self._has_fresh:
             return float("inf")
         return max(self._fresh_since, self._last_flush + self._out.config.push_interval)
 
@@ -74,28 +91,38 @@ class Pusher:
 
     def flush(self, now: float) -> None:
         """Hand everything fresh to the disk now, and push it as soon as it is there."""
-        if any(group.events for group in self._fresh):  # what only goes to the disk must not delay an answer to it
-            self._last_flush = now
+        if self._fresh.own or any(group.events for group in self._fresh.others):
+            self._last_flush = now  # what only goes to the disk must not delay an answer to it
         self._saving.append((self._out.save(), self._fresh))
-        self._fresh = []
+        self._fresh, self._has_fresh = _Batch(), False
         self.persisted(now)
 
     def persisted(self, now: float) -> None:
         """Push what the disk has by now."""
-        while self._saving and self._out.is_durable(self._saving[0][0]):
-            self._push(now, self._saving.popleft()[1])
-
-    def _push(self, now: float, groups: list[_Group]) -> None:
         budget = self._out.config.push_buffer_bytes
-        own = [event for group in groups if group.route is None for event in group.events]
-        others = [group for group in groups if group.route is not None]
-        for group in ([_Group(own, None)] if own else []) + others:
-            size = sum(event_bytes(event) for event in group.events)
-            if size > budget:
-                self._dissemination.overflowed = True
-                continue
-            budget -= size
-            if group.route is None:
-                self._dissemination.originate(now, group.events)
+        while self._saving and self._out.is_durable(self._saving[0][0]):
+            budget = self._push(now, self._saving.popleft()[1], budget)
+
+    def _push(self, now: float, batch: _Batch, budget: int) -> int:
+        """Push what ``budget`` bytes allow; returns what is left of them. The rest peers will fetch."""
+        if batch.own:
+            size = _size(batch.own, budget)
+            if size <= budget:
+                budget -= size
+                self._dissemination.originate(now, batch.own)
             else:
+                self._dissemination.overflowed = True
+        for group in batch.others:
+            size = _size(group.events, budget)
+            if size <= budget:
+                budget -= size
                 self._dissemination.pass_on(now, group.events, group.route)
+            else:
+                self._dissemination.overflowed = True
+        return budget
+
+
+def _size(events: Sequence[Event], budget: int) -> int:
+    """Bytes of these events; not reckoned to the end, which takes long for very many, where they are too many."""
+    least = len(events) * _LEAST_BYTES
+    return least if least > budget else sum(map(event_bytes, events))

@@ -18,6 +18,10 @@ from .records import Contents, Finish, Part, Rows, Transaction
 
 LOG_MIN_BYTES: Final = 256 * 1024
 """The log is let grow to half of the checkpoint, and to so much at least, before the checkpoint is renewed."""
+HURRY: Final = 4
+"""How many times as large as usual the parts of a sweep are at most,"""
+HURRY_FROM: Final = 512
+"""so many events that are written with one make it larger by its usual size: else the log would outgrow the sweep."""
 
 
 class Ledger:
@@ -94,7 +98,7 @@ class Ledger:
             self.begin_sweep()
         if self._sweep is None:
             return Transaction(tuple(batches))
-        part = self._sweep.next()
+        part = self._sweep.next(min(HURRY, 1 + sum(len(batch.events) for batch in batches) // HURRY_FROM))
         if part is None:
             return Transaction(tuple(batches), finish=Finish(self._generation, self._log_from, self._sweep.head))
         return Transaction(tuple(batches), Part(self._generation, part.last, part.events, self._in_place))

@@ -21,6 +21,8 @@ from ..protocol import Identity, Persist
 from .errors import DamagedData
 
 SUM_BYTES: Final = 8
+_DELTA_EVENTS: Final = 1024
+"""Events of one delta of the log, as encoding more at once would keep the event loop from its turn for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +109,22 @@ def rows_of(transaction: Transaction) -> Rows:
 
 def deltas_of(batch: Persist) -> list[Delta]:
     """What a batch holds, as deltas to be merged in order."""
-    changes = [events_delta(events, batch.runs) for events in _unordered(batch.events)]
+    most = _DELTA_EVENTS if not batch.runs else len(batch.events)
+    changes = [events_delta(events, batch.runs) for events in _unordered(batch.events, most)]
     return [*[delta for delta in changes if delta], *batch.states]
 
 
-def _unordered(events: Iterable[Event]) -> Iterator[Iterable[Event]]:
-    """Parts in which order does not matter. It does where a writer is being retired: what was accepted under one limit
-    may be refused under the limit before."""
+def _unordered(events: Iterable[Event], most: int) -> Iterator[Iterable[Event]]:
+    """Parts in which order does not matter, of ``most`` events but for transactions, which are never torn apart.
+
+    It does matter where a writer is being retired: what was accepted under one limit may be refused under the limit
+    before.
+    """
     part: dict[Dot, Event] = {}
     for event in events:
+        if len(part) >= most and event.batch is None:
+            yield part.values()
+            part = {}
         part[event.dot] = event
         if event.obj == RETIRED:
             yield part.values()
