@@ -27,7 +27,9 @@ async def grow(path: Path, size: int) -> None:
         for key, value in samples.entries(size // 2):  # written over, so that there is something to make smaller
             tasks.set(key, value)
         await node.flush()
-        await trio.sleep(0.5)
+        before = -1
+        while before != (before := node.storage().bytes_on_disk):  # until it has been made smaller
+            await trio.sleep(1.0)
         print("wal", (path / "state.db-wal").stat().st_size)
         print("state", len(encode(node.replica.delta_since(Context()))))
     print("bytes", (path / "state.db").stat().st_size)
@@ -38,7 +40,8 @@ async def open_again(path: Path, size: int) -> None:
     async with gossip.open_node("bench", data_dir=path) as node:
         assert len(node.lwwmap("tasks")) == size
         print("seconds", time.perf_counter() - start)
-        print("rss", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        print("rss", resident * resource.getpagesize())
 
 
 verb, directory, entries = sys.argv[1:]
