@@ -110,9 +110,10 @@ class BoundedCounter(Crdt):
             return self._move(spent=spent, to=to, moved=moved)
         with self._store.transaction() as done:
             for former in self._store.kernel.former:
-                if short > 0 and (rights := shares.of(former)):
-                    self._move(to=me, moved=rights, of=former)
-                    short -= rights
+                # No more than it takes: should another copy of that life do the same, both count, and all of it.
+                if taken := min(short, shares.of(former)):
+                    self._move(to=me, moved=taken, of=former)
+                    short -= taken
             self._move(spent=spent, to=to, moved=moved)
         return done.delta
 

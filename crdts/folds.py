@@ -138,7 +138,11 @@ class Shares:
 
 
 def read_share(held: Held) -> tuple[list[Any] | None, int, int, int]:
-    """One holder's share (its latest) and seq, how much is void, and up to which seq of its shares that was reset."""
+    """One holder's share and seq, how much is void, and up to which seq of its shares that was reset.
+
+    All that a share says only grows. There may be several that do not know of each other where two lives of a holder
+    were gone on from that did not: then the most that any of them says counts, so nothing that was spent is forgotten.
+    """
     share: list[Any] | None = None
     seq = void = covered = 0
     for event in sorted(held):
@@ -146,8 +150,14 @@ def read_share(held: Held) -> tuple[list[Any] | None, int, int, int]:
         if len(row) == 2:
             covered, void = max(covered, row[0]), max(void, row[1])
         else:
-            share, seq = row, event.seq
+            share, seq = row if share is None else _most(share, row), event.seq
     return share, seq, void, covered
+
+
+def _most(one: list[Any], other: list[Any]) -> list[Any]:
+    """What two shares of one holder say together."""
+    transferred = {to: max(one[3].get(to, 0), other[3].get(to, 0)) for to in (*one[3], *other[3])}
+    return [*map(max, one[:3], other[:3]), transferred]
 
 
 def bounded_value(places: Places) -> int:

@@ -28,6 +28,7 @@ from .porting import items_of, parts_of, write_items
 from .protocol.errors import ConfigError, GossipError
 from .protocol.fence import count_closures
 from .release import RELEASE
+from .storage.database import NONE
 
 SOCKET_FILE: Final = "control.sock"
 SOCKET_PATH_BYTES: Final = 100
@@ -125,10 +126,9 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
             return
         if verb not in _VERBS:
             raise ConfigError(f"this node knows no {verb!r}; is the command line of another version?")
-        result = _VERBS[verb](node, args)
-        await node.flush()
-        if verb == "leave":
-            result = {"wrote": node.has_written, "holders": await node.leave()}
+        result = await _leave(node) if verb == "leave" else _VERBS[verb](node, args)
+        if verb in _WRITING:
+            await node.flush()
     except (GossipError, CrdtError) as error:
         await _send(stream, {"error": str(error)})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -137,6 +137,17 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
         await _send(stream, {"result": plain(result)})
         if verb == "leave":
             node.stop_requested.set()
+
+
+async def _leave(node: Node) -> dict[str, Any]:
+    holders = await node.leave()
+    storage = node.storage()
+    return {
+        "wrote": node.has_written,
+        "holders": holders,
+        "kept_in": None if storage.durability == NONE else storage.directory,
+        "disk_failure": storage.failure,
+    }
 
 
 async def _read_request(stream: trio.SocketStream) -> bytes | None:
@@ -345,3 +356,5 @@ _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "leave": lambda _, __: None,
     "retire": _retire,
 }
+_WRITING: Final = ("orset", "counter", "register", "map", "import", "retire")
+"""Verbs that are answered once the disk has what they wrote. All others are answered while it fails, too."""

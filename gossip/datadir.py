@@ -39,8 +39,14 @@ class DataDir:
             raise ConfigError(
                 f"cannot lock {self.path}: {error.strerror}; choose a directory on a local disk"
             ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            os.close(self._lock)
+            raise ConfigError(
+                f"cannot write to {self.path}: {error.strerror}; make room, or make it writable"
+            ) from None
 
     def close(self) -> None:
         os.close(self._lock)

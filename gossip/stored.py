@@ -7,10 +7,11 @@ from typing import Any
 import trio
 
 from .datadir import DataDir
-from .log import DATA_DAMAGED, DISK_FAILED
+from .log import DATA_DAMAGED, DATA_UNREAD, DISK_FAILED
 from .protocol import notices
 from .storage.database import NONE
 from .storage.errors import StorageError
+from .storage.files import DATABASE_FILE
 from .storage.opening import Opened, open_data
 
 
@@ -18,12 +19,22 @@ async def open_stored(
     directory: DataDir | None, name: str, rng: random.Random, durability: str, log: Any
 ) -> Opened | None:
     """What the directory holds, or nothing if nothing is promised; raises `StorageError`."""
-    if directory is None or durability == NONE:
+    if directory is None:
+        return None
+    if durability == NONE:
+        if (directory.path / DATABASE_FILE).exists():
+            log.warning(DATA_UNREAD, directory=str(directory.path), durability=NONE)
         return None
     read = partial(open_data, directory.path, name, rng, durability=durability)
     opened = await trio.to_thread.run_sync(read)
     if opened.set_aside is not None:
-        log.error(DATA_DAMAGED, set_aside=str(opened.set_aside), advice="what others have comes back from them")
+        log.error(
+            DATA_DAMAGED,
+            why=opened.damage,
+            set_aside=str(opened.set_aside),
+            id=opened.identity.node_id.hex(),
+            advice="what others have comes back from them; what nobody else had is only in that file, or in a backup",
+        )
     if opened.forked:
         log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())
     return opened

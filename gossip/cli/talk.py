@@ -129,12 +129,17 @@ def leave(data_dir: Path, as_json: bool) -> None:
     if as_json:
         print_json({"left": True} | answer)
     else:
-        print_line(f"left; {_fate_of_writes(answer['wrote'], answer['holders'])}")
+        print_line(f"left; {_fate_of_writes(answer)}")
 
 
-def _fate_of_writes(wrote: bool, holders: int) -> str:
-    if not wrote:
-        return "it had written nothing"
-    if not holders:
-        return "no other member has all its writes: what only it had is gone"
-    return f"its writes are held by {count(holders, 'other member')}"
+def _fate_of_writes(answer: dict[str, Any]) -> str:
+    kept_in, failure, holders = answer["kept_in"], answer["disk_failure"], answer["holders"]
+    if failure:
+        return f"what was written last is not saved: {failure}; {count(holders, 'other member')} have all of it"
+    if not answer["wrote"]:
+        return "it had written nothing since it started"
+    if holders:
+        return f"its writes are held by {count(holders, 'other member')}"
+    if kept_in:
+        return f"its writes are saved in {kept_in}; no other member has all of them yet"
+    return "no other member has all its writes: what only it had is gone"

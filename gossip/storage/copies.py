@@ -86,7 +86,7 @@ def _check_target(target: Path, directory: Path, *, replace: bool) -> None:
 
 
 def _exists(target: Path) -> ConfigError:
-    return ConfigError(f"{target} exists; name a new file, or use --force to replace it")
+    return ConfigError(f"{target} exists; name a new file, or use --force (replace=True) to replace it")
 
 
 def _rename(fresh: Path, target: Path, *, replace: bool) -> None:

@@ -13,7 +13,7 @@ from .database import FULL, Database
 from .errors import DamagedData, DiskFailed
 from .files import DATABASE_FILE, sync_directory
 from .ledger import Ledger
-from .marks import check_mark, set_mark
+from .marks import Mark, read_mark, set_mark
 from .records import identity_row, read_into
 from .writer import DatabaseDisk
 
@@ -34,7 +34,9 @@ class Opened:
     forked: str = ""
     """Why it goes on as a new node although there was one; empty if it does not."""
     set_aside: Path | None = None
-    """Where a damaged file was put."""
+    """Where a damaged file was put, and"""
+    damage: str = ""
+    """what was wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +59,31 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
     _finish_setting_aside(path)
     try:
         return _open(path, name, rng, durability)
-    except DamagedData:
-        set_aside = _set_aside(path)
+    except DamagedData as error:
+        damage, set_aside = str(error), _set_aside(path)
     opened = _open(path, name, rng, durability)
-    opened.set_aside = set_aside
+    opened.set_aside, opened.damage = set_aside, damage
     return opened
 
 
 def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
     is_new = not path.exists()
-    copied = "" if is_new else check_mark(path)
+    mark = Mark() if is_new else read_mark(path)
+    copied = mark.doubt
     if not is_new and not copied:
         if not path.stat().st_size:
             raise DamagedData(f"{path} is empty")  # before anything is made of it
-        _mark_as_used(path)  # first, as whatever opens the file may change it, even if the start then fails
+        _mark_as_used(path, mark.epoch)  # first, as whatever opens the file may change it, even if the start then fails
     database = Database(path, durability=durability)
     try:
         former = _read_former(database)
         if former is None and not is_new and not copied:
             raise DamagedData(f"{path} has lost all that was in it")
+        if former is not None and former.epoch < mark.epoch:
+            copied = copied or "it is older than its mark"
         identity, lives, full = _next_life(former, name, rng, is_copy=bool(copied))
+        if mark.closed:  # whatever was promised of the last one: all of it is here
+            full = tuple(dict.fromkeys([*full, *lives[-1:]]))
         replica = Replica(identity.replica_id)
         contents = database.contents()
         read_into(replica, contents)
@@ -84,11 +91,11 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         kernel = replica.store.kernel
         kernel.former = tuple([life for life in full if kernel.context.last(life)])
         database.put("identity", identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
-        _mark_as_used(path)
+        _mark_as_used(path, identity.epoch)
     except BaseException:
         database.close()
         raise
-    disk = DatabaseDisk(database, Ledger(replica.store.kernel, contents))
+    disk = DatabaseDisk(database, Ledger(replica.store.kernel, contents), identity.epoch)
     return Opened(identity, replica, disk, lives, copied if former else "")
 
 
@@ -115,9 +122,9 @@ def _next_life(
     return identity, former.lives[-FORMER_LIVES:], former.full[-FORMER_LIVES:]
 
 
-def _mark_as_used(path: Path) -> None:
+def _mark_as_used(path: Path, epoch: int) -> None:
     try:
-        set_mark(path, closed=False)
+        set_mark(path, epoch, closed=False)
     except OSError as error:
         raise DiskFailed(f"the mark beside {path} cannot be written: {error.strerror}") from None
 

@@ -20,8 +20,10 @@ from .records import Rows, Transaction, rows_of
 class DatabaseDisk:
     """A `gossip.disk.Disk`: what comes while one transaction is written goes into the next (group commit)."""
 
-    def __init__(self, database: Database, ledger: Ledger) -> None:
+    def __init__(self, database: Database, ledger: Ledger, epoch: int = 0) -> None:
+        """``epoch`` is that of the node's present life, for the mark beside the file."""
         self._database = database
+        self._epoch = epoch
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
         self._copies = trio.CapacityLimiter(1)
@@ -55,7 +57,14 @@ class DatabaseDisk:
     def _write(self, transaction: Transaction) -> Rows:
         rows = rows_of(transaction)
         self._database.write(transaction, rows, self._ledger.next_row)
+        if transaction.identity is not None:
+            self._epoch = transaction.identity.epoch
+            self._mark(closed=False)
         return rows
+
+    def _mark(self, *, closed: bool) -> None:
+        with suppress(OSError):  # without it the next start takes the file for a copy, or cannot tell: it is safe
+            set_mark(self._database.path, self._epoch, closed=closed)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -77,5 +86,4 @@ class DatabaseDisk:
                 self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
         finally:
             self._database.close()
-        with suppress(OSError):  # without it the next start cannot tell whether the file was put back since
-            set_mark(self._database.path, closed=True)
+        self._mark(closed=fingerprint is not None)

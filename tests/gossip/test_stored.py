@@ -1,5 +1,6 @@
 """A node that is started again on its data: what it had, who it is, and what it may spend."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 
 from crdts import InsufficientRights
 from gossip import open_node
-from gossip.log import NODE_STARTED
+from gossip.log import DATA_UNREAD, NODE_STARTED
+from gossip.protocol import notices
+from gossip.storage.files import DATABASE_FILE
+from gossip.storage.marks import MARK_FILE
 
 from .live import Journal
 
@@ -52,11 +56,46 @@ async def test_a_node_spends_the_rights_that_its_earlier_lives_held(tmp_path: Pa
 
 
 async def test_rights_of_a_life_that_may_have_spent_more_than_its_file_knows_are_nobody_s(tmp_path: Path) -> None:
-    async with open_node("a", data_dir=tmp_path, durability="normal") as node:
-        node.bounded_counter("budget").increment(10)
+    """As after a power loss; who has stopped in good order has saved everything, whatever was promised."""
+    for number, (closed, rights) in enumerate([(True, 10), (False, 0)]):
+        path = tmp_path / str(number)
+        async with open_node("a", data_dir=path, durability="normal") as node:
+            node.bounded_counter("budget").increment(10)
+        if not closed:
+            mark = json.loads((path / MARK_FILE).read_text())
+            (path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))
+        async with open_node("a", data_dir=path) as node:
+            assert node.bounded_counter("budget").value() == 10
+            assert node.bounded_counter("budget").rights() == rights
+
+
+async def test_an_old_file_put_back_beside_its_mark_is_seen_after_a_crash_too(tmp_path: Path) -> None:
     async with open_node("a", data_dir=tmp_path) as node:
-        assert node.bounded_counter("budget").value() == 10
-        assert node.bounded_counter("budget").rights() == 0
+        node.orset("tasks").add("one")
+    before = (tmp_path / DATABASE_FILE).read_bytes()
+    for _ in range(2):
+        async with open_node("a", data_dir=tmp_path) as node:
+            node.orset("tasks").add("two")
+            node_id = node.id
+    (tmp_path / DATABASE_FILE).write_bytes(before)
+    mark = json.loads((tmp_path / MARK_FILE).read_text())
+    (tmp_path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))
+    journal = Journal()
+    async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
+        assert node.id != node_id
+        assert set(node.orset("tasks")) == {"one"}
+    assert journal.named(notices.IDENTITY_FORKED)[0]["why"] == "it is older than its mark"
+
+
+async def test_a_directory_whose_data_is_not_read_is_told_of(tmp_path: Path) -> None:
+    async with open_node("a", data_dir=tmp_path) as node:
+        node.orset("tasks").add("one")
+    journal = Journal()
+    async with open_node("a", data_dir=tmp_path, durability="none", log=journal.logger) as node:
+        assert not node.replica.objects()
+    assert DATA_UNREAD in journal.events()
+    async with open_node("a", data_dir=tmp_path) as node:
+        assert set(node.orset("tasks")) == {"one"}
 
 
 async def test_a_copy_has_no_rights_of_the_node_it_is_a_copy_of(tmp_path: Path) -> None:

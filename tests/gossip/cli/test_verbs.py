@@ -395,7 +395,13 @@ async def test_leaving_tells_how_many_have_all_writes_and_asks_the_node_to_stop(
         assert (await gossip("leave")).out == "left; its writes are held by 1 other member\n"
         assert "last" in bob.orset("x")
         await node.stop_requested.wait()
-        assert json.loads((await gossip("leave", "--json")).out) == {"left": True, "wrote": True, "holders": 1}
+        assert json.loads((await gossip("leave", "--json")).out) == {
+            "left": True,
+            "wrote": True,
+            "holders": 1,
+            "kept_in": None,
+            "disk_failure": None,
+        }
 
 
 async def test_a_member_that_has_gone_is_retired_by_name_or_id(node: Node, gossip: Gossip) -> None:

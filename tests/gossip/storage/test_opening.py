@@ -118,7 +118,7 @@ async def test_everything_in_the_directory_is_for_this_user_only(tmp_path: Path)
 
 def mark_anew(file: Path) -> None:
     """As if the disk had done it, and not a program: then no ctime tells."""
-    set_mark(file, closed=True)
+    set_mark(file, 1, closed=True)
 
 
 def zeroed(file: Path) -> None:
