@@ -211,8 +211,8 @@ class Node(Accessors):
     async def flush(self) -> None:
         """Wait until every write so far is as durable as this node promises (in memory only: at once).
 
-        Raises `DiskFailed` while the disk takes nothing: what was written before it failed is kept in memory, and saved
-        as soon as it can be.
+        Raises `DiskFailed` while the disk takes nothing: what was written before it failed is kept in memory, saved as
+        soon as it can be, and lost if the process ends before. Raises `NotRunning`.
         """
         self._check_running()
         await self._driver.flush()
@@ -294,15 +294,19 @@ class Node(Accessors):
     # ---- what is kept
 
     def storage(self) -> Storage:
-        """Where this node's data is kept, and how that is going."""
+        """Where this node's data is kept, and how that is going: its `failure` is None while the disk works.
+
+        Can be asked after the node has ended, too.
+        """
         return self._keeper.storage()
 
     async def backup(self, path: str | os.PathLike[str], *, replace: bool = False) -> int:
-        """Copy all that was written so far, and what comes meanwhile, into one file; returns its bytes.
+        """Copy everything into one file, as of one moment after this call; returns its bytes.
 
         Reads and writes go on. The copy has nothing of this node's identity: `gossip restore` makes a data directory
-        of it, for a new node. It is there whole or not at all. Raises `ConfigError` if there is such a file and it is
-        not to be replaced, or if everything is in memory only; `DiskFailed` if either disk does not work.
+        of it, for a new node. It is there whole or not at all, for its owner only. Raises `ConfigError` if there is
+        such a file and it is not to be replaced, if it would be in the data directory, or if everything is in memory
+        only; `DiskFailed` if either disk does not work; `NotRunning`.
         """
         await self.flush()
         return await self._keeper.back_up(path, replace=replace)

@@ -85,7 +85,8 @@ async def open_node(
     changes them for as long as the node runs. They are not kept in ``data_dir``: give them again at the next start.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
-    Raises `ConfigError` (also if it cannot bind), `KeyFormatError`, `DataDirInUse` or `StorageError`.
+    Raises `ConfigError` (also if it cannot bind or use the directory), `KeyFormatError`, `DataDirInUse`, `DiskFailed`
+    or `UnknownFormat`. A damaged file is set aside, and a copied one goes on as a new node; the log says so.
     """
     if durability not in DURABILITIES:
         raise ConfigError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")

@@ -106,7 +106,7 @@ def restore(file: Path, data_dir: Path, as_json: bool) -> None:
 @force_option
 @data_option
 def export(file: Path, as_json: bool, force: bool, data_dir: Path) -> None:
-    """Write all shared objects as JSON to FILE, or to standard output.
+    """Write all shared objects of the running node as JSON to FILE, or to standard output.
 
     By type and name, with what is read there now; `gossip import` reads it back. The node goes on meanwhile: a large
     document holds different parts as of different moments. `gossip backup` makes a copy of one moment.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gossip import Node, open_node
+from gossip import DiskFailed, Node, open_node
 from gossip.release import RELEASE
+from gossip.storage.database import Database
 
 from ..live import FAST, acquainted, states, until
 from .conftest import Gossip
@@ -399,9 +400,35 @@ async def test_leaving_tells_how_many_have_all_writes_and_asks_the_node_to_stop(
             "left": True,
             "wrote": True,
             "holders": 1,
-            "kept_in": None,
+            "kept_in": node.storage().directory,
             "disk_failure": None,
         }
+
+
+async def test_leaving_says_where_writes_are_kept_that_nobody_else_has(node: Node, gossip: Gossip) -> None:
+    await gossip("orset", "add", "x", "only here")
+    said = (await gossip("leave")).out
+    assert said == f"left; its writes are saved in {node.storage().directory}; no other member has all of them yet\n"
+
+
+async def test_what_writes_nothing_is_answered_while_the_disk_fails(
+    node: Node, gossip: Gossip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise DiskFailed("the disk is full; make room")
+
+    await gossip("orset", "add", "x", "saved")
+    monkeypatch.setattr(Database, "write", fails)
+    refused = await gossip("orset", "add", "x", "not saved")
+    assert refused.code == 1
+    assert "the disk is full; make room" in refused.err
+    for verb in ("status", "ls", "members", "tag", "export"):
+        assert (await gossip(verb)).code == 0
+    assert "saved" in (await gossip("get", "x")).out
+    assert json.loads((await gossip("status", "--json")).out)["storage"]["failure"] == "the disk is full; make room"
+    left = await gossip("leave")
+    assert left.code == 0
+    assert "left; what was written last is not saved: the disk is full" in left.out
 
 
 async def test_a_member_that_has_gone_is_retired_by_name_or_id(node: Node, gossip: Gossip) -> None:
