@@ -27,11 +27,11 @@ async def open_stored(
         return None
     read = partial(open_data, directory.path, name, rng, durability=durability)
     opened = await trio.to_thread.run_sync(read)
-    if opened.set_aside is not None:
+    if opened.damage:
         log.error(
             DATA_DAMAGED,
             why=opened.damage,
-            set_aside=str(opened.set_aside),
+            set_aside=str(opened.set_aside or "nothing"),
             id=opened.identity.node_id.hex(),
             advice="what others have comes back from them; what nobody else had is only in that file, or in a backup",
         )

@@ -105,6 +105,7 @@ class Database:
             self._connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
             self._connection.text_factory = _text
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._inodes: dict[Path, int] = {}
         try:
             with self._failures("opened"):
                 version = self._version()
@@ -112,6 +113,7 @@ class Database:
                 self._migrate(version)
                 self._check()
                 self._forget_behind_gap()
+            self.is_in_place()  # from now on
         except BaseException:
             self._connection.close()
             raise
@@ -241,6 +243,7 @@ class Database:
             self._write(transaction, rows, number)
 
     def _write(self, transaction: Transaction, rows: Rows, number: int) -> None:
+        self._check_in_place()
         with self._failures("written"), self._together() as execute:
             if rows.log:  # in place of a row that was written although we were told that it was not
                 row = number, _sum(number, rows.log[:SUM_BYTES]), rows.log
@@ -259,6 +262,21 @@ class Database:
         if transaction.finish:
             with suppress(sqlite3.Error):  # all of it is written, and the next time will do
                 self._give_back()
+
+    def is_in_place(self) -> bool:
+        """Whether the file and its WAL are still where they were: else nobody will find what is written to them."""
+        for part in (self.path, wal_of(self.path)):
+            try:
+                inode = part.stat().st_ino
+            except OSError:
+                inode = 0
+            if (self._inodes.setdefault(part, inode) if inode else self._inodes.get(part, 0)) != inode:
+                return False
+        return True
+
+    def _check_in_place(self) -> None:
+        if not self.is_in_place():
+            raise DiskFailed(f"{self.path} or its WAL was removed or replaced while in use; put it back, or restart")
 
     def _write_part(self, part: Part, data: bytes, number: int) -> None:
         execute = self._connection.execute

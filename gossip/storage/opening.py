@@ -13,13 +13,18 @@ from .database import FULL, Database
 from .errors import DamagedData, DiskFailed
 from .files import DATABASE_FILE, sync_directory
 from .ledger import Ledger
-from .marks import Mark, read_mark, set_mark
+from .marks import MARK_FILE, Mark, read_mark, set_mark
 from .records import identity_row, read_into
 from .writer import DatabaseDisk
 
 DAMAGED: Final = "damaged"
 FORMER_LIVES: Final = 1024
-"""Earlier lives of a node that are remembered, to be closed and told from others'."""
+"""Earlier lives of a node that are remembered, to be closed and told from others': those that wrote, and"""
+LATEST_LIVES: Final = 16
+"""the last of them all, of which others may know more."""
+EPOCH_STEP: Final = 64
+"""By how much an epoch grows at most: by a random number, so that two that go on from one copied file are hardly ever
+of the same epoch, and are told apart before either has written anything."""
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
 
 def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
     is_new = not path.exists()
+    lost = is_new and (path.parent / MARK_FILE).exists()
     mark = Mark() if is_new else read_mark(path)
     copied = mark.doubt
     if not is_new and not copied:
@@ -84,19 +90,24 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         identity, lives, full = _next_life(former, name, rng, is_copy=bool(copied))
         if mark.closed:  # whatever was promised of the last one: all of it is here
             full = tuple(dict.fromkeys([*full, *lives[-1:]]))
+        elif lives and lives[-1] not in full:
+            full = ()  # it may have spent what those before it held, and this file does not know
         replica = Replica(identity.replica_id)
         contents = database.contents()
         read_into(replica, contents)
         _check_fingerprint(database, contents.last_row, replica)
         kernel = replica.store.kernel
-        kernel.former = tuple([life for life in full if kernel.context.last(life)])
+        wrote = kernel.context.last
+        lives = (*filter(wrote, lives[:-LATEST_LIVES]), *lives[-LATEST_LIVES:])[-FORMER_LIVES:]
+        kernel.former = full = tuple(filter(wrote, full))
         database.put("identity", identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
         _mark_as_used(path, identity.epoch)
     except BaseException:
         database.close()
         raise
     disk = DatabaseDisk(database, Ledger(replica.store.kernel, contents), identity.epoch)
-    return Opened(identity, replica, disk, lives, copied if former else "")
+    forked = copied if former else ""
+    return Opened(identity, replica, disk, lives, forked, damage=f"{path} is gone" if lost else "")
 
 
 def _read_former(database: Database) -> _Former | None:
@@ -118,8 +129,9 @@ def _next_life(
     """Who it is now, who it was, and as whom nothing left the machine before it was safe."""
     if former is None or is_copy:
         return Identity.fresh(name, rng), (), ()
-    identity = Identity(former.node_id, name, former.epoch + 1, Identity.draw_nonce(rng))
-    return identity, former.lives[-FORMER_LIVES:], former.full[-FORMER_LIVES:]
+    epoch = former.epoch + rng.randint(1, EPOCH_STEP)
+    identity = Identity(former.node_id, name, epoch, Identity.draw_nonce(rng))
+    return identity, former.lives, former.full
 
 
 def _mark_as_used(path: Path, epoch: int) -> None:

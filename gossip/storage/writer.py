@@ -81,9 +81,11 @@ class DatabaseDisk:
         await trio.to_thread.run_sync(self._close, fingerprint, limiter=self._limiter)
 
     def _close(self, fingerprint: int | None) -> None:
+        in_place = self._database.is_in_place()
         try:
             if fingerprint is not None:
                 self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
         finally:
             self._database.close()
-        self._mark(closed=fingerprint is not None)
+        if in_place:  # else it is another file that would be marked
+            self._mark(closed=fingerprint is not None)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from crdts import InsufficientRights
-from gossip import open_node
-from gossip.log import DATA_UNREAD, NODE_STARTED
+from gossip import DiskFailed, open_node
+from gossip.log import DATA_DAMAGED, DATA_UNREAD, NODE_STARTED
 from gossip.protocol import notices
+from gossip.storage import opening
 from gossip.storage.files import DATABASE_FILE
 from gossip.storage.marks import MARK_FILE
 
@@ -96,6 +97,48 @@ async def test_a_directory_whose_data_is_not_read_is_told_of(tmp_path: Path) -> 
     assert DATA_UNREAD in journal.events()
     async with open_node("a", data_dir=tmp_path) as node:
         assert set(node.orset("tasks")) == {"one"}
+
+
+async def test_rights_that_an_unsafe_life_may_have_spent_are_nobody_s_either(tmp_path: Path) -> None:
+    async with open_node("a", data_dir=tmp_path) as node:
+        node.bounded_counter("budget").increment(10)
+    async with open_node("a", data_dir=tmp_path, durability="normal") as node:
+        assert node.bounded_counter("budget").rights() == 10
+    mark = json.loads((tmp_path / MARK_FILE).read_text())
+    (tmp_path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))  # as if the power had failed
+    async with open_node("a", data_dir=tmp_path) as node:
+        assert node.bounded_counter("budget").value() == 10
+        assert node.bounded_counter("budget").rights() == 0
+
+
+async def test_rights_outlive_very_many_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "FORMER_LIVES", 8)
+    monkeypatch.setattr(opening, "LATEST_LIVES", 2)
+    async with open_node("a", data_dir=tmp_path) as node:
+        node.bounded_counter("budget").increment(10)
+    for _ in range(12):
+        async with open_node("a", data_dir=tmp_path) as node:
+            assert node.bounded_counter("budget").rights() == 10
+
+
+@pytest.mark.parametrize("removed", [("state.db",), ("state.db-wal",), ("state.db", "state.db-wal")])
+async def test_files_that_are_taken_away_from_a_running_node_are_missed_at_the_next_write(
+    tmp_path: Path, removed: tuple[str, ...]
+) -> None:
+    async with open_node("a", data_dir=tmp_path) as node:
+        node.orset("tasks").add("one")
+        await node.flush()
+        for name in removed:
+            (tmp_path / name).unlink()
+        node.orset("tasks").add("two")
+        with pytest.raises(DiskFailed, match="removed or replaced while in use"):
+            await node.flush()
+        with pytest.raises(DiskFailed):
+            node.orset("tasks").add("three")
+    journal = Journal()
+    async with open_node("a", data_dir=tmp_path, log=journal.logger):
+        pass
+    assert "state.db" not in removed or journal.named(DATA_DAMAGED)[0]["why"] == f"{tmp_path / 'state.db'} is gone"
 
 
 async def test_a_copy_has_no_rights_of_the_node_it_is_a_copy_of(tmp_path: Path) -> None:
