@@ -106,10 +106,11 @@ def restore(file: Path, data_dir: Path, as_json: bool) -> None:
 @force_option
 @data_option
 def export(file: Path, as_json: bool, force: bool, data_dir: Path) -> None:
-    """Write all shared objects of the running node as JSON to FILE, or to standard output.
+    """Write all shared objects as JSON to FILE.
 
-    By type and name, with what is read there now; `gossip import` reads it back. The node goes on meanwhile: a large
-    document holds different parts as of different moments. `gossip backup` makes a copy of one moment.
+    Those of the running node, to standard output if there is no FILE: by type and name, with what is read there now;
+    `gossip import` reads it back. The node goes on meanwhile: a large document holds different parts as of different
+    moments. `gossip backup` makes a copy of one moment.
     """
     document = document_of(_exported(data_dir))
     text = json.dumps(document, ensure_ascii=False, indent=None if as_json else 2) + "\n"

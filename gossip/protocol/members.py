@@ -218,7 +218,9 @@ class Members:
                 self._hearsay.introduce(peer, proven.known)
             return
         if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
-            return  # word of an earlier life, overtaken on its way
+            if proven.epoch < peer.epoch:  # overtaken on its way, or of another process that has its identity
+                self.warn_former_life(now, peer, proven.address)
+            return
         if not (peer.can_be_in(proven.epoch) or peer.is_at(proven.address)):
             self._reject_epoch(now, peer, proven.address, proven.epoch)
             return

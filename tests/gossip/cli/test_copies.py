@@ -73,7 +73,7 @@ async def test_a_backup_replaces_a_file_only_by_force(node: Node, gossip: Gossip
     target.write_text("precious")
     answer = await gossip("backup", str(target))
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err == f"gossip: {target} exists; name a new file, or use --force to replace it\n"
+    assert answer.err == f"gossip: {target} exists; name a new file, or use --force (replace=True) to replace it\n"
     assert target.read_text() == "precious"
     answer = await gossip("backup", str(target), "--force", "--json")
     assert json.loads(answer.out) == {"path": str(target), "bytes": target.stat().st_size}

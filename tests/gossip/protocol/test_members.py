@@ -339,3 +339,13 @@ def test_a_member_that_was_started_very_often_is_believed_once_it_has_proven_tha
         rig.receive(puppet.address, puppet.says(Welcome("p0", puppet.epoch, 0, hello.cookie, bytes(8))))
     assert epochs(rig) == {"p0": 50 * EPOCH_JUMP}
     assert rig.states() == {"p0": "alive"}
+
+
+def test_who_proves_itself_in_an_earlier_life_elsewhere_hears_of_the_later_one() -> None:
+    """A copy of its data that was started in the lower epoch: nobody would ever listen to it, or tell it why."""
+    rig, later = Rig(), Puppet("p", epoch=9)
+    later.meets(rig)
+    earlier = Puppet("p", host="10.2.0.9", epoch=5)
+    told = earlier.meets(rig)
+    assert [(row.node_id, row.epoch) for row in only(Updates, told).rows] == [(earlier.node_id, 9)]
+    assert epochs(rig) == {"p": 9}
