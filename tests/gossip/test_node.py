@@ -418,7 +418,9 @@ async def test_a_node_that_leaves_is_listed_as_left_and_may_come_back(tmp_path: 
         async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
             assert b.id == first
             await acquainted(a, b)
-            assert [(member.id, member.epoch) for member in a.members()] == [(first, 2)]
+            [member] = a.members()
+            assert member.id == first
+            assert member.epoch > 1
             b.orset("x").add("after")
             await equal(a, b)
             assert set(b.orset("x")) == {"before", "after"}
