@@ -126,7 +126,7 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
             return
         if verb not in _VERBS:
             raise ConfigError(f"this node knows no {verb!r}; is the command line of another version?")
-        result = await _leave(node) if verb == "leave" else _VERBS[verb](node, args)
+        result = _VERBS[verb](node, args)
         if verb in _WRITING:
             await node.flush()
     except (GossipError, CrdtError) as error:
@@ -135,19 +135,6 @@ async def _answer(node: Node, stream: trio.SocketStream) -> None:
         await _send(stream, {"error": f"not a request: {error!r}"})
     else:
         await _send(stream, {"result": plain(result)})
-        if verb == "leave":
-            node.stop_requested.set()
-
-
-async def _leave(node: Node) -> dict[str, Any]:
-    holders = await node.leave()
-    storage = node.storage()
-    return {
-        "wrote": node.has_written,
-        "holders": holders,
-        "kept_in": None if storage.durability == NONE else storage.directory,
-        "disk_failure": storage.failure,
-    }
 
 
 async def _read_request(stream: trio.SocketStream) -> bytes | None:
@@ -209,10 +196,24 @@ async def _export(node: Node, stream: trio.SocketStream, _: dict[str, Any]) -> N
     await _send(stream, {"result": {"end": True}})
 
 
+async def _leave(node: Node, stream: trio.SocketStream, _: dict[str, Any]) -> None:
+    holders = await node.leave()
+    storage = node.storage()
+    result = {
+        "wrote": node.has_written,
+        "holders": holders,
+        "kept_in": None if storage.durability == NONE else storage.directory,
+        "disk_failure": storage.failure,
+    }
+    await _send(stream, {"result": result})
+    node.stop_requested.set()
+
+
 _TALKS: Final[dict[str, Callable[[Node, trio.SocketStream, dict[str, Any]], Awaitable[None]]]] = {
     "watch": _watch,
     "backup": _backup,
     "export": _export,
+    "leave": _leave,
 }
 """Verbs that answer by themselves, with several lines or after a while."""
 
@@ -353,7 +354,6 @@ _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "register": _set_register,
     "map": _change_map,
     "import": _import,
-    "leave": lambda _, __: None,
     "retire": _retire,
 }
 _WRITING: Final = ("orset", "counter", "register", "map", "import", "retire")

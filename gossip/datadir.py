@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from .protocol.errors import ConfigError, DataDirInUse
-from .storage.files import sync_directory
+from .storage.files import sync
 
 LOCK_FILE: Final = "lock"
 
@@ -22,7 +22,7 @@ class DataDir:
             missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for place in missing:
-                sync_directory(place.parent)  # what is durable in it would be lost with it
+                sync(place.parent)  # what is durable in it would be lost with it
             self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another") from None

@@ -57,6 +57,7 @@ class Saver:
         self._arrived = trio.Event()
         self._room = trio.Event()
         self._next = trio.Event()
+        self._ended = False
 
     @property
     def failure(self) -> StorageError | None:
@@ -80,14 +81,15 @@ class Saver:
     async def flush(self) -> None:
         """Wait until all that the replica holds now is saved; raises `DiskFailed` if that cannot be at present.
 
-        Costs the writer next to nothing: however many wait, one save begins for all of them.
+        Costs the writer next to nothing: however many wait, one save begins for all of them. Returns at once when
+        `run` has ended, as nothing is saved any more.
         """
         while True:
             self._arrived.set()
             await self._next.wait()
             if self.failure is not None:
                 raise DiskFailed(f"not saved yet, and kept in memory until it can be: {self.failure}")
-            if not self._disk.is_replacing:
+            if self._ended or not self._disk.is_replacing:
                 return
 
     def rename(self, identity: Identity) -> None:
@@ -111,6 +113,7 @@ class Saver:
                 if self.failure is not None:
                     await trio.sleep(self._backlog.pause())
         finally:
+            self._ended = True
             self._next.set()
 
     async def _save_once(self) -> None:

@@ -27,6 +27,8 @@ BYTES: Final = "base64"
 FLOAT: Final = "float"
 DICT: Final = "dict"
 _RESERVED: Final = (BYTES, FLOAT, DICT)
+MAX_JSON_NESTING: Final = 64
+"""Levels of lists and dicts in one value of a document: more than any shared value has."""
 _ODD_FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -69,15 +71,19 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def from_json(value: Any) -> Any:
-    """The value that was meant; raises `DocumentError`."""
+def from_json(value: Any, depth: int = MAX_JSON_NESTING) -> Any:
+    """The value that was meant, of so many levels at most; raises `DocumentError`."""
+    if not depth:
+        raise DocumentError(f"a value is nested deeper than {MAX_JSON_NESTING} levels")
     if isinstance(value, list):
-        return [from_json(item) for item in value]
+        return [from_json(item, depth - 1) for item in value]
     if not isinstance(value, dict):
         return value
     if not _looks_reserved(value):
-        return {key: from_json(item) for key, item in value.items()}
+        return _dict_from_json(value, depth)
     ((form, inner),) = value.items()
+    if form == DICT and isinstance(inner, dict):
+        return _dict_from_json(inner, depth)
     try:
         return _READ[form](inner)
     except (KeyError, ValueError, TypeError, AttributeError, binascii.Error):
@@ -92,14 +98,13 @@ def _read_bytes(text: str) -> bytes:
     return base64.b64decode(text.encode(), validate=True)
 
 
-def _read_dict(inner: dict[str, Any]) -> dict[str, Any]:
-    return {key: from_json(item) for key, item in inner.items()}
+def _dict_from_json(inner: dict[str, Any], depth: int) -> dict[str, Any]:
+    return {key: from_json(item, depth - 1) for key, item in inner.items()}
 
 
 _READ: Final[dict[str, Callable[[Any], Any]]] = {
     BYTES: _read_bytes,
     FLOAT: _ODD_FLOATS.__getitem__,
-    DICT: _read_dict,
 }
 
 

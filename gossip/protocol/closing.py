@@ -39,7 +39,7 @@ class Closing:
     """Finds out which writers are over, and drives their retirement if that is up to this node."""
 
     def __init__(self, output: Output, members: Members, former: Sequence[str] = ()) -> None:
-        """``former``: the ids under which this node wrote before; nobody has more of that than it has."""
+        """``former``: the ids under which this node wrote before: it has what no power loss took."""
         self._out = output
         self._members = members
         self._former = dict.fromkeys(former)

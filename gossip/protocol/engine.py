@@ -52,8 +52,8 @@ class Engine:
     ) -> None:
         """``rng`` must be unpredictable in production: cookies and nonces come from it.
 
-        ``lives``: the replica ids under which this node wrote before, if it is known of all; what it wrote under them
-        must be in the replica.
+        ``lives``: the replica ids under which this node wrote before, if they are known; what is left of it must be in
+        the replica.
 
         ``dissemination``: another way to send news, for comparisons.
         """

@@ -219,7 +219,9 @@ class Hearsay:
         if epoch > max(ours, self._contested):
             self._contested = epoch
             if epoch <= ours + EPOCH_JUMP:
-                self._out.contested = f"{source} says that this node has started again since, {epoch - ours} times"
+                self._out.contested = (
+                    f"{source} says that this node has started again since: in epoch {epoch}, this is {ours}"
+                )
             self._out.notify_rarely(now, notices.IDENTITY_CONTESTED, epoch=epoch, ours=ours, source=str(source))
 
     def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:

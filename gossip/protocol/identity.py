@@ -9,7 +9,7 @@ from .errors import ConfigError
 NODE_ID_BYTES: Final = 8
 MAX_NAME_BYTES: Final = 64
 MAX_EPOCH: Final = 1 << 32
-"""A start a second for a hundred years; above it is absurd."""
+"""A hundred million starts, at some dozens each; above it is absurd."""
 NONCE_CHARS: Final = 6
 _NONCE_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 

@@ -20,7 +20,7 @@ KNOWN: Final = "known"
 """Not listed: it was in a partial view, and may have us in its own."""
 
 EPOCH_JUMP: Final = 1 << 16
-"""Further ahead than this, an epoch is absurd unless the member itself has proven it: it goes on by one each start."""
+"""Further ahead than this, an epoch is absurd unless the member itself has proven it: a start takes some dozens."""
 STRANGE_ROUNDS: Final = 3
 """Rounds of equal events and unequal content until the states are exchanged."""
 

@@ -33,7 +33,7 @@ class Retiring:
     """Keeps fenced nodes out, and takes this one out of the cluster if it is one of them."""
 
     def __init__(self, output: Output, members: Members, streams: Streams, lives: Sequence[str] = ()) -> None:
-        """``lives``: the ids under which this node wrote before, and all of it is here."""
+        """``lives``: the ids under which this node wrote before."""
         self._out = output
         self._members = members
         self._streams = streams

@@ -17,9 +17,9 @@ from crdts import Replica
 
 from ..datadir import LOCK_FILE, DataDir
 from ..protocol.errors import ConfigError
-from .database import FORMAT, OF_THE_DATA, Database, connect, failures, wal_of
-from .errors import DamagedData, DiskFailed, UnknownFormat
-from .files import DATABASE_FILE, sync_directory
+from .database import OF_THE_DATA, Database, check_version, connect, failures
+from .errors import DamagedData, DiskFailed
+from .files import DATABASE_FILE, sync, wal_of
 from .records import check_row, read_into
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -69,9 +69,9 @@ def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[
             os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         yield fresh
         with failures(f"{target} cannot be written"):
-            _sync(fresh)
+            sync(fresh)
             _rename(fresh, target, replace=replace)
-            sync_directory(target.parent)
+            sync(target.parent)
     finally:
         _remove(fresh)
 
@@ -105,14 +105,6 @@ def _rename(fresh: Path, target: Path, *, replace: bool) -> None:
     fresh.replace(target)
 
 
-def _sync(file: Path) -> None:
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _remove(file: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         with suppress(OSError):
@@ -133,11 +125,7 @@ def _finish(copy: Path, source: Path) -> None:
 
 
 def _check_format(source: Path, connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > FORMAT:
-        raise UnknownFormat(
-            f"{source} is of format {version}, and this release knows up to {FORMAT}; use the later release"
-        )
+    version = check_version(source, connection)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version < 1 or not tables >= _TABLES:
         raise DamagedData(f"{source} is a database, but holds no node's data")
@@ -148,8 +136,8 @@ def _check_sound(source: Path, connection: sqlite3.Connection) -> None:
     if found := [text for (text,) in connection.execute("PRAGMA quick_check(1)") if text != "ok"]:
         raise DamagedData(f"{source} is damaged: {found[0]}")
     try:
-        for table in ("log", "parts"):
-            for (row,) in connection.execute(f"SELECT data FROM {table}"):  # noqa: S608  # one of two names
+        for rows in ("SELECT data FROM log", "SELECT data FROM parts"):
+            for (row,) in connection.execute(rows):
                 check_row(row)
     except DamagedData as error:
         raise DamagedData(f"{source} is damaged: {error}") from None
@@ -192,9 +180,9 @@ def _restore(backup: Path, fresh: Path) -> Restored:
     except DamagedData as error:
         raise DamagedData(f"{backup} is damaged: {error}") from None
     with failures(f"{fresh.parent} cannot be written"):
-        _sync(fresh)
+        sync(fresh)
         fresh.replace(fresh.with_name(DATABASE_FILE))
-        sync_directory(fresh.parent)
+        sync(fresh.parent)
     return restored
 
 

@@ -19,6 +19,7 @@ import cbor2
 
 from ..protocol.errors import NotRunning
 from .errors import DamagedData, DiskFailed, UnknownFormat
+from .files import wal_of
 from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
 
 FULL: Final = "full"
@@ -108,7 +109,7 @@ class Database:
             self._inodes: dict[Path, int] = {}
         try:
             with self._failures("opened"):
-                version = self._version()
+                version = check_version(self.path, self._connection)  # first: one of a later format is left as it is
                 self._set_up(durability)
                 self._migrate(version)
                 self._check()
@@ -139,15 +140,6 @@ class Database:
         execute("PRAGMA fullfsync = 1")  # where a usual sync stops in the disk's own cache
         execute("PRAGMA checkpoint_fullfsync = 1")
         execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-
-    def _version(self) -> int:
-        """The file's format. Asked for before anything else, so that one of a later format is left as it is."""
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            raise UnknownFormat(
-                f"{self.path} is of format {version}, and this release knows up to {FORMAT}; use the later release"
-            )
-        return int(version)
 
     def _migrate(self, version: int) -> None:
         for number in range(version, FORMAT):
@@ -365,8 +357,14 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def wal_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def check_version(path: Path, connection: sqlite3.Connection) -> int:
+    """The format of a file; raises `UnknownFormat` for a later one than this release knows."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT:
+        raise UnknownFormat(
+            f"{path} is of format {version}, and this release knows up to {FORMAT}; use the later release"
+        )
+    return int(version)
 
 
 @contextmanager

@@ -16,12 +16,17 @@ def write_durably(file: Path, content: bytes) -> None:
         out.flush()
         os.fsync(out.fileno())
     fresh.replace(file)
-    sync_directory(file.parent)
+    sync(file.parent)
 
 
-def sync_directory(directory: Path) -> None:
-    """Make durable what was created, renamed or removed in it; raises OSError."""
-    handle = os.open(directory, os.O_RDONLY)
+def wal_of(database: Path) -> Path:
+    """What SQLite keeps beside a file: what is not yet where it belongs."""
+    return database.with_name(f"{database.name}-wal")
+
+
+def sync(path: Path) -> None:
+    """Make durable what was written to a file, or created, renamed or removed in a directory; raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -11,7 +11,7 @@ from ..protocol import Identity
 from ..protocol.identity import NODE_ID_BYTES
 from .database import FULL, Database
 from .errors import DamagedData, DiskFailed
-from .files import DATABASE_FILE, sync_directory
+from .files import DATABASE_FILE, sync, wal_of
 from .ledger import Ledger
 from .marks import MARK_FILE, Mark, read_mark, set_mark
 from .records import identity_row, read_into
@@ -153,7 +153,7 @@ def _set_aside(path: Path) -> Path:
     aside = _asides(path)[-1]
     try:
         path.rename(aside)
-        sync_directory(path.parent)
+        sync(path.parent)
     except OSError as error:
         raise DiskFailed(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
     _finish_setting_aside(path)
@@ -162,25 +162,21 @@ def _set_aside(path: Path) -> Path:
 
 def _finish_setting_aside(path: Path) -> None:
     """Rename a WAL that was left behind when its file was set aside, or taken away; raises `DiskFailed`."""
-    wal = _wal(path)
+    wal = wal_of(path)
     if path.exists() or not wal.exists():
         return
     asides = _asides(path)
-    owner = asides[-2] if len(asides) > 1 and not _wal(asides[-2]).exists() else asides[-1]
+    owner = asides[-2] if len(asides) > 1 and not wal_of(asides[-2]).exists() else asides[-1]
     try:
-        wal.rename(_wal(owner))
-        sync_directory(path.parent)
+        wal.rename(wal_of(owner))
+        sync(path.parent)
     except OSError as error:
         raise DiskFailed(f"{wal} belongs to a file that is gone and cannot be renamed: {error.strerror}") from None
-
-
-def _wal(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
 
 
 def _asides(path: Path) -> list[Path]:
     """The names that damaged files were given so far, and the next one."""
     names: list[Path] = []
-    while not names or names[-1].exists() or _wal(names[-1]).exists():
+    while not names or names[-1].exists() or wal_of(names[-1]).exists():
         names.append(path.with_name(f"{path.name}.{DAMAGED}-{len(names) + 1}"))
     return names

@@ -107,3 +107,11 @@ def test_maps_deeper_than_any_can_be_are_refused() -> None:
 def test_what_is_no_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(DocumentError):
         read_document(text)
+
+
+def test_a_value_deeper_than_any_can_be_is_refused() -> None:
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(DocumentError, match="nested deeper than 64 levels"):
+        from_json(deep)

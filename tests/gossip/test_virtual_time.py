@@ -428,6 +428,16 @@ async def test_flush_waits_for_the_disk_and_not_for_those_who_go_on_writing(auto
         nursery.cancel_scope.cancel()
 
 
+async def test_nobody_waits_for_a_disk_that_nothing_is_handed_to_any_more(autojump_clock: MockClock) -> None:
+    node_disk = MemoryDisk()
+    node_disk.is_replacing = True
+    saver = disk.Saver(node_disk, lambda: None, lambda _: None, Journal().logger)
+    with trio.move_on_after(1.0):
+        await saver.run()
+    with trio.fail_after(1.0):
+        await saver.flush()
+
+
 @pytest.mark.parametrize("alone", [True, False])
 async def test_a_slow_disk_loses_nothing_at_the_end(autojump_clock: MockClock, alone: bool) -> None:
     network, node_disk = MemoryNetwork(), MemoryDisk(2.0)

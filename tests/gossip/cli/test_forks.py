@@ -51,6 +51,13 @@ async def logged(node: Running, event: bytes) -> None:
             await trio.sleep(0.01)
 
 
+async def lived(data: Path, element: str, *join: str) -> None:
+    """A life of a node, which wrote this and stopped in good order."""
+    async with running("a", data, *join) as node:
+        await add(data, element)
+        await node.stop()
+
+
 async def killed(node: Running) -> None:
     node.process.send_signal(signal.SIGKILL)
     await node.ended()
@@ -59,9 +66,7 @@ async def killed(node: Running) -> None:
 async def test_a_copied_directory_goes_on_as_a_new_node_with_all_of_its_data(tmp_path: Path) -> None:
     async with open_node("witness", config=FAST) as witness:
         join = ("--join", str(witness.address))
-        async with running("a", tmp_path / "a", *join) as a:
-            await add(a.data, "one")
-            await a.stop()
+        await lived(tmp_path / "a", "one", *join)
         shutil.copytree(tmp_path / "a", tmp_path / "copy")
         async with running("a", tmp_path / "a", *join) as a, running("b", tmp_path / "copy", *join) as b:
             await logged(b, b"identity.forked")
@@ -81,9 +86,7 @@ async def test_a_copy_that_nothing_on_the_disk_gives_away_is_found_out_and_is_a_
     """Or the original does: who was started in the lower epoch, or both, if both had written by then."""
     async with open_node("witness", config=FAST) as witness:
         join = ("--join", str(witness.address))
-        async with running("a", tmp_path / "a", *join) as a:
-            await add(a.data, "one")
-            await a.stop()
+        await lived(tmp_path / "a", "one", *join)
         shutil.copytree(tmp_path / "a", tmp_path / "copy")
         unmark(tmp_path / "copy")
         async with running("a", tmp_path / "a", *join) as a, running("b", tmp_path / "copy", *join) as b:
@@ -105,9 +108,7 @@ async def test_a_copy_that_nothing_on_the_disk_gives_away_is_found_out_and_is_a_
 async def test_a_directory_rolled_back_loses_nothing_that_others_have_and_reuses_nothing(tmp_path: Path) -> None:
     async with open_node("witness", config=FAST) as witness:
         join = ("--join", str(witness.address))
-        async with running("a", tmp_path / "a", *join) as a:
-            await add(a.data, "one")
-            await a.stop()
+        await lived(tmp_path / "a", "one", *join)
         shutil.copytree(tmp_path / "a", tmp_path / "backup")
         async with running("a", tmp_path / "a", *join) as a:
             await add(a.data, "hours", "work")

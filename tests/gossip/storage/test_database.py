@@ -12,6 +12,7 @@ from crdts import HybridClock, Replica, encode_context
 from gossip.protocol import Persist
 from gossip.storage.database import NORMAL, WAL_BYTES, Database
 from gossip.storage.errors import DamagedData, UnknownFormat
+from gossip.storage.files import wal_of
 from gossip.storage.ledger import Ledger
 from gossip.storage.records import Contents, read_into, rows_of
 
@@ -40,10 +41,6 @@ class Keeper:
 
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def wal_of(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
 
 
 def filled(path: Path, *, values: int = 60, closed: bool = True) -> tuple[Keeper, int]:
