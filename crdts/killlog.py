@@ -4,6 +4,7 @@ A bounded cache. It is complete above its floor; below it, peers are brought up 
 """
 
 from bisect import bisect_right, insort
+from itertools import islice
 from typing import Final, TypeAlias
 
 from .context import Dot, DotRange, seqs_within
@@ -14,6 +15,10 @@ Kills: TypeAlias = tuple[Dot, ...]
 
 DEFAULT_LOG_LIMIT: Final = 65_536
 """Kills remembered for peers that lag behind, in dots; about 200 bytes each."""
+TRIM_SHARE: Final = 64
+"""When there are too many, one in so many is forgotten at a time: to forget many at once would be felt."""
+_BEYOND: Final = 1 << 62
+"""More than any seq."""
 
 
 class KillLog:
@@ -50,7 +55,7 @@ class KillLog:
 
     def _keep_limit(self) -> None:
         if self.size > self.limit and not self.held:
-            self.trim(self.limit // 2)
+            self.trim(self.limit - self.limit // TRIM_SHARE)
 
     def release(self) -> None:
         """End `held`."""
@@ -74,7 +79,7 @@ class KillLog:
         held = self.batches.get(replica)
         if not held:
             return None
-        at = bisect_right(held, (seq, 1 << 62)) - 1
+        at = bisect_right(held, (seq, _BEYOND)) - 1
         return held[at] if at >= 0 and seq < held[at][1] else None
 
     def forget(self, replica: str, seq: int) -> None:
@@ -95,32 +100,40 @@ class KillLog:
     def trim(self, limit: int) -> None:
         """Forget the oldest records, of the replica with the most of them first, until `size` is at most ``limit``.
 
-        Costs bandwidth later (a peer that lags behind `floor` needs more than events), never correctness.
+        Each loses no more than half of its records before the next has its turn. Costs bandwidth later (a peer that
+        lags behind `floor` needs more than events), never correctness.
         """
         while self.size > limit:
             for replica in sorted(sorted({*self.kills, *self.batches}), key=self._records, reverse=True):
-                seqs = sorted([*self.kills.get(replica, ()), *(start for start, _ in self.batches.get(replica, ()))])
-                self.raise_floor(replica, seqs[max(0, len(seqs) // 2 - 1)])
+                most = max(1, self._records(replica) // 2)
+                self.raise_floor(replica, self._oldest(replica, min(most, self.size - limit)))
                 if self.size <= limit:
                     break
 
     def _records(self, replica: str) -> int:
         return len(self.kills.get(replica, ())) + len(self.batches.get(replica, ()))
 
+    def _oldest(self, replica: str, count: int) -> int:
+        """Up to which seq to forget so many records or a few more: those that came first are mostly the oldest."""
+        kills, batches = self.kills.get(replica, {}), self.batches.get(replica, [])
+        bounds = [max(islice(kills, count))] if kills else []
+        return min([*bounds, *[start for start, _ in batches[:count][-1:]]])
+
     def raise_floor(self, replica: str, seq: int) -> None:
         """Forget all of ``replica`` up to ``seq``, and to the end of the transaction that it is in."""
         if seq <= self.floor.get(replica, 0):
             return
         batch = self.batch_of(replica, seq)
+        before = self.floor.get(replica, 0)
         floor = self.floor[replica] = batch[1] - 1 if batch else seq
-        for old in seqs_within(self.kills.get(replica, {}), 0, floor + 1):
+        for old in seqs_within(self.kills.get(replica, {}), before + 1, floor + 1):
             self.forget(replica, old)
         held = self.batches.get(replica)
         if held:
-            kept = [batch for batch in held if batch[0] > floor]
-            self.size -= len(held) - len(kept)
-            self.batches[replica] = kept
-            if not kept:
+            forgotten = bisect_right(held, (floor, _BEYOND))
+            self.size -= forgotten
+            del held[:forgotten]
+            if not held:
                 del self.batches[replica]
 
     def reaches(self, missing: list[DotRange]) -> bool:

@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .codec import event_bytes
 from .context import Dot
 from .delta import Delta, Event, state_delta
 from .kernel import Kernel
 
-PART_EVENTS: Final = 1024
+PART_EVENTS: Final = 512
 """Entries of one part at most, and"""
 PART_BYTES: Final = 256 * 1024
-"""bytes of them, but for one entry that is larger: some milliseconds of work."""
+"""bytes of them, but for one entry that is larger: a millisecond of work."""
+_ENTRY_BYTES: Final = 32
+"""What an entry takes at most beside its key and payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Sweep:
                 if event is None or not self._context.contains(replica, seq):
                     continue
                 events.append(event)
-                size += event_bytes(event, after=events[-2] if len(events) > 1 else None)
+                size += _ENTRY_BYTES + len(event.key) + len(event.payload or b"")
                 if len(events) >= self._part_events * self._times or size >= PART_BYTES * self._times:
                     yield Part(tuple(events), event.dot)
                     # What waits here while the caller has its turn would be of an earlier moment than its part says.

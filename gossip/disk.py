@@ -117,8 +117,8 @@ class Saver:
             self._next.set()
 
     async def _save_once(self) -> None:
-        self._arrived = trio.Event()
         self._settle()
+        self._arrived = trio.Event()  # behind it: what it puts is saved now
         waited_for, self._next = self._next, trio.Event()
         try:
             await self._save_batches()

@@ -155,8 +155,8 @@ class Driver:
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
-        self._engine.wrote(trio.current_time(), events)
-        self._set_alarm()
+        if self._engine.wrote(trio.current_time(), events):
+            self._set_alarm()
 
     def do(self, effects: Iterable[Effect]) -> None:
         """Carry out effects, in order. Never blocks."""

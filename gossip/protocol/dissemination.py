@@ -27,6 +27,11 @@ class Dissemination(ABC):
         self.confirmed: list[tuple[Peer, int]] = []
         """(member, seq): its disk has all of our writes up to that; since this was last emptied."""
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is nobody to send anything to."""
+        return not self._members.alive()
+
     @abstractmethod
     def originate(self, now: float, events: Sequence[Event]) -> None:
         """Send our own writes."""

@@ -90,9 +90,12 @@ class Engine:
         """
         self._members.acquaint(now, members, partial=partial)
 
-    def wrote(self, now: float, events: tuple[Event, ...]) -> None:
-        """The replica made local mutations. What follows comes out of `tick`; the `deadline` has moved."""
-        self._pusher.wrote(now, events)
+    def wrote(self, now: float, events: tuple[Event, ...]) -> bool:
+        """The replica made local mutations. What follows comes out of `tick`.
+
+        Returns whether the `deadline` may have moved: it does not for those that join others that wait already.
+        """
+        return self._pusher.wrote(now, events)
 
     def receive(self, now: float, source: Address, datagram: bytes) -> list[Effect]:
         """A datagram arrived. Nothing in it can raise: what cannot be accepted is counted, and changes nothing."""

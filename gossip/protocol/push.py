@@ -52,11 +52,13 @@ class Pusher:
         self._last_flush = float("-inf")
         self._saving: deque[tuple[int, _Batch]] = deque()
 
-    def wrote(self, now: float, events: tuple[Event, ...]) -> None:
-        """Local mutations."""
+    def wrote(self, now: float, events: tuple[Event, ...]) -> bool:
+        """Local mutations. Returns whether they are the first to wait, so that the `deadline` has moved."""
         self._out.counts["events_written"] += len(events)
+        is_first = not self._has_fresh
         self._add(now, events)
         self._fresh.own += events
+        return is_first
 
     def received(self, now: float, events: list[Event], message: Message, peer: Peer | None, sender: bytes) -> None:
         """A message brought news of ``sender``, of which these events were new here.
@@ -105,6 +107,8 @@ class Pusher:
 
     def _push(self, now: float, batch: _Batch, budget: int) -> int:
         """Push what ``budget`` bytes allow; returns what is left of them. The rest peers will fetch."""
+        if self._dissemination.is_alone:
+            return budget
         if batch.own:
             size = _size(batch.own, budget)
             if size <= budget:

@@ -236,10 +236,14 @@ class Database:
 
     def _write(self, transaction: Transaction, rows: Rows, number: int) -> None:
         self._check_in_place()
+        if transaction.is_plain:
+            with self._failures("written"):
+                self._end_failed()
+                self._append(number, rows.log)
+            return
         with self._failures("written"), self._together() as execute:
-            if rows.log:  # in place of a row that was written although we were told that it was not
-                row = number, _sum(number, rows.log[:SUM_BYTES]), rows.log
-                execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", row)
+            if rows.log:
+                self._append(number, rows.log)
             if part := transaction.part:
                 self._write_part(part, rows.part, number)
             if transaction.identity:
@@ -254,6 +258,11 @@ class Database:
         if transaction.finish:
             with suppress(sqlite3.Error):  # all of it is written, and the next time will do
                 self._give_back()
+
+    def _append(self, number: int, data: bytes) -> None:
+        """Add to the log, in place of a row that was written although we were told that it was not."""
+        row = number, _sum(number, data[:SUM_BYTES]), data
+        self._connection.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", row)
 
     def is_in_place(self) -> bool:
         """Whether the file and its WAL are still where they were: else nobody will find what is written to them."""
@@ -296,8 +305,7 @@ class Database:
 
     @contextmanager
     def _together(self) -> Iterator[Callable[..., object]]:
-        if self._connection.in_transaction:  # its end has failed too
-            self._connection.execute("ROLLBACK")
+        self._end_failed()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection.execute
@@ -306,6 +314,10 @@ class Database:
             if self._connection.in_transaction:  # some errors have ended it already
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _end_failed(self) -> None:
+        if self._connection.in_transaction:  # the end of one that has failed has failed too
+            self._connection.execute("ROLLBACK")
 
     def _give_back(self) -> None:
         (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()

@@ -5,7 +5,7 @@ checkpoint is a state without entries. Each is encoded canonically (`crdts.encod
 that lies about one bit would be spread to everybody as a change.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import cbor2
 
 from crdts import CrdtError, Delta, Dot, Event, Replica, decode, encode
+from crdts.context import DotRange
 from crdts.delta import events_delta
 from crdts.schema import RETIRED
 from crdts.sweep import restored
@@ -21,7 +22,7 @@ from ..protocol import Identity, Persist
 from .errors import DamagedData
 
 SUM_BYTES: Final = 8
-_DELTA_EVENTS: Final = 1024
+_DELTA_EVENTS: Final = 512
 """Events of one delta of the log, as encoding more at once would keep the event loop from its turn for too long."""
 
 
@@ -69,6 +70,11 @@ class Transaction:
     identity: Identity | None = None
     """Who the node is from now on, if that has changed."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a row of the log and nothing else."""
+        return self.part is None and self.finish is None and self.identity is None and bool(self.batches)
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -97,21 +103,50 @@ class Contents:
 
 
 def rows_of(transaction: Transaction) -> Rows:
-    """What to write. Takes some microseconds for each event, in whatever thread may spend them."""
-    deltas = [delta for batch in transaction.batches for delta in deltas_of(batch)]
+    """What to write. Takes some microseconds for each event."""
+    steps = encoding(transaction)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            rows: Rows = end.value
+            return rows
+
+
+def encoding(transaction: Transaction) -> Generator[None, None, Rows]:
+    """Make the rows to write, in steps of a millisecond or two, between which others can have their turn."""
+    log: list[bytes] = []
+    for delta in deltas_of(transaction.batches):
+        if log:
+            yield
+        log.append(encode(delta))
     part, finish = transaction.part, transaction.finish
+    if part and log:
+        yield
     return Rows(
-        _sealed(cbor2.dumps([*map(encode, deltas)])) if deltas else b"",
+        _sealed(cbor2.dumps(log)) if log else b"",
         _sealed(encode(events_delta(part.events))) if part else b"",
         _sealed(encode(finish.head)) if finish else b"",
     )
 
 
-def deltas_of(batch: Persist) -> list[Delta]:
-    """What a batch holds, as deltas to be merged in order."""
-    most = _DELTA_EVENTS if not batch.runs else len(batch.events)
-    changes = [events_delta(events, batch.runs) for events in _unordered(batch.events, most)]
-    return [*[delta for delta in changes if delta], *batch.states]
+def deltas_of(batches: Iterable[Persist]) -> Iterator[Delta]:
+    """What batches hold, as deltas to be merged in order. Events of several go into one, which takes less room."""
+    events: list[Event] = []
+    for batch in batches:
+        events += batch.events
+        if batch.runs or batch.states:
+            yield from _deltas(events, batch.runs, len(events) if batch.runs else _DELTA_EVENTS)
+            yield from batch.states
+            events = []
+    yield from _deltas(events, (), _DELTA_EVENTS)
+
+
+def _deltas(events: Iterable[Event], runs: Sequence[DotRange], most: int) -> Iterator[Delta]:
+    for part in _unordered(events, most):
+        delta = events_delta(part, runs)
+        if delta:
+            yield delta
 
 
 def _unordered(events: Iterable[Event], most: int) -> Iterator[Iterable[Event]]:

@@ -9,12 +9,13 @@ from pathlib import Path
 import trio
 
 from ..protocol import Identity, Persist
+from .beside import Beside
 from .copies import back_up
 from .database import Database
 from .errors import StorageError
 from .ledger import Ledger
 from .marks import set_mark
-from .records import Rows, Transaction, rows_of
+from .records import Rows, Transaction, encoding
 
 
 class DatabaseDisk:
@@ -25,7 +26,7 @@ class DatabaseDisk:
         self._database = database
         self._epoch = epoch
         self._ledger = ledger
-        self._limiter = trio.CapacityLimiter(1)
+        self._beside = Beside()
         self._copies = trio.CapacityLimiter(1)
         self._renamed: Identity | None = None
 
@@ -45,8 +46,9 @@ class DatabaseDisk:
 
     async def save(self, batches: Sequence[Persist]) -> None:
         transaction = replace(self._ledger.transaction(batches), identity=self._renamed)
+        rows = await _encoded(transaction)
         try:
-            rows = await trio.to_thread.run_sync(self._write, transaction, limiter=self._limiter)
+            await self._beside.run(partial(self._write, transaction, rows))
         except StorageError:
             self._ledger.failed()
             raise
@@ -54,13 +56,11 @@ class DatabaseDisk:
         if self._renamed is transaction.identity:
             self._renamed = None
 
-    def _write(self, transaction: Transaction) -> Rows:
-        rows = rows_of(transaction)
+    def _write(self, transaction: Transaction, rows: Rows) -> None:
         self._database.write(transaction, rows, self._ledger.next_row)
         if transaction.identity is not None:
             self._epoch = transaction.identity.epoch
             self._mark(closed=False)
-        return rows
 
     def _mark(self, *, closed: bool) -> None:
         with suppress(OSError):  # without it the next start takes the file for a copy, or cannot tell: it is safe
@@ -78,7 +78,7 @@ class DatabaseDisk:
 
     async def close(self, fingerprint: int | None) -> None:
         """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
-        await trio.to_thread.run_sync(self._close, fingerprint, limiter=self._limiter)
+        await self._beside.run(partial(self._close, fingerprint))
 
     def _close(self, fingerprint: int | None) -> None:
         in_place = self._database.is_in_place()
@@ -89,3 +89,15 @@ class DatabaseDisk:
             self._database.close()
         if in_place:  # else it is another file that would be marked
             self._mark(closed=fingerprint is not None)
+
+
+async def _encoded(transaction: Transaction) -> Rows:
+    """The rows, made in the event loop's own thread: beside it, Python would only take turns, in pieces of 5 ms."""
+    steps = encoding(transaction)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            rows: Rows = end.value
+            return rows
+        await trio.lowlevel.checkpoint()

@@ -6,7 +6,7 @@ import pytest
 
 from crdts import Dot, Event, LogTrimmed, Replica
 from crdts.delta import REPLACED
-from crdts.killlog import KillLog
+from crdts.killlog import TRIM_SHARE, KillLog
 
 
 def killer(seq: int, *kills: Dot, replica: str = "a", obj: bytes = b"sx") -> Event:
@@ -44,13 +44,37 @@ def test_up_to_its_floor_a_log_takes_nothing_more() -> None:
     assert log.size == 2
 
 
-def test_a_log_is_trimmed_to_half_as_soon_as_it_is_over_its_limit_and_not_before() -> None:
+def test_a_log_is_trimmed_a_little_as_soon_as_it_is_over_its_limit_and_not_before() -> None:
     log = KillLog(limit=4)
     for seq in (1, 2, 3, 4):
         log.remember(killer(seq))
     assert (log.size, log.floor) == (4, {})
     log.remember(killer(5))
-    assert (list(log.kills["a"]), log.size, log.floor) == ([4, 5], 2, {"a": 3})
+    assert (list(log.kills["a"]), log.size, log.floor) == ([2, 3, 4, 5], 4, {"a": 1})
+
+
+def test_of_a_large_log_a_share_is_forgotten_at_once_so_that_it_is_not_at_every_event() -> None:
+    log = KillLog(limit=2 * TRIM_SHARE)
+    for seq in range(1, 2 * TRIM_SHARE + 2):
+        log.remember(killer(seq))
+    assert (log.size, log.floor) == (2 * TRIM_SHARE - 2, {"a": 3})
+
+
+def test_of_several_writers_each_loses_half_at_most_before_the_next_has_its_turn() -> None:
+    log = KillLog()
+    for replica, count in (("a", 3), ("b", 9), ("c", 6)):
+        for seq in range(1, count + 1):
+            log.remember(killer(seq, replica=replica))
+    log.trim(8)
+    assert {replica: list(held) for replica, held in log.kills.items()} == {"a": [2, 3], "b": [7, 8, 9], "c": [4, 5, 6]}
+
+
+def test_records_that_came_out_of_order_are_forgotten_up_to_the_highest_of_the_first() -> None:
+    log = KillLog()
+    for seq in (2, 5, 1, 9, 7):
+        log.remember(killer(seq))
+    log.trim(3)
+    assert (list(log.kills["a"]), log.floor) == ([9, 7], {"a": 5})
 
 
 def test_transactions_count_towards_the_limit() -> None:
@@ -59,7 +83,7 @@ def test_transactions_count_towards_the_limit() -> None:
         log.remember_batch("a", (start, start + 2))
     assert (log.size, log.floor) == (4, {})
     log.remember_batch("a", (9, 11))
-    assert (log.batches, log.size, log.floor) == ({"a": [(7, 9), (9, 11)]}, 2, {"a": 6})
+    assert (log.batches, log.size, log.floor) == ({"a": [(3, 5), (5, 7), (7, 9), (9, 11)]}, 4, {"a": 2})
 
 
 def test_a_transaction_is_logged_once_and_transactions_are_sorted() -> None:
@@ -145,7 +169,7 @@ def test_forgetting_an_event_leaves_no_trace_of_it_and_the_others_as_they_are() 
     assert (log.size, log.kills, log.removals) == (0, {}, {})
 
 
-def test_a_log_is_trimmed_where_it_holds_most_and_half_at_a_time() -> None:
+def test_a_log_is_trimmed_where_it_holds_most_and_no_more_than_it_must_be() -> None:
     log = KillLog()
     for seq in range(1, 9):
         log.remember(killer(seq))
@@ -154,13 +178,15 @@ def test_a_log_is_trimmed_where_it_holds_most_and_half_at_a_time() -> None:
     log.remember_batch("b", (4, 6))
     log.remember_batch("b", (6, 8))
     log.trim(12)
+    assert (log.floor, log.size) == ({"a": 1}, 12)
+    log.trim(9)
     assert (log.floor, log.size) == ({"a": 4}, 9)
     log.trim(9)
     assert log.floor == {"a": 4}
     log.trim(8)
-    assert (log.floor, log.size) == ({"a": 4, "b": 2}, 7)
+    assert (log.floor, log.size) == ({"a": 4, "b": 1}, 8)
     log.trim(6)
-    assert (log.floor, log.size) == ({"a": 6, "b": 2}, 5)
+    assert (log.floor, log.size) == ({"a": 6, "b": 1}, 6)
     log.trim(4)
     assert (log.floor, log.size, list(log.kills)) == ({"a": 6, "b": 3}, 4, ["a"])
     log.trim(0)
@@ -227,4 +253,4 @@ def test_a_log_of_very_many_writers_is_trimmed_in_few_passes(monkeypatch: pytest
     monkeypatch.setattr(KillLog, "_records", counted)
     log.trim(100)
     assert log.size <= 100
-    assert passes < 500 * 8
+    assert passes < 500 * 12
