@@ -1,5 +1,6 @@
 """What keeping data on a disk costs: durable writes beside a bare loop of commits, stalls, and growth."""
 
+import gc
 import shutil
 import sqlite3
 import statistics
@@ -7,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -83,6 +84,17 @@ async def _beat(stalls: list[float]) -> None:
         stalls.append(max(0.0, trio.current_time() - due))
 
 
+@asynccontextmanager
+async def _node(path: Path, durability: str) -> AsyncIterator[gossip.Node]:
+    """A node in a program that keeps Python's collector from what is there at its start, as `gossip run` does."""
+    async with gossip.open_node("bench", data_dir=path, durability=durability) as node:
+        gc.freeze()
+        try:
+            yield node
+        finally:
+            gc.unfreeze()
+
+
 async def _waiting(path: Path, durability: str) -> tuple[int, float, list[float]]:
     done = 0
     stalls: list[float] = []
@@ -96,7 +108,7 @@ async def _waiting(path: Path, durability: str) -> tuple[int, float, list[float]
             done += 1
             turn += 1
 
-    async with gossip.open_node("bench", data_dir=path, durability=durability) as node, trio.open_nursery() as nursery:
+    async with _node(path, durability) as node, trio.open_nursery() as nursery:
         for number in range(WRITERS):
             nursery.start_soon(writes, number)
         nursery.start_soon(_beat, stalls)
@@ -110,7 +122,7 @@ async def _waiting(path: Path, durability: str) -> tuple[int, float, list[float]
 async def _streaming(path: Path, durability: str) -> tuple[int, float, list[float]]:
     count = 0
     stalls: list[float] = []
-    async with gossip.open_node("bench", data_dir=path, durability=durability) as node, trio.open_nursery() as nursery:
+    async with _node(path, durability) as node, trio.open_nursery() as nursery:
         nursery.start_soon(_beat, stalls)
         await trio.sleep(0.01)
         tasks, start = node.lwwmap("tasks"), time.perf_counter()
