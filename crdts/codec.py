@@ -59,12 +59,15 @@ def event_bytes(event: Event, *, after: Event | None = None) -> int:
     ``after`` is another event of the delta: if this one's dot is the next, and its object the same, it starts neither
     a span nor a run of places.
     """
+    replica, seq, obj, key, payload, kills, _ = event
     size = _SPAN_BYTES + _PLACE_BYTES
-    if after is not None and after.seq + 1 == event.seq and after.replica == event.replica:
-        size = 0 if after.obj == event.obj else _PLACE_BYTES
-    if event.payload is not None:
-        size += _string_bytes(event.key) + _string_bytes(event.payload)
-    return size + sum(2 * _POSITION_BYTES + _head_bytes(seq) for _, seq in event.kills)
+    if after is not None and after[1] + 1 == seq and after[0] == replica:
+        size = 0 if after[2] == obj else _PLACE_BYTES
+    if payload is not None:
+        size += _string_bytes(key) + _string_bytes(payload)
+    for _, killed in kills:
+        size += 2 * _POSITION_BYTES + _head_bytes(killed)
+    return size
 
 
 def name_bytes(name: str | bytes) -> int:
@@ -75,7 +78,8 @@ def name_bytes(name: str | bytes) -> int:
 
 
 def _string_bytes(text: bytes) -> int:
-    return _head_bytes(len(text)) + len(text)
+    length = len(text)
+    return length + (1 if length < 24 else 2 if length < 256 else _head_bytes(length))
 
 
 def _head_bytes(number: int) -> int:

@@ -35,7 +35,19 @@ class Packer:
 
     def add(self, piece: Event | DotRange) -> Delta | None:
         """Take an event or a run of dead dots; return the full delta that had to make room for it, if any."""
-        return self.add_unit(([piece], []) if isinstance(piece, Event) else ([], [piece]))
+        if not isinstance(piece, Event):
+            return self.add_unit(([], [piece]))
+        if piece.batch is not None:
+            return self.add_unit(([piece], []))
+        full, size = None, self._event_bytes(piece)
+        if self._size + size > self._max_bytes:
+            full, size = self.flush(), self._event_bytes(piece)  # which has to bring its names now
+        self._size += size
+        if not self._has_names(piece):
+            self._names.update(dict.fromkeys(_names_of(piece)))
+        self._last = piece
+        self._events.append(piece)
+        return full
 
     def add_unit(self, unit: Unit) -> Delta | None:
         """Take what belongs together; return the full delta that had to make room for it, if any."""
@@ -81,7 +93,10 @@ class Packer:
     def _has_names(self, event: Event) -> bool:
         """Whether the delta names the replica and object of ``event`` already; the usual case, made cheap."""
         names = self._names
-        return not event.kills and event.replica in names and event.obj in names
+        replica, _, obj, _, _, kills, _ = event
+        if replica not in names or obj not in names:
+            return False
+        return not [killed for killed, _ in kills if killed != replica and killed not in names]
 
 
 def _names_of(event: Event) -> list[str | bytes]:
@@ -111,6 +126,9 @@ def pack(events: Sequence[Event], max_bytes: int) -> list[Delta]:
     if len(events) == 1:  # the usual case: it travels alone whatever it takes
         return [events_delta(events)]
     packer = Packer(max_bytes)
-    deltas = [full for unit in units(events) if (full := packer.add_unit(unit)) is not None]
+    if any(event.batch for event in events):
+        deltas = [full for unit in units(events) if (full := packer.add_unit(unit)) is not None]
+    else:
+        deltas = [full for event in events if (full := packer.add(event)) is not None]
     rest = packer.flush()
     return [*deltas, rest] if rest is not None else deltas
