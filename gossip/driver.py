@@ -23,7 +23,9 @@ from .protocol.errors import NotRunning, WrongThread
 from .transport import Transport
 
 DRAIN_DATAGRAMS: Final = 64
-"""Datagrams taken in one go, before other tasks get their turn."""
+"""Datagrams taken in one go at most, before other tasks get their turn, and"""
+DRAIN_SECONDS: Final = 0.002
+"""seconds after which no more is."""
 UNSENT_DATAGRAMS: Final = 4096
 """Datagrams that wait for a full socket buffer at most; the oldest are dropped, and found missing by digests."""
 READ_BYTES: Final = 64 * 1024
@@ -239,6 +241,7 @@ class Driver:
         while True:
             await self._transport.receivable()
             await self._room_to_take_in()
+            until = trio.current_time() + DRAIN_SECONDS
             for _ in range(DRAIN_DATAGRAMS):
                 try:
                     data, address = self._transport.receive()
@@ -246,8 +249,11 @@ class Driver:
                     break
                 except OSError:  # an ICMP error of an earlier send, on systems that report it here
                     continue
+                now = trio.current_time()
                 if not self._faults.separates(address):
-                    self.do(self._engine.receive(trio.current_time(), address, data))
+                    self.do(self._engine.receive(now, address, data))
+                if now > until:
+                    break
 
     async def _room_to_take_in(self) -> None:
         """Wait while the disk is far behind: the system buffers little for us, and what it drops is sent again."""

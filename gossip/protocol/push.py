@@ -4,7 +4,7 @@ Only an accelerator: digests find whatever is lost for good. Whom news goes to i
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,17 +16,23 @@ from .messages import Message
 from .output import Output
 from .peers import Peer
 
+SLICE_BYTES: Final = 16 * 1024
+"""Bytes of events that are pushed in one go, a few milliseconds of work; before more, others have their turn."""
 _LEAST_BYTES: Final = 20
 """What an event is reckoned to take at least."""
+_OWN: Final = object()
+"""The route of our own events."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Events of others that travel alike."""
+    """Events that travel alike."""
 
     events: Sequence[Event]
     route: Any
     """Where to, in the terms of the `Dissemination`."""
+    size: int = 0
+    """Bytes that they are reckoned to take, once that is known."""
 
 
 class _Batch:
@@ -51,6 +57,9 @@ class Pusher:
         self._fresh_since = 0.0
         self._last_flush = float("-inf")
         self._saving: deque[tuple[int, _Batch]] = deque()
+        self._saved: deque[_Group] = deque()
+        self._saved_bytes = 0
+        self._saved_since = 0.0
 
     def wrote(self, now: float, events: tuple[Event, ...]) -> bool:
         """Local mutations. Returns whether they are the first to wait, so that the `deadline` has moved."""
@@ -82,13 +91,17 @@ class Pusher:
         self._out.unsaved(new)
 
     def deadline(self) -> float:
-        """When `tick` wants to flush: at once after a quiet moment, else when the interval has passed."""
+        """When `tick` wants to flush: at once after a quiet moment, else when the interval has passed. Or to go on."""
+        return self._saved_since if self._saved else self._flush_due()
+
+    def _flush_due(self) -> float:
         if not self._has_fresh:
             return float("inf")
         return max(self._fresh_since, self._last_flush + self._out.config.push_interval)
 
     def tick(self, now: float) -> None:
-        if now >= self.deadline():
+        self._push_slice(now)
+        if now >= self._flush_due():
             self.flush(now)
 
     def flush(self, now: float) -> None:
@@ -100,33 +113,46 @@ class Pusher:
         self.persisted(now)
 
     def persisted(self, now: float) -> None:
-        """Push what the disk has by now."""
-        budget = self._out.config.push_buffer_bytes
+        """Begin to push what the disk has by now."""
         while self._saving and self._out.is_durable(self._saving[0][0]):
-            budget = self._push(now, self._saving.popleft()[1], budget)
+            self._put(now, self._saving.popleft()[1])
+        self._push_slice(now)
 
-    def _push(self, now: float, batch: _Batch, budget: int) -> int:
-        """Push what ``budget`` bytes allow; returns what is left of them. The rest peers will fetch."""
+    def _put(self, now: float, batch: _Batch) -> None:
+        """Have a batch pushed, as far as the buffer allows. The rest peers will fetch."""
         if self._dissemination.is_alone:
-            return budget
-        if batch.own:
-            size = _size(batch.own, budget)
-            if size <= budget:
-                budget -= size
-                self._dissemination.originate(now, batch.own)
-            else:
+            return
+        self._saved_since = now
+        for group in ([_Group(batch.own, _OWN)] if batch.own else []) + batch.others:
+            room = self._out.config.push_buffer_bytes - self._saved_bytes
+            slices = [*_slices(group)] if len(group.events) * _LEAST_BYTES <= room else []
+            size = sum(each.size for each in slices)
+            if size > room or not slices:  # not reckoned where there are too many, as that would take long
                 self._dissemination.overflowed = True
-        for group in batch.others:
-            size = _size(group.events, budget)
-            if size <= budget:
-                budget -= size
+                continue
+            self._saved += slices
+            self._saved_bytes += size
+
+    def _push_slice(self, now: float) -> None:
+        budget = SLICE_BYTES
+        while self._saved and budget > 0:
+            group = self._saved.popleft()
+            self._saved_bytes -= group.size
+            budget -= group.size
+            if group.route is _OWN:
+                self._dissemination.originate(now, group.events)
+            else:
                 self._dissemination.pass_on(now, group.events, group.route)
-            else:
-                self._dissemination.overflowed = True
-        return budget
 
 
-def _size(events: Sequence[Event], budget: int) -> int:
-    """Bytes of these events; not reckoned to the end, which takes long for very many, where they are too many."""
-    least = len(events) * _LEAST_BYTES
-    return least if least > budget else sum(map(event_bytes, events))
+def _slices(group: _Group) -> Iterator[_Group]:
+    """A group in parts; no transaction is cut. One without events is a part too."""
+    events: list[Event] = []
+    size = 0
+    for event in group.events:
+        if size >= SLICE_BYTES and (event.batch is None or event.batch != events[-1].batch):
+            yield _Group(events, group.route, size)
+            events, size = [], 0
+        events.append(event)
+        size += event_bytes(event)
+    yield _Group(events, group.route, size)

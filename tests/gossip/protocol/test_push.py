@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdts import Replica
+from crdts.codec import event_bytes
 from crdts.delta import events_delta
 from gossip.protocol import Address, Config, Effect, Send
 from gossip.protocol.messages import ContextPage, Digest, Hello, Message, Push, Relay
+from gossip.protocol.push import SLICE_BYTES
 from gossip.protocol.wire import decode_datagram
 from simulations import Cluster, Link
 
@@ -63,6 +65,39 @@ def test_writes_in_quick_succession_travel_together_and_in_few_datagrams() -> No
     assert rig.now == started + Config().push_interval
     assert sum(len(push.delta.events) for push in found) == 100
     assert len(found) < 10
+
+
+def test_a_burst_goes_out_in_slices_between_which_others_have_their_turn() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    for i in range(1000):
+        rig.replica.orset("s").add(f"element {i:06} of a burst")
+    slices = []
+    while rig.engine.deadline() <= rig.now:
+        found = [event for push in carriers(puppet.hears(rig.tick())) for event in push.delta.events]
+        slices.append(sum(map(event_bytes, found)))
+    assert len(slices) > 2
+    assert max(slices) < 1.1 * SLICE_BYTES
+    assert rig.engine.statistics().events_written == 1000 == len(rig.replica.orset("s"))
+    assert sum(slices) == sum(map(event_bytes, rig.replica.store.kernel.state().events)), "all of it was pushed"
+
+
+def test_no_slice_cuts_a_transaction() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    for part in range(4):
+        with rig.replica.transaction():
+            for i in range(300):
+                rig.replica.orset("s").add(f"element {i:06} of a transaction {part}")
+    seqs: list[list[int]] = []
+    while rig.engine.deadline() <= rig.now:
+        seqs.append([event.seq for push in carriers(puppet.hears(rig.tick())) for event in push.delta.events])
+    assert [(part[0], part[-1], len(part)) for part in seqs if part] == [
+        (1, 300, 300),
+        (301, 600, 300),
+        (601, 900, 300),
+        (901, 1200, 300),
+    ]
 
 
 def test_in_a_cluster_no_larger_than_the_fanout_everybody_hears_from_the_writer_and_nobody_passes_it_on() -> None:
