@@ -20,6 +20,7 @@ from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, 
 from .protocol.fence import life_of
 from .protocol.peers import ALIVE, SUSPECT
 from .storage.errors import DiskFailed
+from .storage.patience import DISK_GRACE
 from .version import Version
 from .watch import Watch
 
@@ -27,8 +28,6 @@ SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a node waits at its end until some member has its last writes."""
 LAST_WORDS_GRACE: Final = 1.0
 """Seconds that it then waits until some member has heard that it will write no more."""
-DISK_GRACE: Final = 10.0
-"""Seconds that it waits for its disk before that: nobody is told of a write that is not saved."""
 
 _TO_DO_FIRST: Final = {
     ALIVE: "stop it first (`gossip leave` there hands over its last writes), or force it if it cannot be stopped",
@@ -72,7 +71,12 @@ class Node(Accessors):
         """Set when `gossip leave` told this node to leave and stop: end the block then."""
         self.stop_reason: str | None = None
         """Why its block is about to end, for the log, where whoever ends it knows better than the node."""
+        self.loss: str | None = None
+        """What could not be saved when the node ended, and why, for people; None if there is nothing to tell. Look at
+        it behind the block, which raises nothing for it."""
         self._left = False
+        self._handed_over = -1
+        """The seq up to which writes were handed over, or that was tried for as long as it may take."""
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
         self._awaited: list[int] = []
@@ -345,11 +349,9 @@ class Node(Accessors):
         seq = self._last_seq()
         if self.retired:
             return seq  # who could take them does not
-        try:
-            with trio.fail_after(DISK_GRACE):
-                await self.flush()
-        except (trio.TooSlowError, DiskFailed):
-            self._log.warning(WRITES_UNSAVED)
+        if seq == self._handed_over:
+            return seq
+        await self._save_last_writes()
         with trio.move_on_after(SHUTDOWN_GRACE):
             with self._asking_for(seq):
                 while self._is_sole_holder(seq) and self._may_be_heard("alive"):
@@ -358,7 +360,21 @@ class Node(Accessors):
             # Nobody was ever there, or all have left: that the last one takes its data with it is no surprise.
             tell = self._log.warning if self._may_be_heard("alive", "failed") else self._log.info
             tell(WRITES_UNSHARED, members=self._engine.acked_by(seq)[1])
+        self._handed_over = seq
         return seq
+
+    async def _save_last_writes(self) -> None:
+        """First, as nobody is told of a write that is not saved."""
+        try:
+            with trio.fail_after(DISK_GRACE):
+                await self.flush()
+        except trio.TooSlowError:
+            self._driver.note_silence()
+        except DiskFailed:
+            pass
+        else:
+            return
+        self._log.warning(WRITES_UNSAVED, batches=self._driver.unsaved_batches, why=self._driver.disk_failure)
 
     def _is_sole_holder(self, seq: int) -> bool:
         return seq > 0 and not self._engine.acked_by(seq)[0]
