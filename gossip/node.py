@@ -312,7 +312,14 @@ class Node(Accessors):
         such a file and it is not to be replaced, if it would be in the data directory, or if everything is in memory
         only; `DiskFailed` if either disk does not work; `NotRunning`.
         """
-        await self.flush()
+        try:
+            await self.flush()
+        except DiskFailed as error:
+            why = self._driver.disk_failure or error
+            raise DiskFailed(
+                f"no backup was made, as it would lack what this node could not save yet: {why}. "
+                "Mend that first; `gossip export` writes down meanwhile what the node has in memory"
+            ) from None
         return await self._keeper.back_up(path, replace=replace)
 
     # ---- the end
