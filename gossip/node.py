@@ -15,9 +15,9 @@ from crdts.store import Store
 from .driver import Driver
 from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED
+from .naming import Names
 from .protocol import Address, Engine, Member, Statistics
-from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
-from .protocol.fence import life_of
+from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout
 from .protocol.peers import ALIVE, SUSPECT
 from .storage.errors import DiskFailed
 from .storage.patience import DISK_GRACE
@@ -79,6 +79,8 @@ class Node(Accessors):
         """The seq up to which writes were handed over, or that was tried for as long as it may take."""
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
+        self._names = Names(replica.store.kernel, lambda: engine.identity, self.members)
+        replica.store.receiver_of = self._names.replica_of
         self._awaited: list[int] = []
         self._watches: WeakSet[Watch] = WeakSet()
 
@@ -174,38 +176,24 @@ class Node(Accessors):
             raise ConfigError(
                 f"a member is retired under its name or id, or as one of node.members(); not {member!r:.60}"
             )
-        name, found = (member, self._find(member)) if isinstance(member, str) else (member.name, self._known(member.id))
+        name, found = member if isinstance(member, str) else member.name, self._names.node_of(member)
         state = next((each.state for each in self.members() if each.id == found), "failed")
         if state in _TO_DO_FIRST and not force:
             raise MemberAlive(f"{name} is {state}: {_TO_DO_FIRST[state]} (`--force`, or `force=True`)")
         self._driver.do(self._engine.retire(trio.current_time(), bytes.fromhex(found)))
         return found
 
-    def _find(self, member: str) -> str:
-        """The id of who is meant by a name or an id; raises `UnknownMember`."""
-        named = [each for each in self.members() if each.name == member]
-        if len(named) == 1 and member != self.id:
-            return named[0].id
-        if named and member != self.id:
-            raise UnknownMember(f"{len(named)} members are called {member}; name one by its id: {_ids(named)}")
-        return self._known(member)
-
-    def _known(self, member: str) -> str:
-        """An id, if there is or was such a node; raises `UnknownMember`."""
-        if member in (self.id, self.name):
-            raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
-        kernel = self._replica.store.kernel
-        written = [writer.partition(".")[0] for writer in (*kernel.context.replicas(), *kernel.limits)]
-        if member in [each.id for each in self.members()] or (member in written and life_of(f"{member}.1")):
-            return member
-        raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
-
     def name_of(self, replica_id: str) -> str:
         """The name of the node that writes under ``replica_id`` (`Change.writer`); the id itself if it is unknown."""
-        node_id = replica_id.partition(".")[0]
-        if node_id == self.id:
-            return self.name
-        return next((member.name for member in self.members() if member.id == node_id), replica_id)
+        return self._names.name_of(replica_id)
+
+    def replica_id_of(self, member: str | Member) -> str:
+        """The replica id that a member (or its name or id) writes under since it started: the other way round.
+
+        It is known once something has come that it wrote since. Raises `UnknownMember`. `BoundedCounter.transfer` here
+        takes the name or id itself.
+        """
+        return self._names.replica_of(member if isinstance(member, str) else member.id)
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r} {self.address}>"
@@ -354,10 +342,8 @@ class Node(Accessors):
         Not those made while we wait: who goes on writing would be ahead of its disk, and so of everybody, for ever.
         """
         seq = self._last_seq()
-        if self.retired:
-            return seq  # who could take them does not
-        if seq == self._handed_over:
-            return seq
+        if self.retired or seq == self._handed_over:
+            return seq  # who could take them does not, or could before
         await self._save_last_writes()
         with trio.move_on_after(SHUTDOWN_GRACE):
             with self._asking_for(seq):
@@ -411,7 +397,3 @@ class Node(Accessors):
         self._driver.stop()
         for watch in list(self._watches):
             watch.close()
-
-
-def _ids(members: list[Member]) -> str:
-    return ", ".join(f"{member.id} ({member.state})" for member in members)
