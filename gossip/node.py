@@ -76,7 +76,7 @@ class Node(Accessors):
         it behind the block, which raises nothing for it."""
         self._left = False
         self._handed_over = -1
-        """The seq up to which writes were handed over, or that was tried for as long as it may take."""
+        """The seq up to which writes were handed over, or that was tried in vain."""
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
         self._names = Names(replica.store.kernel, lambda: engine.identity, self.members)
@@ -303,9 +303,8 @@ class Node(Accessors):
         try:
             await self.flush()
         except DiskFailed as error:
-            why = self._driver.disk_failure or error
             raise DiskFailed(
-                f"no backup was made, as it would lack what this node could not save yet: {why}. "
+                f"no backup was made, as it would lack what is not saved yet: {self._driver.disk_failure or error}. "
                 "Mend that first; `gossip export` writes down meanwhile what the node has in memory"
             ) from None
         return await self._keeper.back_up(path, replace=replace)
@@ -320,10 +319,13 @@ class Node(Accessors):
         """
         self._check_running()
         seq = await self._hand_over()
+        self._say_goodbye()
+        return len(self._engine.acked_by(seq)[0])
+
+    def _say_goodbye(self) -> None:
         if not self._left:
             self._left = True
             self._driver.do(self._engine.leave())
-        return len(self._engine.acked_by(seq)[0])
 
     async def _close_writer(self) -> None:
         """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
@@ -342,8 +344,8 @@ class Node(Accessors):
         Not those made while we wait: who goes on writing would be ahead of its disk, and so of everybody, for ever.
         """
         seq = self._last_seq()
-        if self.retired or seq == self._handed_over:
-            return seq  # who could take them does not, or could before
+        if self.retired:
+            return seq  # who could take them does not
         await self._save_last_writes()
         with trio.move_on_after(SHUTDOWN_GRACE):
             with self._asking_for(seq):
@@ -361,13 +363,10 @@ class Node(Accessors):
         try:
             with trio.fail_after(DISK_GRACE):
                 await self.flush()
-        except trio.TooSlowError:
-            self._driver.note_silence()
-        except DiskFailed:
-            pass
-        else:
-            return
-        self._log.warning(WRITES_UNSAVED, batches=self._driver.unsaved_batches, why=self._driver.disk_failure)
+        except (trio.TooSlowError, DiskFailed) as error:
+            if isinstance(error, trio.TooSlowError):
+                self._driver.note_silence()
+            self._log.warning(WRITES_UNSAVED, batches=self._driver.unsaved_batches, why=self._driver.disk_failure)
 
     def _is_sole_holder(self, seq: int) -> bool:
         return seq > 0 and not self._engine.acked_by(seq)[0]
@@ -383,10 +382,12 @@ class Node(Accessors):
         """
         if not self._driver.running:
             return
+        seq = self._last_seq()
+        if seq != self._handed_over:  # else all of it was done, or tried and told of, by `leave`
+            seq = await self._hand_over()
         if self.retired or not self._driver.keeps_nothing:
-            await self.leave()
+            self._say_goodbye()
             return
-        seq = await self._hand_over()
         if seq and not self._is_sole_holder(self._last_seq()):
             await self._close_writer()
         self._left = True
