@@ -86,8 +86,14 @@ class BoundedCounter(Crdt):
         return self._use(amount, spent=amount) if amount else NOTHING
 
     def transfer(self, to: str, amount: int) -> Delta:
-        """Give rights to another replica, as its id; raises `InsufficientRights` if there are not as many here."""
+        """Give rights to another replica, by its id; raises `InsufficientRights` if there are not as many here.
+
+        Rights that are given to an id that nobody writes under are lost until a reset. At a node of `gossip`, ``to``
+        may be the name or id of a member too, and what is nobody's raises its `UnknownMember`.
+        """
         check_replica_id(to)
+        if self._store.receiver_of is not None:
+            to = self._store.receiver_of(to)
         self._check_rights(check_amount(amount), f"transfer {amount} to {to!r}")
         return self._use(amount, to=to, moved=amount) if amount and to != self.replica_id else NOTHING
 

@@ -56,7 +56,7 @@ class Store:
 
     __slots__ = (
         *("_aborted", "_blocks", "_guards", "_on_change", "_on_merge", "_on_write", "_pending", "_pending_bytes"),
-        *("_untold", "clock", "kernel", "on_listener_error"),
+        *("_untold", "clock", "kernel", "on_listener_error", "receiver_of"),
     )
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
@@ -74,6 +74,9 @@ class Store:
         self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
+        self.receiver_of: Callable[[str], str] | None = None
+        """The replica id of who is meant where something is given away; raises if it is nobody's. None takes what is
+        given for one."""
 
     # ---- writing
 

@@ -22,6 +22,7 @@ from crdts import Change, CrdtError, LWWMap
 from crdts.base import Crdt
 from crdts.ormap import Accessors
 
+from .datadir import DataDir
 from .document import Item
 from .node import Node
 from .porting import items_of, parts_of, write_items
@@ -72,24 +73,25 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def open_control(directory: Path) -> Iterator[trio.SocketListener]:
-    """Listen in ``directory``, whose lock the caller holds, for the length of the block. Raises `ConfigError`."""
+def open_control(directory: DataDir) -> Iterator[trio.SocketListener]:
+    """Listen in ``directory`` for the length of the block. Raises `ConfigError`."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         try:
-            with socket_path(directory) as path:
+            with socket_path(directory.path) as path:
                 Path(path).unlink(missing_ok=True)  # left behind by a process that was killed
                 listener.bind(path)
                 Path(path).chmod(0o600)  # before anybody can connect
                 listener.listen(BACKLOG)
         except OSError as error:
             raise ConfigError(
-                f"cannot make a socket in {directory}: {error.strerror or error}; choose another data directory"
+                f"cannot make a socket in {directory.path}: {error.strerror or error}; choose another data directory"
             ) from None
         yield trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     finally:
         listener.close()
-        (directory / SOCKET_FILE).unlink(missing_ok=True)
+        if not directory.is_kept:  # else its disk does not answer, and would hold us up here
+            directory.remove(SOCKET_FILE)
 
 
 async def serve_control(

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -10,49 +11,139 @@ from .protocol.errors import ConfigError, DataDirInUse
 from .storage.files import sync
 
 LOCK_FILE: Final = "lock"
+KERNEL_LOCKS: Final = Path("/proc/locks")
+"""Where Linux tells which process holds which lock, by device and inode."""
+
+_held: set[tuple[int, int]] = set()
+"""The device and inode of every directory that is open in this process, or was in the one that it was forked from."""
 
 
 class DataDir:
     """An open data directory. Close it, or use it as a context manager."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`."""
+        """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`.
+
+        The directory itself is locked, as somebody may delete the lock file, and so is that, as not every file system
+        can lock a directory.
+        """
         self.path = Path(path).absolute()
+        self._handles: list[int] = []
+        self._kept = False
+        try:
+            self._make()
+            self._place = _place_of(self._open(self.path, os.O_RDONLY | os.O_DIRECTORY))
+            self._lock(self._handles[0], is_optional=True)
+            self._lock(self._open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT), is_optional=False)
+            self._sign(self._handles[-1])
+        except BaseException:
+            self._let_go()
+            raise
+        _held.add(self._place)
+
+    def _make(self) -> None:
         try:
             missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for place in missing:
                 sync(place.parent)  # what is durable in it would be lost with it
-            self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another") from None
+            raise self._unusable(error) from None
+
+    def _open(self, place: Path, flags: int) -> int:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = os.open(place, flags | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
+        self._handles.append(handle)
+        return handle
+
+    def _unusable(self, error: OSError) -> ConfigError:
+        return ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another")
+
+    def _lock(self, handle: int, *, is_optional: bool) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(self._lock, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._lock)
-            raise DataDirInUse(
-                f"{self.path} is in use by process {owner}; stop it, or give this node another data directory"
-            ) from None
+            raise self._in_use() from None
         except OSError as error:
-            os.close(self._lock)
-            raise ConfigError(
-                f"cannot lock {self.path}: {error.strerror}; choose a directory on a local disk"
-            ) from None
+            if not is_optional:
+                raise ConfigError(
+                    f"cannot lock {self.path}: {error.strerror}; choose a directory on a local disk"
+                ) from None
+
+    def _in_use(self) -> DataDirInUse:
+        if self._place in _held:
+            return DataDirInUse(
+                f"{self.path} is in use: this process has it open already, or the one that it was forked from. "
+                "Use the node that runs there or close it first, or give this one another data directory"
+            )
+        owner = _holder(self._place) or _signed(self.path / LOCK_FILE)
+        who = f"process {owner}" if owner else "another process"
+        return DataDirInUse(f"{self.path} is in use by {who}; stop it, or give this node another data directory")
+
+    def _sign(self, handle: int) -> None:
+        """Leave our number for who finds the directory locked."""
         try:
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         except OSError as error:
-            os.close(self._lock)
             raise ConfigError(
                 f"cannot write to {self.path}: {error.strerror}; make room, or make it writable"
             ) from None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it stays locked, and is not to be touched any more."""
+        return self._kept
+
+    def keep(self) -> None:
+        """A thread of this process is still at work there and cannot be stopped: nobody else may come in until the
+        process ends."""
+        self._kept = True
+
+    def remove(self, name: str) -> None:
+        """Remove a file of it, if it is there; what may have come in its place at the same path is left alone."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._handles[0])
+
     def close(self) -> None:
-        os.close(self._lock)
+        """Unlock it, unless it is kept."""
+        if not self._kept and self._handles:
+            _held.discard(self._place)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        while self._handles:
+            os.close(self._handles.pop())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _place_of(handle: int) -> tuple[int, int]:
+    status = os.fstat(handle)
+    return status.st_dev, status.st_ino
+
+
+def _signed(file: Path) -> str:
+    """The number that the holder has left in its lock file; empty if there is none."""
+    with suppress(OSError, ValueError):
+        text = file.read_bytes()[:32].decode("ascii").strip()
+        return text if text.isdigit() else ""
+    return ""
+
+
+def _holder(place: tuple[int, int]) -> str:
+    """The process that the kernel says holds a lock there; empty if it does not say."""
+    device, inode = place
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    with suppress(OSError, ValueError):
+        for line in KERNEL_LOCKS.read_text().splitlines():
+            fields = line.split()  # number, FLOCK, ADVISORY, WRITE, process, device and inode, first and last byte
+            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == wanted and int(fields[4]) > 0:
+                return fields[4]
+    return ""

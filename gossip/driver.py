@@ -20,6 +20,7 @@ from .faults import TransportFaults
 from .log import DATAGRAM_REFUSED, log_notice
 from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Rename, Send, Write
 from .protocol.errors import NotRunning, WrongThread
+from .storage.patience import NO_ANSWER
 from .transport import Transport
 
 DRAIN_DATAGRAMS: Final = 64
@@ -65,7 +66,7 @@ class Driver:
         self._log = log
         self._links: dict[int, _Link] = {}
         self._nursery: trio.Nursery | None = None
-        self._stopping = self._writing_ended = False
+        self._stopping = self._writing_ended = self._disk_is_silent = False
         self._thread = 0
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
@@ -153,7 +154,13 @@ class Driver:
     @property
     def disk_failure(self) -> str | None:
         """Why nothing can be saved at present; None while all is well."""
-        return None if self._saver is None or self._saver.failure is None else str(self._saver.failure)
+        if self._saver is not None and self._saver.failure is not None:
+            return str(self._saver.failure)
+        return NO_ANSWER if self._disk_is_silent else None
+
+    def note_silence(self) -> None:
+        """The disk was waited for in vain: that counts as a failure until it has saved something."""
+        self._disk_is_silent = True
 
     def wrote(self, events: tuple[Event, ...]) -> None:
         """The replica made local mutations."""
@@ -199,6 +206,7 @@ class Driver:
             self._saver.rename(effect.identity)
 
     def _saved(self, token: int) -> None:
+        self._disk_is_silent = False
         self.do(self._engine.persisted(trio.current_time(), token))
         self._signal()
 

@@ -19,7 +19,7 @@ class Storage:
     directory: str | None
     """The data directory; None if there is none."""
     bytes_on_disk: int
-    """What the data takes there; 0 if it is in memory only."""
+    """What the data takes there since it was written to last; 0 if it is in memory only."""
     unsaved_batches: int
     """Batches of events that are not safe yet; more than a few only if the disk is slow, or takes nothing."""
     failure: str | None

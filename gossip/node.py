@@ -15,11 +15,12 @@ from crdts.store import Store
 from .driver import Driver
 from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED
+from .naming import Names
 from .protocol import Address, Engine, Member, Statistics
-from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
-from .protocol.fence import life_of
+from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout
 from .protocol.peers import ALIVE, SUSPECT
 from .storage.errors import DiskFailed
+from .storage.patience import DISK_GRACE
 from .version import Version
 from .watch import Watch
 
@@ -27,8 +28,6 @@ SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a node waits at its end until some member has its last writes."""
 LAST_WORDS_GRACE: Final = 1.0
 """Seconds that it then waits until some member has heard that it will write no more."""
-DISK_GRACE: Final = 10.0
-"""Seconds that it waits for its disk before that: nobody is told of a write that is not saved."""
 
 _TO_DO_FIRST: Final = {
     ALIVE: "stop it first (`gossip leave` there hands over its last writes), or force it if it cannot be stopped",
@@ -72,9 +71,16 @@ class Node(Accessors):
         """Set when `gossip leave` told this node to leave and stop: end the block then."""
         self.stop_reason: str | None = None
         """Why its block is about to end, for the log, where whoever ends it knows better than the node."""
+        self.loss: str | None = None
+        """What could not be saved when the node ended, and why, for people; None if there is nothing to tell. Look at
+        it behind the block, which raises nothing for it."""
         self._left = False
+        self._handed_over = -1
+        """The seq up to which writes were handed over, or that was tried in vain."""
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
+        self._names = Names(replica.store.kernel, lambda: engine.identity, self.members)
+        replica.store.receiver_of = self._names.replica_of
         self._awaited: list[int] = []
         self._watches: WeakSet[Watch] = WeakSet()
 
@@ -170,38 +176,24 @@ class Node(Accessors):
             raise ConfigError(
                 f"a member is retired under its name or id, or as one of node.members(); not {member!r:.60}"
             )
-        name, found = (member, self._find(member)) if isinstance(member, str) else (member.name, self._known(member.id))
+        name, found = member if isinstance(member, str) else member.name, self._names.node_of(member)
         state = next((each.state for each in self.members() if each.id == found), "failed")
         if state in _TO_DO_FIRST and not force:
             raise MemberAlive(f"{name} is {state}: {_TO_DO_FIRST[state]} (`--force`, or `force=True`)")
         self._driver.do(self._engine.retire(trio.current_time(), bytes.fromhex(found)))
         return found
 
-    def _find(self, member: str) -> str:
-        """The id of who is meant by a name or an id; raises `UnknownMember`."""
-        named = [each for each in self.members() if each.name == member]
-        if len(named) == 1 and member != self.id:
-            return named[0].id
-        if named and member != self.id:
-            raise UnknownMember(f"{len(named)} members are called {member}; name one by its id: {_ids(named)}")
-        return self._known(member)
-
-    def _known(self, member: str) -> str:
-        """An id, if there is or was such a node; raises `UnknownMember`."""
-        if member in (self.id, self.name):
-            raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
-        kernel = self._replica.store.kernel
-        written = [writer.partition(".")[0] for writer in (*kernel.context.replicas(), *kernel.limits)]
-        if member in [each.id for each in self.members()] or (member in written and life_of(f"{member}.1")):
-            return member
-        raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
-
     def name_of(self, replica_id: str) -> str:
         """The name of the node that writes under ``replica_id`` (`Change.writer`); the id itself if it is unknown."""
-        node_id = replica_id.partition(".")[0]
-        if node_id == self.id:
-            return self.name
-        return next((member.name for member in self.members() if member.id == node_id), replica_id)
+        return self._names.name_of(replica_id)
+
+    def replica_id_of(self, member: str | Member) -> str:
+        """The replica id that a member (or its name or id) writes under since it started: the other way round.
+
+        It is known once something has come that it wrote since. Raises `UnknownMember`. `BoundedCounter.transfer` here
+        takes the name or id itself.
+        """
+        return self._names.replica_of(member if isinstance(member, str) else member.id)
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r} {self.address}>"
@@ -308,7 +300,13 @@ class Node(Accessors):
         such a file and it is not to be replaced, if it would be in the data directory, or if everything is in memory
         only; `DiskFailed` if either disk does not work; `NotRunning`.
         """
-        await self.flush()
+        try:
+            await self.flush()
+        except DiskFailed as error:
+            raise DiskFailed(
+                f"no backup was made, as it would lack what is not saved yet: {self._driver.disk_failure or error}. "
+                "Mend that first; `gossip export` writes down meanwhile what the node has in memory"
+            ) from None
         return await self._keeper.back_up(path, replace=replace)
 
     # ---- the end
@@ -321,10 +319,13 @@ class Node(Accessors):
         """
         self._check_running()
         seq = await self._hand_over()
+        self._say_goodbye()
+        return len(self._engine.acked_by(seq)[0])
+
+    def _say_goodbye(self) -> None:
         if not self._left:
             self._left = True
             self._driver.do(self._engine.leave())
-        return len(self._engine.acked_by(seq)[0])
 
     async def _close_writer(self) -> None:
         """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
@@ -345,11 +346,7 @@ class Node(Accessors):
         seq = self._last_seq()
         if self.retired:
             return seq  # who could take them does not
-        try:
-            with trio.fail_after(DISK_GRACE):
-                await self.flush()
-        except (trio.TooSlowError, DiskFailed):
-            self._log.warning(WRITES_UNSAVED)
+        await self._save_last_writes()
         with trio.move_on_after(SHUTDOWN_GRACE):
             with self._asking_for(seq):
                 while self._is_sole_holder(seq) and self._may_be_heard("alive"):
@@ -358,7 +355,18 @@ class Node(Accessors):
             # Nobody was ever there, or all have left: that the last one takes its data with it is no surprise.
             tell = self._log.warning if self._may_be_heard("alive", "failed") else self._log.info
             tell(WRITES_UNSHARED, members=self._engine.acked_by(seq)[1])
+        self._handed_over = seq
         return seq
+
+    async def _save_last_writes(self) -> None:
+        """First, as nobody is told of a write that is not saved."""
+        try:
+            with trio.fail_after(DISK_GRACE):
+                await self.flush()
+        except (trio.TooSlowError, DiskFailed) as error:
+            if isinstance(error, trio.TooSlowError):
+                self._driver.note_silence()
+            self._log.warning(WRITES_UNSAVED, batches=self._driver.unsaved_batches, why=self._driver.disk_failure)
 
     def _is_sole_holder(self, seq: int) -> bool:
         return seq > 0 and not self._engine.acked_by(seq)[0]
@@ -374,10 +382,12 @@ class Node(Accessors):
         """
         if not self._driver.running:
             return
+        seq = self._last_seq()
+        if seq != self._handed_over:  # else all of it was done, or tried and told of, by `leave`
+            seq = await self._hand_over()
         if self.retired or not self._driver.keeps_nothing:
-            await self.leave()
+            self._say_goodbye()
             return
-        seq = await self._hand_over()
         if seq and not self._is_sole_holder(self._last_seq()):
             await self._close_writer()
         self._left = True
@@ -388,7 +398,3 @@ class Node(Accessors):
         self._driver.stop()
         for watch in list(self._watches):
             watch.close()
-
-
-def _ids(members: list[Member]) -> str:
-    return ", ".join(f"{member.id} ({member.state})" for member in members)

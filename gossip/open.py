@@ -85,6 +85,8 @@ async def open_node(
     changes them for as long as the node runs. They are not kept in ``data_dir``: give them again at the next start.
 
     At the end of the block the node waits a moment until some member has its last writes, and leaves in good order.
+    A disk that fails then raises nothing: `Node.loss` tells what could not be saved. One that does not answer is waited
+    for some seconds and given up; the directory stays locked until the process ends.
     Raises `ConfigError` (also if it cannot bind or use the directory), `KeyFormatError`, `DataDirInUse`, `DiskFailed`
     or `UnknownFormat`. A damaged file is set aside, and a copied one goes on as a new node; the log says so.
     """
@@ -146,7 +148,6 @@ async def run_node(
     rng = random.SystemRandom()
     log = log if log is not None else logger_for(name)
     with ExitStack() as stack:
-        control = stack.enter_context(open_control(directory.path)) if directory else None
         opened = await open_stored(directory, name, rng, durability, log)
         if opened is not None:
             identity, replica, disk = opened.identity, opened.replica, opened.disk
@@ -181,28 +182,31 @@ async def run_node(
             card = Card(node.id, name, cluster, seal.key_id.hex())
             services.append(Discovery(card, node.address, profile.advertise, book, partial(_present, node), log).run)
         answering = trio.CancelScope()
-        if control is not None:
-            services.append(partial(serve_control, node, control, answering))
-        log.info(
-            NODE_STARTED,
-            address=str(node.address),
-            id=node.id,
-            cluster=cluster,
-            sealed=secret is not None,
-            data="in memory" if opened is None else durability,
-            entries=sum(map(len, replica.store.kernel.live.values())),
-        )
-        if secret is None:
-            log.warning(NODE_UNSEALED, bound_to=str(node.address))
-        warn_of_loopback(log, profile.advertise, node.address)
-        stack.push(partial(_tell_end, node, log))
         try:
+            if directory is not None:  # behind the database, as it takes the socket from whoever had it
+                control = stack.enter_context(open_control(directory))
+                services.append(partial(serve_control, node, control, answering))
+            log.info(
+                NODE_STARTED,
+                address=str(node.address),
+                id=node.id,
+                cluster=cluster,
+                sealed=secret is not None,
+                data="in memory" if opened is None else durability,
+                entries=sum(map(len, replica.store.kernel.live.values())),
+            )
+            if secret is None:
+                log.warning(NODE_UNSEALED, bound_to=str(node.address))
+            warn_of_loopback(log, profile.advertise, node.address)
+            stack.push(partial(_tell_end, node, log))
             async with _running(node, services, answering):
                 yield node
         finally:
-            if opened is not None:
+            if opened is not None and directory is not None:
+                unsaved, failure = driver.unsaved_batches, driver.disk_failure
+                ending = partial(close_stored, opened, directory, log, unsaved=unsaved, failure=failure)
                 with trio.CancelScope(shield=True):
-                    await close_stored(opened, log, is_saved=engine.durable)
+                    node.loss = await ending(is_saved=engine.durable)
 
 
 def _tell_end(node: Node, log: Any, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:

@@ -9,10 +9,12 @@ import trio
 from .datadir import DataDir
 from .log import DATA_DAMAGED, DATA_UNREAD, DISK_FAILED
 from .protocol import notices
+from .storage.backlog import UNSAVED_BATCHES
 from .storage.database import NONE
 from .storage.errors import StorageError
 from .storage.files import DATABASE_FILE
 from .storage.opening import Opened, open_data
+from .storage.patience import run_patiently
 
 
 async def open_stored(
@@ -26,7 +28,12 @@ async def open_stored(
             log.warning(DATA_UNREAD, directory=str(directory.path), durability=NONE)
         return None
     read = partial(open_data, directory.path, name, rng, durability=durability)
-    opened = await trio.to_thread.run_sync(read)
+    limiter = trio.CapacityLimiter(1)
+    try:
+        opened = await run_patiently(read, limiter)
+    finally:
+        if limiter.borrowed_tokens:  # it was given up
+            directory.keep()
     if opened.damage:
         log.error(
             DATA_DAMAGED,
@@ -40,9 +47,29 @@ async def open_stored(
     return opened
 
 
-async def close_stored(opened: Opened, log: Any, *, is_saved: bool) -> None:
-    """Let go of the file; that something could not be saved was told before."""
+async def close_stored(
+    opened: Opened, directory: DataDir, log: Any, *, unsaved: int, failure: str | None, is_saved: bool
+) -> str | None:
+    """Let go of the file. Returns what has become of the data if that is not well, for people.
+
+    ``unsaved`` batches are not on the disk, because of that ``failure``, if there is one. If the disk does not answer,
+    the directory stays locked.
+    """
     try:
         await opened.disk.close(opened.replica.fingerprint if is_saved else None)
     except StorageError as error:
-        log.error(DISK_FAILED, problem=str(error))
+        failure = failure or str(error)
+    if opened.disk.is_busy:
+        directory.keep()
+    if failure is None:  # what came from others in the last moments, if anything, comes from them again
+        return None
+    loss = f"everything is saved, but {failure}" if is_saved else _loss(opened, unsaved, failure)
+    log.error(DISK_FAILED, problem=loss)
+    return loss
+
+
+def _loss(opened: Opened, unsaved: int, failure: str) -> str:
+    number = f"{unsaved} {'batch' if unsaved == 1 else 'batches'} of changes"
+    if opened.disk.is_replacing:
+        number = f"more than {max(unsaved, UNSAVED_BATCHES)} batches of changes"
+    return f"{number} could not be saved, and what was written here is lost: {failure}"

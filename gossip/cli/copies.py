@@ -21,13 +21,12 @@ from gossip.storage.files import DATABASE_FILE
 
 from .client import NodeUnreachable, ask, follow
 from .options import data_option, verb_options
-from .show import count, print_json, print_line
+from .show import count, print_json, print_line, size_text
 
 MAX_DOCUMENT_BYTES: Final = 1 << 30
 """What an import reads at most: it is held in memory, several times over."""
 REQUEST_ROOM: Final = 4096
 """Bytes of a request around the items in it."""
-UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 _T = TypeVar("_T")
 
@@ -45,14 +44,15 @@ def backup(file: Path, force: bool, data_dir: Path, as_json: bool) -> None:
     """Copy all data of the node into FILE, for `gossip restore`.
 
     While the node runs, which it does not hold up, or after it has stopped. FILE is whole, or not there; it is for this
-    user only, and holds nothing of the node's identity and no key.
+    user only, and holds nothing of the node's identity and no key. While the node's disk fails there is no backup:
+    `gossip export` writes down what it has in memory. FILE is none of the node's own files, even with --force.
     """
     file = file.absolute()
     size = _back_up(file, data_dir, force=force)
     if as_json:
         print_json({"path": str(file), "bytes": size})
     else:
-        print_line(f"{file} has all data, {_size(size)}")
+        print_line(f"{file} has all data, {size_text(size)}")
 
 
 def _back_up(file: Path, data_dir: Path, *, force: bool) -> int:
@@ -188,10 +188,3 @@ def _first(answers: Iterator[_T], data_dir: Path) -> _T:
     for answer in answers:
         return answer
     raise NodeUnreachable(f"the node on {data_dir} stopped before it answered; its log says why")
-
-
-def _size(size: float) -> str:
-    unit = 0
-    while size >= 1024 and unit < len(UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.0f} {UNITS[unit]}" if unit == 0 else f"{size:.1f} {UNITS[unit]}"

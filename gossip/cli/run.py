@@ -26,12 +26,16 @@ from gossip.protocol.errors import AddressInUse, ConfigError
 from gossip.protocol.identity import check_name
 from gossip.protocol.seal import DEFAULT_CLUSTER
 from gossip.storage.database import DURABILITIES, FULL
+from gossip.storage.errors import DiskFailed
 
 from .options import AddressType, checked, data_option, parse_tags, wrong_usage
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+SECOND_SIGNAL_AFTER: Final = 1.0
+"""Seconds after the first signal from which on a further one ends the process at once: those that come sooner are often
+the same, sent to a group of processes and handed on by one of them."""
 PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 
 
@@ -124,6 +128,9 @@ def run(
 
     Nodes on a local network that have the same key and cluster name find each other by themselves; --join names nodes
     elsewhere.
+
+    At its end it saves its last writes and hands them over to another member, for which it waits up to 10 s for the
+    disk and 3 s for the others; a second signal ends it at once. The exit code is 1 if something could not be saved.
     """
     key = read_key(key_file)
     options = {
@@ -138,9 +145,11 @@ def run(
         "config": PROFILES[profile](),
     }
     configure_logs(as_json=json_logs, verbose=verbose)
-    trio.run(_run, name, bind, options)
+    loss = trio.run(_run, name, bind, options)
     for sign in STOP_SIGNALS:
-        signal.signal(sign, signal.SIG_IGN)  # it has ended well: nothing may spoil the exit code any more
+        signal.signal(sign, signal.SIG_IGN)  # it has ended: nothing may spoil the exit code any more
+    if loss is not None:
+        raise DiskFailed(loss)
 
 
 def read_key(key_file: Path | None) -> str | None:
@@ -197,9 +206,11 @@ class _Careless:
             self._stream.flush()
 
 
-async def _run(name: str, bind: str | None, options: dict[str, Any]) -> None:
+async def _run(name: str, bind: str | None, options: dict[str, Any]) -> str | None:
+    """Returns what could not be saved, if anything."""
     options["log"] = structlog.get_logger().bind(node=name)
     caught: list[signal.Signals] = []
+    node: Node | None = None
     with trio.CancelScope() as scope:
         _cancel_on_signals(scope, caught)  # before the node is there, so that no signal finds the system's own handler
         await _look_up_advertised(options)
@@ -211,6 +222,7 @@ async def _run(name: str, bind: str | None, options: dict[str, Any]) -> None:
             finally:
                 if caught:
                     node.stop_reason = caught[0].name
+    return None if node is None else node.loss
 
 
 async def _look_up_advertised(options: dict[str, Any]) -> None:
@@ -243,14 +255,26 @@ async def _node(name: str, bind: str | None, options: dict[str, Any]) -> AsyncIt
 
 
 def _cancel_on_signals(scope: trio.CancelScope, caught: list[signal.Signals]) -> None:
-    """The first signal ends the node in good order; further ones find that under way. Notes in ``caught`` which."""
+    """The first signal ends the node in good order, and one that comes `SECOND_SIGNAL_AFTER` ends the process.
+
+    Notes in ``caught`` which was the first.
+    """
     token = trio.lowlevel.current_trio_token()
+
+    def begin_to_end() -> None:
+        scope.cancel()
+        trio.lowlevel.spawn_system_task(lose_patience)
+
+    async def lose_patience() -> None:
+        await trio.sleep(SECOND_SIGNAL_AFTER)
+        for sign in STOP_SIGNALS:
+            signal.signal(sign, signal.SIG_DFL)  # which needs nothing of this process: it may wait for a dead disk
 
     def on_signal(number: int, _: object) -> None:
         if not caught:
             caught.append(signal.Signals(number))
-        with suppress(trio.RunFinishedError):
-            token.run_sync_soon(scope.cancel, idempotent=True)
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(begin_to_end)
 
     for sign in STOP_SIGNALS:
         signal.signal(sign, on_signal)

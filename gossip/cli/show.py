@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 STATE_COLOURS: Final = {"alive": "green", "suspect": "yellow", "failed": "red", "left": "dim"}
 
 
@@ -79,3 +80,11 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def size_text(size: float) -> str:
+    """A number of bytes in the unit that suits it, such as 1.5 MiB."""
+    unit = 0
+    while size >= 1024 and unit < len(UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} {UNITS[unit]}" if unit == 0 else f"{size:.1f} {UNITS[unit]}"

@@ -9,7 +9,7 @@ import click
 
 from .client import ask
 from .options import parse_tags, verb_options
-from .show import STATE_COLOURS, count, duration, print_json, print_line, print_table
+from .show import STATE_COLOURS, count, duration, print_json, print_line, print_table, size_text
 
 
 @click.command()
@@ -73,7 +73,10 @@ def tag(tags: tuple[str, ...], remove: tuple[str, ...], data_dir: Path, as_json:
 @click.command()
 @verb_options
 def status(data_dir: Path, as_json: bool) -> None:
-    """Show what the node is, holds and has done."""
+    """Show what the node is, holds and has done.
+
+    With --json, sizes are exact numbers of bytes.
+    """
     found = ask(data_dir, "status")
     if as_json:
         print_json(found)
@@ -94,7 +97,13 @@ def status(data_dir: Path, as_json: bool) -> None:
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0
-    print_table(("", ""), [(key.replace("_", " "), value) for key, value in (found | counts).items()])
+    print_table(("", ""), [_line(key, value) for key, value in (found | counts).items()])
+
+
+def _line(key: str, value: Any) -> tuple[str, Any]:
+    """What ``key`` is, for people; what counts bytes in a unit that suits it."""
+    words = key.split("_")
+    return " ".join(words), size_text(value) if "bytes" in words else value
 
 
 @click.command()

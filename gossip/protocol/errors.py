@@ -51,7 +51,7 @@ class SyncTimeout(LocalError, TimeoutError):
 
 
 class DataDirInUse(LocalError):
-    """Another process runs on this data directory."""
+    """Another process runs on this data directory, or this one does already."""
 
 
 class RemoteError(GossipError):

@@ -1,4 +1,4 @@
-"""Work beside the event loop, one piece at a time: what is short is waited for, what is long is awaited."""
+"""Writes beside the event loop, one at a time: what is short is waited for, what is long is awaited."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,6 +9,9 @@ from typing import Final, Generic, TypeVar
 import trio
 from trio.lowlevel import start_thread_soon
 
+from .errors import DiskFailed
+from .patience import DISK_GRACE, NO_ANSWER
+
 PATIENCE: Final = 0.0005
 """Seconds for which the event loop stands still for a piece of work that may be done by then.
 
@@ -16,8 +19,9 @@ A thread beside a loop that never rests waits for Python's lock again and again,
 a loop asks its system for news often, and takes the lock back before another thread has woken up. Standing still gives
 the lock away for certain, and a quick disk has done its work by the end of it. Behind a slow one the rest is awaited.
 """
-GIVE_WAY_EVERY: Final = 0.005
-"""Seconds after which it does so again, while the work is not done."""
+GIVE_WAY_FIRST: Final = 0.005
+GIVE_WAY_MOST: Final = 0.1
+"""Seconds after which it does so again while the work is not done: the first time, and at most."""
 
 T = TypeVar("T")
 
@@ -26,12 +30,24 @@ class Beside:
     """Runs pieces of work in a thread, one after the other."""
 
     def __init__(self) -> None:
-        self._turn = trio.Lock()
+        self._piece: _Piece[object] | None = None
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do it and return what it returns, or raise what it raises. It cannot be cancelled once it has begun."""
-        async with self._turn:
-            return await _Piece(work).done()
+    @property
+    def is_busy(self) -> bool:
+        """Whether a piece of work is not done yet."""
+        return self._piece is not None and not self._piece.is_done
+
+    async def run(self, work: Callable[[], object]) -> None:
+        """Do it; raises what it raises, and `DiskFailed` while an earlier one is not done.
+
+        If that is cancelled the work is waited for nevertheless, until `DISK_GRACE` seconds have passed since it began,
+        and is done as if nobody had cancelled. Then it is left alone and `trio.Cancelled` raised: the thread goes on
+        for as long as it takes, and does not keep the process from ending.
+        """
+        if self.is_busy:
+            raise DiskFailed(NO_ANSWER)
+        self._piece = piece = _Piece(work)
+        await piece.done()
 
 
 class _Piece(Generic[T]):
@@ -47,6 +63,10 @@ class _Piece(Generic[T]):
         self._is_awaited = False
         start_thread_soon(self._run, lambda _: None, "gossip disk")
 
+    @property
+    def is_done(self) -> bool:
+        return self._result.done()
+
     def _run(self) -> None:
         """In the thread. At its end it sees that it is awaited, or whoever is about to await it sees the result."""
         try:
@@ -59,11 +79,25 @@ class _Piece(Generic[T]):
                 self._loop.run_sync_soon(self._told.set)
 
     async def done(self) -> T:
-        if not self._over.acquire(timeout=PATIENCE):
+        if self._over.acquire(timeout=PATIENCE):
+            await trio.lowlevel.cancel_shielded_checkpoint()  # or one write after the other would stop all other tasks
+        else:
             self._is_awaited = True
-            while not self._result.done():
-                with trio.move_on_after(GIVE_WAY_EVERY, shield=True):
-                    await self._told.wait()
-                if not self._result.done() and self._over.acquire(timeout=PATIENCE):
-                    break
+            await self._wait()
         return self._result.result()
+
+    async def _wait(self) -> None:
+        until = trio.current_time() + DISK_GRACE
+        pause = GIVE_WAY_FIRST
+        while not self.is_done:
+            try:
+                with trio.move_on_after(pause):
+                    await self._told.wait()
+            except trio.Cancelled:
+                with trio.CancelScope(deadline=until, shield=True):
+                    await self._told.wait()
+                if not self.is_done:
+                    raise
+            if not self.is_done and self._over.acquire(timeout=PATIENCE):
+                return
+            pause = min(2 * pause, GIVE_WAY_MOST)

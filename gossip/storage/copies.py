@@ -77,12 +77,29 @@ def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[
 
 
 def _check_target(target: Path, directory: Path, *, replace: bool) -> None:
-    if target.parent.resolve() == directory.resolve():
+    if _same(target.parent, directory):
         raise ConfigError(f"{directory} holds the node's own files; put the copy elsewhere")
+    if own := next((file for file in _files_in(directory) if _same(target, file)), None):
+        raise ConfigError(f"{target} is {own}, the node's own file, under another name; put the copy elsewhere")
     if target.exists() and not target.is_file():
         raise ConfigError(f"{target} is not a file; name a new one")
     if target.exists() and not replace:
         raise _exists(target)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether they are one file or directory, whatever links and mounts lead there."""
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False
+
+
+def _files_in(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
 
 
 def _exists(target: Path) -> ConfigError:

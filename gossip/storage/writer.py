@@ -12,9 +12,10 @@ from ..protocol import Identity, Persist
 from .beside import Beside
 from .copies import back_up
 from .database import Database
-from .errors import StorageError
+from .errors import DiskFailed, StorageError
 from .ledger import Ledger
 from .marks import set_mark
+from .patience import DISK_GRACE, NO_ANSWER, run_patiently
 from .records import Rows, Transaction, encoding
 
 
@@ -29,6 +30,7 @@ class DatabaseDisk:
         self._beside = Beside()
         self._copies = trio.CapacityLimiter(1)
         self._renamed: Identity | None = None
+        self._bytes_on_disk = database.bytes_on_disk
 
     @property
     def has_more(self) -> bool:
@@ -58,6 +60,8 @@ class DatabaseDisk:
 
     def _write(self, transaction: Transaction, rows: Rows) -> None:
         self._database.write(transaction, rows, self._ledger.next_row)
+        with suppress(OSError):  # it was taken away just now: the next write finds that
+            self._bytes_on_disk = self._database.bytes_on_disk
         if transaction.identity is not None:
             self._epoch = transaction.identity.epoch
             self._mark(closed=False)
@@ -68,17 +72,30 @@ class DatabaseDisk:
 
     @property
     def bytes_on_disk(self) -> int:
-        """What the data takes now."""
-        return self._database.bytes_on_disk
+        """What the data takes since it was written to last. The disk is not asked for it: it may not answer."""
+        return self._bytes_on_disk
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a thread is at work there; once the node has ended, it is one that was given up."""
+        return self._beside.is_busy
 
     async def back_up(self, target: Path, *, replace: bool) -> int:
         """A copy of all that is saved, made while more is saved; one at a time. See `copies.back_up`."""
         copy = partial(back_up, self._database, target, replace=replace, pause=trio.from_thread.check_cancelled)
-        return await trio.to_thread.run_sync(copy, limiter=self._copies)
+        return await run_patiently(copy, self._copies)
 
     async def close(self, fingerprint: int | None) -> None:
-        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end."""
-        await self._beside.run(partial(self._close, fingerprint))
+        """Everything is saved that will be; ``fingerprint`` is what the replica has at its end.
+
+        Raises `DiskFailed` if the disk does not answer: at once if a thread was given up before, which may be using the
+        database, and after `DISK_GRACE` seconds otherwise.
+        """
+        if not self.is_busy:
+            with trio.move_on_after(DISK_GRACE):
+                await self._beside.run(partial(self._close, fingerprint))
+                return
+        raise DiskFailed(f"{self._database.path} cannot be closed: {NO_ANSWER}")
 
     def _close(self, fingerprint: int | None) -> None:
         in_place = self._database.is_in_place()

@@ -92,6 +92,18 @@ def test_rights_can_be_given_to_one_who_has_never_written() -> None:
     BoundedCounter("newcomer").merge(a).decrement(2)
 
 
+def test_who_knows_the_receivers_says_who_is_meant_and_refuses_others() -> None:
+    replica = Replica("a")
+    budget = replica.bounded_counter("budget")
+    budget.increment(5)
+    replica.store.receiver_of = {"Bob": "b.1"}.__getitem__
+    budget.transfer("Bob", 2)
+    assert budget.holders() == {"a": 3, "b.1": 2}
+    with pytest.raises(KeyError):
+        budget.transfer("Bobby", 2)
+    assert budget.holders() == {"a": 3, "b.1": 2}
+
+
 def test_a_transfer_to_oneself_or_of_nothing_changes_nothing() -> None:
     a, _ = pair()
     a.increment(5)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gossip import ConfigError, DataDirInUse, open_node
-from gossip.datadir import DataDir
+from gossip.datadir import KERNEL_LOCKS, LOCK_FILE, DataDir
 
 
 def test_the_directory_is_made_for_this_user_only(tmp_path: Path) -> None:
@@ -22,21 +22,99 @@ def test_the_directory_is_made_for_this_user_only(tmp_path: Path) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in place.iterdir()} == {0o600}
 
 
-def test_a_second_user_is_refused_and_the_first_is_named(tmp_path: Path) -> None:
-    expected = f"{tmp_path} is in use by process {os.getpid()}; .* another"
-    with DataDir(tmp_path), pytest.raises(DataDirInUse, match=expected):
-        DataDir(tmp_path)
+OPEN = "import sys; from gossip.datadir import DataDir; DataDir(sys.argv[1])"
+"""A program that opens a directory."""
+
+
+FILES_ONLY = f"""
+import errno, fcntl, os, stat
+flock = fcntl.flock
+
+def of_files_only(handle, operation):
+    if stat.S_ISDIR(os.fstat(handle).st_mode):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+    flock(handle, operation)
+
+fcntl.flock = of_files_only
+{OPEN}
+"""
+"""The same, where a directory cannot be locked, as on a network file system."""
+
+
+def opened_elsewhere(path: Path, program: str = OPEN) -> str:
+    """What a process says that opens it."""
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stderr
+
+
+def test_who_opens_a_directory_twice_is_told_that_it_is_itself(tmp_path: Path) -> None:
+    expected = f"{tmp_path} is in use: this process has it open already, .* close it first, or give this one another"
+    (tmp_path / "there").symlink_to(tmp_path)
+    with DataDir(tmp_path):
+        with pytest.raises(DataDirInUse, match=expected):
+            DataDir(tmp_path)
+        with pytest.raises(DataDirInUse, match="this process has it open already"):
+            DataDir(tmp_path / "there")
     with DataDir(tmp_path):
         pass
 
 
+def test_a_process_that_was_forked_from_the_owner_is_told_so(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from gossip.datadir import DataDir
+directory = DataDir(sys.argv[1])
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+DataDir(sys.argv[1])
+"""
+    said = opened_elsewhere(tmp_path, program)
+    assert "this process has it open already, or the one that it was forked from" in said
+
+
 def test_another_process_is_refused_and_this_one_is_named(tmp_path: Path) -> None:
-    program = "import sys; from gossip.datadir import DataDir; DataDir(sys.argv[1])"
     with DataDir(tmp_path):
-        done = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
-        )
-    assert f"DataDirInUse: {tmp_path} is in use by process {os.getpid()};" in done.stderr
+        said = opened_elsewhere(tmp_path)
+    assert f"DataDirInUse: {tmp_path} is in use by process {os.getpid()}; stop it, or give this node another" in said
+
+
+def test_a_directory_without_its_lock_file_is_still_this_process_s(tmp_path: Path) -> None:
+    with DataDir(tmp_path):
+        (tmp_path / LOCK_FILE).unlink()
+        said = opened_elsewhere(tmp_path)
+        assert not (tmp_path / LOCK_FILE).exists()
+    named = f"process {os.getpid()}" if KERNEL_LOCKS.exists() else "another process"
+    assert f"DataDirInUse: {tmp_path} is in use by {named}; stop it" in said
+    assert opened_elsewhere(tmp_path) == ""
+
+
+def test_where_a_directory_cannot_be_locked_its_lock_file_is(tmp_path: Path) -> None:
+    program = (
+        FILES_ONLY
+        + """
+print("locked", flush=True)
+sys.stdin.read()
+"""
+    )
+    command = [sys.executable, "-c", program.replace("; DataDir(", "; held = DataDir("), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "locked\n"
+        assert f"is in use by process {owner.pid};" in opened_elsewhere(tmp_path, FILES_ONLY)
+        owner.kill()
+
+
+def test_a_directory_that_is_kept_stays_locked(tmp_path: Path) -> None:
+    with DataDir(tmp_path) as directory:
+        directory.keep()
+    try:
+        assert "DataDirInUse" in opened_elsewhere(tmp_path)
+        with pytest.raises(DataDirInUse):
+            DataDir(tmp_path)
+    finally:
+        directory._kept = False
+        directory.close()
+    assert opened_elsewhere(tmp_path) == ""
 
 
 def test_a_directory_left_by_a_process_that_was_killed_is_free(tmp_path: Path) -> None:

@@ -483,6 +483,18 @@ async def test_a_leave_that_was_cut_short_is_made_up_for_at_the_end_of_the_block
         await until(keeper, lambda: states(keeper) == {"a": "left"})
 
 
+async def test_who_leaves_in_vain_may_try_again_and_the_end_of_the_block_tells_nothing_twice(no_grace: None) -> None:
+    faults, journal = TransportFaults(), Journal()
+    async with open_node("keeper", config=FAST) as keeper:
+        async with open_node("a", join=[keeper.address], faults=faults, config=FAST, log=journal.logger) as a:
+            await acquainted(a, keeper)
+            faults.loss = 1.0
+            a.orset("x").add("kept")
+            assert await a.leave() == 0
+            assert await a.leave() == 0
+        assert journal.events().count("writes.unshared") == 2
+
+
 async def test_what_is_written_after_leaving_is_handed_over_as_well() -> None:
     async with open_node("keeper", config=FAST) as keeper:
         async with open_node("a", join=[keeper.address], config=FAST) as a:

@@ -2,19 +2,24 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
+import trio
 
 from crdts import InsufficientRights
-from gossip import DiskFailed, open_node
-from gossip.log import DATA_DAMAGED, DATA_UNREAD, NODE_STARTED
+from gossip import DataDirInUse, DiskFailed, open_node
+from gossip.log import DATA_DAMAGED, DATA_UNREAD, DISK_FAILED, NODE_STARTED, WRITES_UNSAVED, WRITES_UNSHARED
 from gossip.protocol import notices
 from gossip.storage import opening
+from gossip.storage.database import Database
 from gossip.storage.files import DATABASE_FILE
 from gossip.storage.marks import MARK_FILE
 
-from .live import Journal
+from .live import FAST, Journal, acquainted, patience
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
@@ -149,3 +154,150 @@ async def test_a_copy_has_no_rights_of_the_node_it_is_a_copy_of(tmp_path: Path) 
         assert copy.bounded_counter("budget").value() == 10
         assert copy.bounded_counter("budget").rights() == 0
         assert node.bounded_counter("budget").rights() == 10
+
+
+# ---- the end, on a disk that fails or does not answer
+
+
+class Hanging:
+    """Has a method of every database hang from some moment on, until this test has ended."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self._go_on = Event()
+        self._came: list[Event] = []
+
+    def begin(self, method: str) -> None:
+        original: Callable[..., Any] = getattr(Database, method)
+
+        def hang(*args: Any) -> Any:
+            gone = Event()
+            self._came.append(gone)
+            self._go_on.wait()
+            try:
+                return original(*args)
+            finally:
+                gone.set()
+
+        self._monkeypatch.setattr(Database, method, hang)
+
+    def end(self) -> None:
+        self._go_on.set()
+        for gone in self._came:
+            gone.wait(30)
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    for module in ("gossip.node", "gossip.storage.patience", "gossip.storage.writer"):
+        monkeypatch.setattr(f"{module}.DISK_GRACE", 0.1)
+    hanging = Hanging(monkeypatch)
+    yield hanging
+    hanging.end()
+
+
+async def test_a_disk_that_does_not_answer_is_given_up_at_the_end_and_what_is_lost_is_told(
+    tmp_path: Path, hanging: Hanging
+) -> None:
+    journal = Journal()
+    with patience():
+        async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
+            node.orset("tasks").add("saved")
+            await node.flush()
+            hanging.begin("write")
+            node.orset("tasks").add("lost")
+    lost = "1 batch of changes could not be saved, and what was written here is lost: the disk does not answer"
+    assert node.loss is not None
+    assert node.loss.startswith(lost)
+    assert node.storage().failure.startswith("the disk does not answer")
+    assert node.storage().unsaved_batches == 1
+    assert [line["batches"] for line in journal.named(WRITES_UNSAVED)] == [1]
+    assert [line["problem"] for line in journal.named(DISK_FAILED)] == [node.loss]
+
+
+async def test_a_directory_whose_disk_was_given_up_stays_locked_as_a_thread_may_still_write_there(
+    tmp_path: Path, hanging: Hanging
+) -> None:
+    with patience():
+        async with open_node("a", data_dir=tmp_path) as node:
+            hanging.begin("write")
+            node.orset("tasks").add("lost")
+    with pytest.raises(DataDirInUse, match="this process has it open already"):
+        async with open_node("a", data_dir=tmp_path):
+            pass
+
+
+async def test_a_file_that_cannot_be_closed_is_given_up_too_and_nothing_is_lost(
+    tmp_path: Path, hanging: Hanging
+) -> None:
+    with patience():
+        async with open_node("a", data_dir=tmp_path / "a") as node:
+            node.orset("tasks").add("saved")
+            hanging.begin("close")
+    assert node.loss is not None
+    assert node.loss.startswith(
+        f"everything is saved, but {tmp_path / 'a' / DATABASE_FILE} cannot be closed: the disk does"
+    )
+    shutil.copytree(tmp_path / "a", tmp_path / "copy", ignore=shutil.ignore_patterns("control.sock"))
+    async with open_node("b", data_dir=tmp_path / "copy") as copy:
+        assert set(copy.orset("tasks")) == {"saved"}
+
+
+async def test_a_start_on_a_disk_that_does_not_answer_can_be_called_off(tmp_path: Path, hanging: Hanging) -> None:
+    hanging.begin("contents")
+    with patience(), trio.move_on_after(0.1) as scope:
+        async with open_node("a", data_dir=tmp_path):
+            pass
+    assert scope.cancelled_caught
+
+
+async def test_a_backup_to_a_disk_that_does_not_answer_does_not_keep_the_node(tmp_path: Path, hanging: Hanging) -> None:
+    with patience():
+        async with open_node("a", data_dir=tmp_path / "a") as node:
+            node.orset("tasks").add("saved")
+            hanging.begin("copy_to")
+            with trio.move_on_after(0.1) as scope:
+                await node.backup(tmp_path / "copy.db")
+        assert scope.cancelled_caught
+
+
+async def test_a_node_that_ends_on_a_failing_disk_tells_how_much_is_lost_and_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise DiskFailed("the disk is full; make room")
+
+    async with open_node("a", data_dir=tmp_path) as node:
+        assert node.loss is None
+        node.orset("tasks").add("saved")
+        await node.flush()
+        monkeypatch.setattr(Database, "write", fails)
+        node.orset("tasks").add("lost")
+    assert node.loss == (
+        "1 batch of changes could not be saved, and what was written here is lost: the disk is full; make room"
+    )
+    monkeypatch.undo()
+    async with open_node("a", data_dir=tmp_path) as node:
+        assert set(node.orset("tasks")) == {"saved"}
+    assert node.loss is None
+
+
+async def test_what_is_neither_saved_nor_shared_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is looked at twice: when the node is told to leave, and at the end of its block."""
+
+    def fails(*_: object) -> None:
+        raise DiskFailed("the disk is full; make room")
+
+    monkeypatch.setattr("gossip.node.SHUTDOWN_GRACE", 0.1)
+    journal = Journal()
+    async with (
+        open_node("other", config=FAST) as other,
+        open_node("a", data_dir=tmp_path, join=[other.address], config=FAST, log=journal.logger) as node,
+    ):
+        await acquainted(node, other)
+        monkeypatch.setattr(Database, "write", fails)
+        node.orset("tasks").add("lost")
+        await node.leave()
+    assert journal.events().count(WRITES_UNSAVED) == journal.events().count(WRITES_UNSHARED) == 1

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +53,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(name: str, data: Path, *args: str, **env: str) -> AsyncIterator[Running]:
+async def running(
+    name: str, data: Path, *args: str, program: Sequence[str] = GOSSIP, **env: str
+) -> AsyncIterator[Running]:
     """A node in a process, killed at the end of the block if it is still there."""
     command = [
-        *GOSSIP,
+        *program,
         "run",
         "--name",
         name,

@@ -130,6 +130,64 @@ async def test_several_signals_end_it_once(tmp_path: Path) -> None:
     assert a.log.count(b"node.stopped") == 1
 
 
+def on_broken_disk(how: str, broken: Path, *, grace: float) -> tuple[str, ...]:
+    """`gossip` on a disk that breaks once there is a file ``broken``: it "hangs" or "fails"."""
+    return sys.executable, str(Path(__file__).with_name("broken_disk.py")), how, str(broken), str(grace)
+
+
+async def add_in_vain(data: Path) -> None:
+    """Have a node write something that it cannot save."""
+    with trio.move_on_after(2.0):
+        await gossip("orset", "add", "s", "lost", "--data", str(data))
+
+
+@pytest.mark.parametrize("how", ["hangs", "fails"])
+@pytest.mark.parametrize("end", ["signal", "leave"])
+async def test_the_exit_code_and_the_last_words_tell_that_a_disk_did_not_save_everything(
+    tmp_path: Path, how: str, end: str
+) -> None:
+    data, broken = tmp_path / "a", tmp_path / "broken"
+    async with running("a", data, program=on_broken_disk(how, broken, grace=1.0)) as a:
+        assert (await gossip("orset", "add", "s", "saved", "--data", str(data))).returncode == 0
+        broken.touch()
+        await add_in_vain(data)
+        if end == "signal":
+            assert await a.stop() == 1
+        else:
+            left = await gossip("leave", "--data", str(data))
+            assert b"left; what was written last is not saved: the disk" in left.stdout
+            assert await a.ended() == 1
+    lost = b"1 batch of changes could not be saved, and what was written here is lost: the disk "
+    assert a.log.splitlines()[-1].startswith(b"gossip: " + lost)
+    assert b"Traceback" not in a.log
+    async with running("a", data) as a:
+        found = await gossip("get", "s", "--data", str(data))
+        assert found.stdout == b"saved\n"
+
+
+async def test_a_second_signal_ends_at_once_what_waits_for_a_disk(tmp_path: Path) -> None:
+    data, broken = tmp_path / "a", tmp_path / "broken"
+    async with running("a", data, program=on_broken_disk("hangs", broken, grace=3600.0)) as a:
+        broken.touch()
+        await add_in_vain(data)
+        with patience():
+            while a.process.poll() is None:
+                a.process.send_signal(signal.SIGTERM)
+                await trio.sleep(0.1)
+    assert a.process.returncode == -signal.SIGTERM
+    assert b"node.stopped" not in a.log
+
+
+async def test_who_finds_no_lock_file_takes_nothing_away_from_the_node_that_runs_there(tmp_path: Path) -> None:
+    async with running("a", tmp_path) as a:
+        (tmp_path / "lock").unlink()
+        second = await gossip("run", "--data", str(tmp_path), "--bind", "127.0.0.1:0", "--no-discovery")
+        assert second.returncode == 1
+        assert b"is in use by" in second.stderr
+        assert (await status(tmp_path))["pid"] == a.process.pid
+        assert await a.stop() == 0
+
+
 async def test_leaving_ends_the_process(tmp_path: Path) -> None:
     async with running("a", tmp_path) as a:
         done = await gossip("leave", "--data", str(tmp_path))

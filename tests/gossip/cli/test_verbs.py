@@ -372,6 +372,7 @@ async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Goss
     assert told["entries"].strip() == "1"
     assert told["tags"].strip() == "-"
     assert told["partial"].strip() == "no"
+    assert re.fullmatch(r"\d+\.\d KiB", told["bytes on disk"].strip())
     await gossip("tag", "role=worker")
     assert "role=worker" in (await gossip("status")).out
     found = json.loads((await gossip("status", "--json")).out)
@@ -379,6 +380,7 @@ async def test_the_status_tells_what_a_node_is_and_does(node: Node, gossip: Goss
     assert "version" not in found, "that would be either"
     assert found["tags"] == {"role": "worker"}
     assert found["statistics"]["events_written"] == 1
+    assert found["storage"]["bytes_on_disk"] == node.storage().bytes_on_disk
 
 
 async def test_the_causal_token_in_the_status_can_be_waited_for_elsewhere(node: Node, gossip: Gossip) -> None:

@@ -148,6 +148,26 @@ def test_no_copy_is_put_where_it_would_do_harm(kept: Kept, tmp_path: Path, name:
     assert kept.path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["state.db", "state.db-wal", "mark.json"])
+def test_no_copy_replaces_a_file_of_the_node_that_has_another_name_too(kept: Kept, tmp_path: Path, name: str) -> None:
+    own = tmp_path / "a" / name
+    own.touch()
+    target = tmp_path / "b.db"
+    target.hardlink_to(own)
+    before = own.stat()
+    with pytest.raises(ConfigError, match=f"{target} is {own}, the node's own file, under another name"):
+        back_up(kept.database, target, replace=True, pause=do_nothing)
+    with pytest.raises(ConfigError, match="the node's own file"):
+        back_up_closed(tmp_path / "a", target, replace=True)
+    assert own.stat() == before
+
+
+def test_no_copy_is_put_into_the_directory_by_another_way(kept: Kept, tmp_path: Path) -> None:
+    (tmp_path / "there").symlink_to(tmp_path / "a")
+    with pytest.raises(ConfigError, match="holds the node's own files"):
+        back_up(kept.database, tmp_path / "there" / "state.db", replace=True, pause=do_nothing)
+
+
 def test_a_place_that_cannot_be_written_is_named(kept: Kept, tmp_path: Path) -> None:
     with pytest.raises(DiskFailed, match=r"nowhere/b\.db cannot be written: No such file or directory"):
         back_up(kept.database, tmp_path / "nowhere" / "b.db", replace=False, pause=do_nothing)

@@ -1,0 +1,131 @@
+"""Who is meant by a name, an id or a replica id.
+
+Every life of a node writes under a replica id of its own, of which others know the end, a random number, only from what
+it has written, or because it has told them by other ways. Rights that are given to an id that nobody writes under are
+lost, so that is refused.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from crdts.kernel import Kernel
+
+from .protocol import Identity, Member
+from .protocol.errors import UnknownMember
+from .protocol.fence import is_fenced, life_of
+
+_NAME_IT: Final = (
+    "Give the name or id of a member (`node.members()`), or the replica id that it writes under now (there: "
+    "`node.replica.replica_id`)"
+)
+
+
+class Names:
+    """Those of the nodes that are known, and of the replicas that they write under."""
+
+    def __init__(
+        self, kernel: Kernel, identity: Callable[[], Identity], members: Callable[[], Sequence[Member]]
+    ) -> None:
+        self._kernel = kernel
+        self._identity = identity
+        self._members = members
+
+    @property
+    def _own_id(self) -> str:
+        return self._identity().node_id.hex()
+
+    def node_of(self, member: str | Member) -> str:
+        """The id of who is meant by a name or an id, or as one of the members; raises `UnknownMember`."""
+        if isinstance(member, Member):
+            return self._known(member.id)
+        named = [each for each in self._members() if each.name == member]
+        if len(named) == 1 and member != self._own_id:
+            return named[0].id
+        if named and member != self._own_id:
+            raise UnknownMember(f"{len(named)} members are called {member}; name one by its id: {_ids(named)}")
+        return self._known(member)
+
+    def _known(self, member: str) -> str:
+        """An id, if there is or was such a node; raises `UnknownMember`."""
+        if member in (self._own_id, self._identity().name):
+            raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
+        writers = *self._kernel.context.replicas(), *self._kernel.limits
+        written = [writer.partition(".")[0] for writer in writers]
+        if member in [each.id for each in self._members()] or (member in written and life_of(f"{member}.1")):
+            return member
+        raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
+
+    def name_of(self, replica_id: str) -> str:
+        """The name of the node that writes under a replica id; the id itself if it is unknown."""
+        node_id = replica_id.partition(".")[0]
+        return next((name for each, name, _ in self._nodes() if each == node_id), replica_id)
+
+    # ---- replicas
+
+    def replica_of(self, to: str) -> str:
+        """The replica id of who is meant by a name, an id or a replica id; raises `UnknownMember` if it is nobody's."""
+        life = life_of(to)
+        if life is None:
+            return self._of_member(to)
+        self._check_life(to, *life)
+        return to
+
+    def _check_life(self, writer: str, node_id: bytes, epoch: int) -> None:
+        if writer == self._kernel.replica_id:
+            return
+        if is_fenced(self._kernel, node_id) or writer in self._kernel.limits:
+            raise UnknownMember(f"nobody writes as {writer} any more, so rights given to it would be lost. {_NAME_IT}")
+        present = {each: lives for each, _, lives in self._nodes()}.get(node_id.hex(), 0)
+        if epoch < present:
+            raise UnknownMember(f"{writer} is an earlier life of a node that has started again since. {_NAME_IT}")
+        if self._kernel.context.last(writer):
+            return
+        if epoch != present or self._writers(node_id.hex(), epoch):
+            raise UnknownMember(
+                f"nobody is known to write as {writer}, so rights given to it would be lost. {_NAME_IT}"
+            )
+
+    def _of_member(self, who: str) -> str:
+        found = [node for node in self._nodes() if who in node[:2]]
+        if len(found) > 1:
+            ids = ", ".join(node_id for node_id, *_ in found)
+            raise UnknownMember(f"{len(found)} members are called {who}; name one by its id: {ids}")
+        if found:
+            node_id, _, epoch = found[0]
+            return self._of_life(who, node_id, epoch)
+        if self._kernel.context.last(who) and who not in self._kernel.limits:
+            return who  # no node's, but somebody's
+        raise UnknownMember(
+            f"{who!r} is neither a member nor a replica id, so rights given to it would be lost. {_NAME_IT}"
+        )
+
+    def _of_life(self, who: str, node_id: str, epoch: int) -> str:
+        if node_id == self._own_id:
+            return self._kernel.replica_id
+        writers = self._writers(node_id, epoch)
+        if len(writers) == 1:
+            return writers[0]
+        if writers:
+            raise UnknownMember(
+                f"{who} writes as {' and '.join(writers)}, which are copies of one node; give one of them"
+            )
+        raise UnknownMember(
+            f"it is not known here which replica id {who} writes under, as nothing has come that it wrote since it "
+            "started. Have it write something first, or give the replica id itself (there: `node.replica.replica_id`)"
+        )
+
+    def _writers(self, node_id: str, epoch: int) -> list[str]:
+        """Who has written in that life of that node."""
+        wanted = bytes.fromhex(node_id), epoch
+        writers = self._kernel.context.within(f"{node_id}.", f"{node_id}/").replicas()
+        return [each for each in writers if life_of(each) == wanted and each not in self._kernel.limits]
+
+    def _nodes(self) -> list[tuple[str, str, int]]:
+        """The id, name and epoch of every node that is known, this one first."""
+        own = self._identity()
+        others = [(member.id, member.name, member.epoch) for member in self._members()]
+        return [(own.node_id.hex(), own.name, own.epoch), *others]
+
+
+def _ids(members: list[Member]) -> str:
+    return ", ".join(f"{member.id} ({member.state})" for member in members)

@@ -1,0 +1,134 @@
+"""Who is meant by a name: rights to a budget go to a member, or to nobody."""
+
+from pathlib import Path
+
+import pytest
+
+from crdts import InsufficientRights
+from gossip import Node, UnknownMember, open_node
+
+from .live import FAST, acquainted, cluster, equal, patience, until
+
+
+async def budget_of(a: Node, b: Node) -> None:
+    """Both have written, and A holds rights to 10."""
+    a.bounded_counter("budget").increment(10)
+    b.orset("s").add("here")
+    await equal(a, b)
+
+
+async def test_rights_are_given_to_a_member_by_name_id_or_replica_id() -> None:
+    async with cluster(2) as (a, b):
+        await budget_of(a, b)
+        for to in (b.name, b.id, b.replica.replica_id, a.replica_id_of(a.members()[0]), a.replica_id_of(b.name)):
+            a.bounded_counter("budget").transfer(to, 2)
+        with patience():
+            await b.wait_for(a.version())
+        budget = b.bounded_counter("budget")
+        assert budget.holders() == {b.replica.replica_id: 10}
+        budget.decrement(10)
+        with pytest.raises(InsufficientRights):
+            budget.decrement()
+
+
+async def test_rights_in_a_map_are_given_by_name_as_well() -> None:
+    async with cluster(2) as (a, b):
+        await budget_of(a, b)
+        budget = a.ormap("team").bounded_counter("tokens")
+        budget.increment(3)
+        budget.transfer(b.name, 2)
+        assert budget.holders() == {a.replica.replica_id: 1, b.replica.replica_id: 2}
+
+
+async def test_rights_given_to_oneself_stay() -> None:
+    async with open_node("a", config=FAST) as a:
+        budget = a.bounded_counter("budget")
+        budget.increment(5)
+        for to in ("a", a.id, a.replica.replica_id):
+            assert not budget.transfer(to, 5)
+        assert budget.rights() == 5
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "nobody",
+        "0123456789abcdef",
+        "0123456789abcdef.1",
+        "0123456789abcdef.*",
+        "{b}.*",
+        "{b}.2",
+        "{b}.1-abcdef",
+        "{b}.",
+    ],
+)
+async def test_nobody_is_given_rights_whom_nobody_knows(to: str) -> None:
+    async with cluster(2) as (a, b):
+        await budget_of(a, b)
+        before = a.replica.fingerprint
+        with pytest.raises(UnknownMember, match=r"would be lost. Give the name or id of a member .* replica id"):
+            a.bounded_counter("budget").transfer(to.format(b=b.id), 1)
+        with pytest.raises(UnknownMember), a.transaction():
+            a.bounded_counter("budget").transfer(to.format(b=b.id), 1)
+        assert a.replica.fingerprint == before
+
+
+async def test_who_has_written_nothing_is_given_rights_under_the_replica_id_that_it_tells() -> None:
+    async with cluster(2) as (a, b):
+        a.bounded_counter("budget").increment(5)
+        for to in (b.name, b.id):
+            with pytest.raises(UnknownMember, match="nothing has come that it wrote since it started"):
+                a.bounded_counter("budget").transfer(to, 5)
+        a.bounded_counter("budget").transfer(b.replica.replica_id, 5)
+        with patience():
+            await b.wait_for(a.version())
+        b.bounded_counter("budget").decrement(5)
+
+
+async def test_two_members_of_one_name_are_told_apart_by_their_ids() -> None:
+    async with open_node("a", config=FAST) as a:
+        seeds = [a.address]
+        async with open_node("twin", join=seeds, config=FAST) as one, open_node("twin", join=seeds, config=FAST) as two:
+            await until(a, lambda: len(a.members()) == 2)
+            one.orset("s").add(1)
+            two.orset("s").add(2)
+            await equal(a, one, two)
+            budget = a.bounded_counter("budget")
+            budget.increment(5)
+            with pytest.raises(UnknownMember, match=f"2 members are called twin.*: ({one.id}|{two.id})"):
+                budget.transfer("twin", 1)
+            budget.transfer(two.id, 1)
+            assert budget.rights(two.replica.replica_id) == 1
+
+
+async def test_an_earlier_life_is_refused_and_the_later_one_spends_what_the_earlier_was_given(tmp_path: Path) -> None:
+    async with open_node("a", config=FAST) as a:
+        async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
+            await acquainted(a, b)
+            await budget_of(a, b)
+            a.bounded_counter("budget").transfer("b", 4)
+            await equal(a, b)
+            earlier = b.replica.replica_id
+        async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
+            await acquainted(a, b)
+            await until(a, lambda: a.members()[0].epoch > 1)
+            with pytest.raises(
+                UnknownMember, match=f"{earlier} is an earlier life|nobody writes as {earlier} any more"
+            ):
+                a.bounded_counter("budget").transfer(earlier, 1)
+            b.orset("s").add("again")
+            await equal(a, b)
+            a.bounded_counter("budget").transfer("b", 1)
+            await equal(a, b)
+            b.bounded_counter("budget").decrement(5)
+
+
+async def test_nobody_gives_rights_to_a_node_that_was_retired() -> None:
+    async with cluster(2) as (a, b):
+        await budget_of(a, b)
+        replica_id = b.replica.replica_id
+        a.retire(b.id, force=True)
+        for to in (b.name, b.id, replica_id):
+            with pytest.raises(UnknownMember):
+                a.bounded_counter("budget").transfer(to, 1)
+        assert a.bounded_counter("budget").rights() == 10
