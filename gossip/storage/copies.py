@@ -17,10 +17,11 @@ from crdts import Replica
 
 from ..datadir import LOCK_FILE, DataDir
 from ..protocol.errors import ConfigError
-from .database import OF_THE_DATA, Database, check_version, connect, failures
+from .database import FORMAT, OF_THE_DATA, Database
 from .errors import DamagedData, DiskFailed
 from .files import DATABASE_FILE, sync, wal_of
 from .records import check_row, read_into
+from .sqlite import check_version, connect, failures
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -125,7 +126,7 @@ def _finish(copy: Path, source: Path) -> None:
 
 
 def _check_format(source: Path, connection: sqlite3.Connection) -> None:
-    version = check_version(source, connection)
+    version = check_version(source, connection, FORMAT)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version < 1 or not tables >= _TABLES:
         raise DamagedData(f"{source} is a database, but holds no node's data")

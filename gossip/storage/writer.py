@@ -1,8 +1,7 @@
 """Writing to the database beside the event loop: one thread at a time, one transaction after the other."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,21 +12,22 @@ from .copies import back_up
 from .database import Database
 from .errors import StorageError
 from .ledger import Ledger
-from .marks import set_mark
+from .marks import Mark, make_mark, remove_other_marks
 from .records import Rows, Transaction, rows_of
+from .sqlite import failures
 
 
 class DatabaseDisk:
     """A `gossip.disk.Disk`: what comes while one transaction is written goes into the next (group commit)."""
 
-    def __init__(self, database: Database, ledger: Ledger, epoch: int = 0) -> None:
-        """``epoch`` is that of the node's present life, for the mark beside the file."""
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
-        self._epoch = epoch
         self._ledger = ledger
         self._limiter = trio.CapacityLimiter(1)
         self._copies = trio.CapacityLimiter(1)
         self._renamed: Identity | None = None
+        self._mark: Mark | None = None
+        """One that is to be in force with a transaction that was not written yet."""
 
     @property
     def has_more(self) -> bool:
@@ -56,15 +56,24 @@ class DatabaseDisk:
 
     def _write(self, transaction: Transaction) -> Rows:
         rows = rows_of(transaction)
-        self._database.write(transaction, rows, self._ledger.next_row)
-        if transaction.identity is not None:
-            self._epoch = transaction.identity.epoch
-            self._mark(closed=False)
+        if transaction.identity is None:
+            self._database.write(transaction, rows, self._ledger.next_row)
+            return rows
+        mark = self._fresh_mark()
+        self._database.write(transaction, rows, self._ledger.next_row, asdict(mark))
+        self._is_in_force(mark)
         return rows
 
-    def _mark(self, *, closed: bool) -> None:
-        with suppress(OSError):  # without it the next start takes the file for a copy, or cannot tell: it is safe
-            set_mark(self._database.path, self._epoch, closed=closed)
+    def _fresh_mark(self) -> Mark:
+        """The one that was made for a transaction that failed, or was said to, or a new one."""
+        if self._mark is None:
+            with failures(f"the mark beside {self._database.path} cannot be written"):
+                self._mark = make_mark(self._database.path)
+        return self._mark
+
+    def _is_in_force(self, mark: Mark) -> None:
+        self._mark = None
+        remove_other_marks(self._database.path, mark)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -81,11 +90,10 @@ class DatabaseDisk:
         await trio.to_thread.run_sync(self._close, fingerprint, limiter=self._limiter)
 
     def _close(self, fingerprint: int | None) -> None:
-        in_place = self._database.is_in_place()
         try:
-            if fingerprint is not None:
-                self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
+            if fingerprint is not None and self._database.is_in_place():  # else it is another file that would be marked
+                mark = self._fresh_mark()
+                self._database.end([self._ledger.next_row - 1, fingerprint], asdict(mark))
+                self._is_in_force(mark)
         finally:
             self._database.close()
-        if in_place:  # else it is another file that would be marked
-            self._mark(closed=fingerprint is not None)

@@ -13,6 +13,8 @@ import pytest
 from gossip import ConfigError, DataDirInUse, open_node
 from gossip.datadir import DataDir
 
+from .storage.marking import named
+
 
 def test_the_directory_is_made_for_this_user_only(tmp_path: Path) -> None:
     place = tmp_path / "some" / "where"
@@ -82,4 +84,4 @@ async def test_a_relative_directory_stays_where_it_was(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     async with open_node("a", data_dir="here"):
         monkeypatch.chdir("/")
-    assert sorted(file.name for file in (tmp_path / "here").iterdir()) == ["lock", "mark.json", "state.db"]
+    assert named(tmp_path / "here") == ["lock", "mark", "state.db"]

@@ -1,6 +1,5 @@
 """A node that is started again on its data: what it had, who it is, and what it may spend."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from gossip.log import DATA_DAMAGED, DATA_UNREAD, NODE_STARTED
 from gossip.protocol import notices
 from gossip.storage import opening
 from gossip.storage.files import DATABASE_FILE
-from gossip.storage.marks import MARK_FILE
 
 from .live import Journal
+from .storage.marking import not_closed
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
@@ -63,8 +62,7 @@ async def test_rights_of_a_life_that_may_have_spent_more_than_its_file_knows_are
         async with open_node("a", data_dir=path, durability="normal") as node:
             node.bounded_counter("budget").increment(10)
         if not closed:
-            mark = json.loads((path / MARK_FILE).read_text())
-            (path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))
+            not_closed(path, power_failed=True)
         async with open_node("a", data_dir=path) as node:
             assert node.bounded_counter("budget").value() == 10
             assert node.bounded_counter("budget").rights() == rights
@@ -79,8 +77,7 @@ async def test_an_old_file_put_back_beside_its_mark_is_seen_after_a_crash_too(tm
             node.orset("tasks").add("two")
             node_id = node.id
     (tmp_path / DATABASE_FILE).write_bytes(before)
-    mark = json.loads((tmp_path / MARK_FILE).read_text())
-    (tmp_path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))
+    not_closed(tmp_path, power_failed=False)
     journal = Journal()
     async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
         assert node.id != node_id
@@ -104,8 +101,7 @@ async def test_rights_that_an_unsafe_life_may_have_spent_are_nobody_s_either(tmp
         node.bounded_counter("budget").increment(10)
     async with open_node("a", data_dir=tmp_path, durability="normal") as node:
         assert node.bounded_counter("budget").rights() == 10
-    mark = json.loads((tmp_path / MARK_FILE).read_text())
-    (tmp_path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))  # as if the power had failed
+    not_closed(tmp_path, power_failed=True)
     async with open_node("a", data_dir=tmp_path) as node:
         assert node.bounded_counter("budget").value() == 10
         assert node.bounded_counter("budget").rights() == 0

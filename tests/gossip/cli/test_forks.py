@@ -12,6 +12,7 @@ import trio
 from gossip import Node, open_node
 
 from ..live import FAST, PATIENCE, patience, until
+from ..storage.marking import fit_mark
 from .process import Running, gossip, running
 
 
@@ -34,15 +35,6 @@ async def all_have(elements: set[str], witness: Node, *places: Path) -> None:
         with patience():
             while await contents(place) != elements:
                 pass
-
-
-def unmark(directory: Path) -> None:
-    """Make the mark fit the file, as it does where a whole machine was copied or rolled back with its disk."""
-    mark, found = directory / "mark.json", (directory / "state.db").stat()
-    content = json.loads(mark.read_text()) | {"inode": found.st_ino}
-    if content["changed"] is not None:
-        content["changed"] = found.st_ctime_ns
-    mark.write_text(json.dumps(content))
 
 
 async def logged(node: Running, event: bytes) -> None:
@@ -88,7 +80,7 @@ async def test_a_copy_that_nothing_on_the_disk_gives_away_is_found_out_and_is_a_
         join = ("--join", str(witness.address))
         await lived(tmp_path / "a", "one", *join)
         shutil.copytree(tmp_path / "a", tmp_path / "copy")
-        unmark(tmp_path / "copy")
+        fit_mark(tmp_path / "copy")
         async with running("a", tmp_path / "a", *join) as a, running("b", tmp_path / "copy", *join) as b:
             await add(a.data, "two")
             await add(b.data, "three")
@@ -116,7 +108,7 @@ async def test_a_directory_rolled_back_loses_nothing_that_others_have_and_reuses
             await killed(a)
         shutil.rmtree(tmp_path / "a")
         (tmp_path / "backup").rename(tmp_path / "a")
-        unmark(tmp_path / "a")
+        fit_mark(tmp_path / "a")
         async with running("a", tmp_path / "a", "--bind", "127.0.0.1:0") as a:  # it finds nobody, and writes
             assert await contents(a.data) == {"one"}
             await add(a.data, "alone")

@@ -33,7 +33,7 @@ class Kept:
         self.database = Database(self.path, durability=NORMAL)
         self.replica = Replica("node.1")
         self.row = 0
-        self.database.put("identity", {"node_id": b"12345678"})
+        self.database.begin({"node_id": b"12345678"}, {"name": "mark"})
         self.replica.on_write(self._save)
 
     def _save(self, events: tuple) -> None:
@@ -139,7 +139,7 @@ def test_a_file_that_comes_while_the_copy_is_made_is_not_replaced(kept: Kept, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.db"]
 
 
-@pytest.mark.parametrize("name", ["a/state.db", "a/copy.db", "a/../a/mark.json", "directory"])
+@pytest.mark.parametrize("name", ["a/state.db", "a/copy.db", "a/../a/mark", "directory"])
 def test_no_copy_is_put_where_it_would_do_harm(kept: Kept, tmp_path: Path, name: str) -> None:
     (tmp_path / "directory").mkdir()
     before = kept.path.read_bytes()

@@ -176,7 +176,7 @@ async def test_a_node_that_stops_while_its_disk_fails_starts_again_with_what_was
         a.orset("set").add("saved")
         await a.flush()
         name = a.id
-        monkeypatch.setattr(Database, "put", _refused)  # what it says at its end fails as well
+        monkeypatch.setattr(Database, "end", _refused)  # what it says at its end fails as well
         faults.begin()
         await written_until_it_fails(a, "unsaved")
     assert "writes.unsaved" in journal.events()
@@ -187,7 +187,7 @@ async def test_a_node_that_stops_while_its_disk_fails_starts_again_with_what_was
     assert not {"data.damaged", "identity.forked"} & {*journal.events()}
 
 
-def _refused(self: Database, key: str, value: object) -> None:
+def _refused(self: Database, closed: object, mark: object) -> None:
     raise DiskFailed("the disk is full")
 
 
