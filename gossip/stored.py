@@ -39,7 +39,7 @@ async def open_stored(
         log.error(
             DATA_CUT,
             why=opened.cut,
-            advice="what others have of it comes back from them; look at the disk",
+            advice="what the file itself lacks of them comes back from others, if they have it; look at the disk",
         )
     if opened.forked:
         log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())

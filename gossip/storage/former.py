@@ -29,10 +29,10 @@ class Former:
         return self.mark.doubt(path) if self.mark else "its mark is missing"
 
     def cut(self, dropped: Dropped) -> str:
-        """Why something is missing at the end that had been saved; empty if that is not sure."""
+        """Why something that had been saved may be missing at the end; empty if nothing says so."""
         if not dropped.is_damage(power_stayed=self._power_stayed, was_synced=self._was_full):
             return ""
-        return f"the write-ahead log is damaged: {dropped.transactions} transactions at its end cannot be read"
+        return f"the write-ahead log is damaged: {dropped.transactions} transactions at its end are not taken from it"
 
     def sure(self, dropped: Dropped) -> tuple[str, ...]:
         """The lives that are known to have done nothing that is not here. None, if the last one may have: it may have

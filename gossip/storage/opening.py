@@ -45,7 +45,7 @@ class Opened:
     damage: str = ""
     """what was wrong with it."""
     cut: str = ""
-    """What is missing at the end of what was written, although it had been saved; empty if nothing is known to be."""
+    """Why something may be missing at the end of what was written, although it had been saved."""
 
 
 def open_data(directory: Path, name: str, rng: random.Random, *, durability: str = FULL) -> Opened:

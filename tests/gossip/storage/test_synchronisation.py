@@ -85,7 +85,9 @@ def test_less_durability_synchronises_who_it_is_and_nothing_that_is_written(tmp_
     calls = calls_of(tmp_path / "data", "normal")
     before, _, rest = " | ".join(calls).partition("started")
     assert "fsync state.db-wal" in before
-    assert not any("fsync" in until_saved for until_saved in rest.split("saved")[:5]), calls
+    first, *others = rest.split("saved")[:5]
+    assert first.count("fsync") <= 1, "the head of the WAL, which begins anew behind a checkpoint"
+    assert not any("fsync" in until_saved for until_saved in others), calls
 
 
 def test_a_synchronisation_that_fails_is_told_of_and_made_good(tmp_path: Path) -> None:
