@@ -1,5 +1,6 @@
 """A node's data directory: it belongs to one process at a time. What is in it is the business of `storage`."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -10,24 +11,51 @@ from .protocol.errors import ConfigError, DataDirInUse
 from .storage.files import sync
 
 LOCK_FILE: Final = "lock"
+_NOT_WRITABLE: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class DataDir:
     """An open data directory. Close it, or use it as a context manager."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`."""
+    def __init__(self, path: str | os.PathLike[str], *, to_read: bool = False) -> None:
+        """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`.
+
+        ``to_read``: nothing will be written there, so that it may be one where nothing can be.
+        """
         self.path = Path(path).absolute()
+        may_write = True
         try:
-            missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for place in missing:
-                sync(place.parent)  # what is durable in it would be lost with it
+            self._make()
             self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another") from None
+            may_write = not (to_read and error.errno in _NOT_WRITABLE)
+            if may_write:
+                raise self._unusable(error) from None
+            self._lock = self._open_as_it_is()
+        self._take(fcntl.LOCK_EX if may_write else fcntl.LOCK_SH)
+        if may_write:
+            self._say_whose_it_is()
+
+    def _make(self) -> None:
+        missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in missing:
+            sync(place.parent)  # what is durable in it would be lost with it
+
+    def _open_as_it_is(self) -> int:
+        """The lock, or the directory where nobody has ever made one."""
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = self.path / LOCK_FILE
+            return os.open(lock if lock.exists() else self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> ConfigError:
+        return ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another")
+
+    def _take(self, kind: int) -> None:
+        try:
+            fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.read(self._lock, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._lock)
@@ -39,6 +67,8 @@ class DataDir:
             raise ConfigError(
                 f"cannot lock {self.path}: {error.strerror}; choose a directory on a local disk"
             ) from None
+
+    def _say_whose_it_is(self) -> None:
         try:
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, str(os.getpid()).encode(), 0)

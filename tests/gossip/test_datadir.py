@@ -1,5 +1,6 @@
 """A data directory: it belongs to one process at a time. Who that is, and what is in it, is in `storage`."""
 
+import errno
 import os
 import signal
 import stat
@@ -52,6 +53,32 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert done.returncode == -signal.SIGKILL
     with DataDir(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("was_used", [True, False])
+def test_a_directory_on_a_read_only_disk_can_be_taken_to_read_it_unless_it_is_in_use(
+    was_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if was_used:
+        DataDir(tmp_path).close()
+    opened = os.open
+
+    def open_to_read(path: Any, flags: int, *rest: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_to_read)
+        with pytest.raises(ConfigError, match="Read-only file system"):
+            DataDir(tmp_path)
+        with DataDir(tmp_path, to_read=True), DataDir(tmp_path, to_read=True):
+            pass
+    if was_used:
+        with DataDir(tmp_path), monkeypatch.context() as patch:
+            patch.setattr(os, "open", open_to_read)
+            with pytest.raises(DataDirInUse, match=f"process {os.getpid()};"):
+                DataDir(tmp_path, to_read=True)
 
 
 def test_a_path_that_is_a_file_or_lies_below_one_is_refused(tmp_path: Path) -> None:

@@ -307,8 +307,13 @@ async def test_an_old_file_put_back_is_older_than_the_mark_that_is_there(
         mark_of(old).unlink()
     put_back(old, data)
     opened = await reopened(data, seed=3)
-    expected = "it is a copy of the directory that was written" if marked else "it is older than its mark"
-    assert opened.forked == expected
+    if marked:  # it may have been given the same inode
+        assert opened.forked in (
+            "it is a copy of the directory that was written",
+            "it was put back in place, or its mark was changed",
+        )
+    else:
+        assert opened.forked == "it is older than its mark"
     assert opened.identity.node_id != former.identity.node_id
     assert values(opened) == ["x"]
 
