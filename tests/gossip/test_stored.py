@@ -1,17 +1,21 @@
 """A node that is started again on its data: what it had, who it is, and what it may spend."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from crdts import InsufficientRights
 from gossip import DiskFailed, open_node
-from gossip.log import DATA_DAMAGED, DATA_UNREAD, NODE_STARTED
+from gossip.log import DATA_CUT, DATA_DAMAGED, DATA_UNREAD, NODE_STARTED
 from gossip.protocol import notices
 from gossip.storage import opening
 from gossip.storage.files import DATABASE_FILE
 
+from .cli.process import environment
 from .live import Journal
 from .storage.marking import not_closed
 
@@ -83,6 +87,44 @@ async def test_an_old_file_put_back_beside_its_mark_is_seen_after_a_crash_too(tm
         assert node.id != node_id
         assert set(node.orset("tasks")) == {"one"}
     assert journal.named(notices.IDENTITY_FORKED)[0]["why"] == "it is older than its mark"
+
+
+async def test_rights_of_a_life_whose_process_was_killed_are_the_next_one_s(tmp_path: Path) -> None:
+    async with open_node("a", data_dir=tmp_path, durability="normal") as node:
+        node.bounded_counter("budget").increment(10)
+    not_closed(tmp_path, power_failed=False)
+    async with open_node("a", data_dir=tmp_path) as node:
+        assert node.bounded_counter("budget").rights() == 10
+
+
+KILLED = """
+import os, signal, sys, trio
+from gossip import open_node
+
+async def main(path):
+    async with open_node("a", data_dir=path) as node:
+        for _ in range(4):
+            node.bounded_counter("budget").increment(10)
+            await node.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+trio.run(main, sys.argv[1])
+"""
+
+
+async def test_a_damaged_write_ahead_log_is_told_of_and_costs_the_rights(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], timeout=60, check=False, env=environment())
+    assert done.returncode == -signal.SIGKILL
+    wal = tmp_path / "state.db-wal"
+    content = bytearray(wal.read_bytes())
+    content[32 + 24 + 500] ^= 1  # in its first page
+    wal.write_bytes(content)
+    journal = Journal()
+    async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
+        assert node.bounded_counter("budget").rights() == 0
+    [line] = journal.named(DATA_CUT)
+    assert "transactions" in line["why"]
+    assert line["advice"]
 
 
 async def test_a_directory_whose_data_is_not_read_is_told_of(tmp_path: Path) -> None:

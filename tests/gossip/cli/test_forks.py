@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from gossip import Node, open_node
@@ -138,6 +139,44 @@ async def test_an_old_state_written_over_the_file_of_a_node_that_had_stopped_is_
         await logged(a, b"identity.forked")
         assert (await status(data))["id"] != before
         assert await contents(data) == {"one"}
+
+
+@pytest.mark.parametrize("backup_of", ["an earlier life", "the life that was killed"])
+async def test_a_directory_that_is_put_back_in_place_after_a_kill_is_seen(backup_of: str, tmp_path: Path) -> None:
+    """As `cp -a` does it, which writes over the files that are there."""
+    data, backup = tmp_path / "a", tmp_path / "backup"
+    await lived(data, "one")
+    if backup_of == "an earlier life":
+        shutil.copytree(data, backup, ignore=shutil.ignore_patterns("control.sock"))
+    async with running("a", data) as a:
+        if backup_of == "the life that was killed":
+            shutil.copytree(data, backup, ignore=shutil.ignore_patterns("control.sock"))
+        await add(data, "two")
+        before = (await status(data))["id"]
+        await killed(a)
+    for file in backup.iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+        shutil.copystat(file, data / file.name)
+    if not (backup / "state.db-wal").exists():
+        (data / "state.db-wal").unlink()
+    async with running("a", data) as a:
+        await logged(a, b"identity.forked")
+        assert (await status(data))["id"] != before
+        assert await contents(data) == {"one"}
+
+
+async def test_a_node_that_was_killed_is_the_same_and_without_its_wal_another(tmp_path: Path) -> None:
+    ids = []
+    for number in range(3):
+        async with running("a", tmp_path / "a") as a:
+            ids.append((await status(a.data))["id"])
+            if number == 2:
+                await logged(a, b"its write-ahead log is missing")
+            await add(a.data, str(number))
+            await killed(a)
+        if number == 1:
+            (tmp_path / "a" / "state.db-wal").unlink()
+    assert ids[0] == ids[1] != ids[2]
 
 
 async def test_of_two_processes_on_one_directory_the_second_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
