@@ -92,7 +92,7 @@ def test_less_durability_synchronises_who_it_is_and_nothing_that_is_written(tmp_
 
 def test_a_synchronisation_that_fails_is_told_of_and_made_good(tmp_path: Path) -> None:
     """The kernel says EIO for a while: what was not synchronised is written again, and nothing counts until then."""
-    inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=15..18"]
+    inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=18..21"]
     command = ["strace", "-f", "-qq", "-o", "/dev/null", *inject, sys.executable, "-c", PERSISTENT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment())
     if "ptrace" in done.stderr.lower():
