@@ -556,6 +556,31 @@ async def test_a_kill_takes_nothing_whatever_is_promised_and_a_power_loss_may(
     assert bool(opened.replica.store.kernel.former) == (durability == "full" or boot == "the same")
 
 
+async def test_a_life_that_was_killed_behind_one_that_was_not_does_not_count_as_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    data.mkdir()
+    await life(data, "x")
+    killed(data, "normal")
+    shutil.copytree(data, copy)
+    wal_of(copy / DATABASE_FILE).unlink()
+    assert "write-ahead log is missing" in (await reopened(copy)).forked
+    monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
+    assert (await reopened(data)).replica.store.kernel.former == ()
+
+
+async def test_where_the_system_names_no_boot_a_kill_counts_as_a_power_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
+    opened = open_data(tmp_path, "a", random.Random(1), durability="normal")
+    opened.replica.orset("set").add("x")
+    await save(opened)
+    let_go(opened)
+    assert (await reopened(tmp_path)).replica.store.kernel.former == ()
+
+
 # ---- links
 
 
