@@ -467,19 +467,25 @@ async def test_a_file_in_use_that_was_copied_without_its_wal_is_a_copy(tmp_path:
     assert not (await reopened(tmp_path)).forked
 
 
-async def test_a_missing_wal_is_known_of_even_if_the_first_start_behind_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+KILLED_AT_THE_START = """
+import os, random, signal, sys
+from pathlib import Path
+from gossip.storage.database import Database
+from gossip.storage.opening import open_data
+
+Database.begin = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+open_data(Path(sys.argv[1]), "a", random.Random(2))
+"""
+
+
+async def test_a_missing_wal_is_known_of_even_if_the_first_start_behind_it_is_cut_short(tmp_path: Path) -> None:
     """As it makes a new WAL."""
-    wal_of(killed(tmp_path)).unlink()
-
-    def fail(*_: object) -> None:
-        raise DiskFailed("the disk is full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(database.Database, "begin", fail)
-        with pytest.raises(DiskFailed):
-            open_data(tmp_path, "a", random.Random(2))
+    wal = wal_of(killed(tmp_path))
+    wal.unlink()
+    command = [sys.executable, "-c", KILLED_AT_THE_START, str(tmp_path)]
+    done = subprocess.run(command, timeout=60, check=False, env=environment())
+    assert done.returncode == -signal.SIGKILL
+    assert wal.exists()
     assert (await reopened(tmp_path)).forked
 
 
@@ -568,6 +574,17 @@ async def test_a_life_that_was_killed_behind_one_that_was_not_does_not_count_as_
     assert "write-ahead log is missing" in (await reopened(copy)).forked
     monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
     assert (await reopened(data)).replica.store.kernel.former == ()
+
+
+async def test_who_has_stopped_in_good_order_has_forgotten_nothing_whatever_happens_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_data(tmp_path, "a", random.Random(1), durability="normal")
+    opened.replica.orset("set").add("x")
+    await save(opened)
+    await opened.disk.close(opened.replica.fingerprint)
+    monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
+    assert (await reopened(tmp_path)).replica.store.kernel.former == (opened.identity.replica_id,)
 
 
 async def test_where_the_system_names_no_boot_a_kill_counts_as_a_power_loss(
