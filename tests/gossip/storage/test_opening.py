@@ -23,6 +23,7 @@ from gossip.storage import database, marks, opening
 from gossip.storage.errors import DiskFailed, StorageError, UnknownFormat
 from gossip.storage.files import DATABASE_FILE, wal_of
 from gossip.storage.opening import EPOCH_STEP, Opened, open_data
+from gossip.storage.sqlite import lacks_wal
 
 from ..cli.process import environment
 from ..live import FAST, Journal
@@ -355,6 +356,22 @@ async def test_what_is_done_to_the_file_alone_makes_no_other_node(tmp_path: Path
     assert opened.identity.node_id == former.identity.node_id
 
 
+async def test_who_stops_leaves_a_directory_alone_that_has_come_in_place_of_its_own(tmp_path: Path) -> None:
+    place, other = tmp_path / "place", tmp_path / "other"
+    place.mkdir()
+    other.mkdir()
+    owner = await life(other, "x", seed=3)
+    opened = await life(place, "y", stop=False)
+    await save(opened)
+    place.rename(tmp_path / "away")
+    other.rename(place)
+    await opened.disk.close(opened.replica.fingerprint)
+    again = await reopened(place)
+    assert not again.forked
+    assert again.identity.node_id == owner.identity.node_id
+    assert values(await reopened(tmp_path / "away")) == ["y"]
+
+
 @pytest.mark.parametrize("call", ["make_mark", "begin", "remove_other_marks"])
 @pytest.mark.parametrize("done", [False, True], ids=["before", "behind"])
 async def test_a_start_that_is_cut_short_anywhere_leaves_the_node_what_it_was(
@@ -452,7 +469,11 @@ def killed(directory: Path, durability: str = "full") -> Path:
 
 
 async def test_a_file_in_use_whose_wal_was_taken_away_is_a_copy(tmp_path: Path) -> None:
-    wal_of(killed(tmp_path)).unlink()
+    file = killed(tmp_path)
+    wal_of(file).unlink()
+    before = named(tmp_path)
+    assert lacks_wal(file)
+    assert named(tmp_path) == before, "a look makes no file"
     opened = await reopened(tmp_path)
     assert opened.forked == "its write-ahead log is missing: the latest writes are not in it"
     assert opened.set_aside is None

@@ -34,7 +34,7 @@ from gossip.storage.errors import DiskFailed
 async def main(path):
     refused = 0
     async with open_node("a", data_dir=path, config=Config.local()) as node:
-        for number in range(30):
+        for number in range(100):
             while True:
                 try:
                     node.orset("set").add(number)
@@ -47,7 +47,7 @@ async def main(path):
         before = node.replica.fingerprint
     async with open_node("a", data_dir=path, config=Config.local()) as node:
         assert node.replica.fingerprint == before
-        assert {*node.orset("set")} == {*range(30)}
+        assert {*node.orset("set")} == {*range(100)}
     print("refused", refused)
 
 trio.run(main, sys.argv[1])
@@ -91,7 +91,10 @@ def test_less_durability_synchronises_who_it_is_and_nothing_that_is_written(tmp_
 
 
 def test_a_synchronisation_that_fails_is_told_of_and_made_good(tmp_path: Path) -> None:
-    """The kernel says EIO for a while: what was not synchronised is written again, and nothing counts until then."""
+    """The kernel says EIO for a while: what was not synchronised is written again, and nothing counts until then.
+
+    It is counted for each thread, of which there may be several.
+    """
     inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=18..21"]
     command = ["strace", "-f", "-qq", "-o", "/dev/null", *inject, sys.executable, "-c", PERSISTENT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment())
