@@ -21,11 +21,11 @@ _held: set[tuple[int, int]] = set()
 class DataDir:
     """An open data directory. Close it, or use it as a context manager."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, to_read: bool = False) -> None:
         """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`.
 
         The directory itself is locked, as somebody may delete the lock file, and so is that, as not every file system
-        can lock a directory.
+        can lock a directory. ``to_read``: nothing will be written there, so that it may be one where nothing can be.
         """
         self.path = Path(path).absolute()
         self._handles: list[int] = []
@@ -33,13 +33,25 @@ class DataDir:
         try:
             self._make()
             self._place = _place_of(self._open(self.path, os.O_RDONLY | os.O_DIRECTORY))
-            self._lock(self._handles[0], is_optional=True)
-            self._lock(self._open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT), is_optional=False)
-            self._sign(self._handles[-1])
+            self._lock(self._handles[0], fcntl.LOCK_SH if to_read else fcntl.LOCK_EX, is_optional=True)
+            try:
+                lock = self._open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+            except ConfigError:
+                if not to_read:
+                    raise
+                self._lock_file_to_read()
+            else:
+                self._lock(self._handles[0], fcntl.LOCK_EX, is_optional=True)
+                self._lock(lock, fcntl.LOCK_EX)
+                self._sign(lock)
         except BaseException:
             self._let_go()
             raise
         _held.add(self._place)
+
+    def _lock_file_to_read(self) -> None:
+        if (self.path / LOCK_FILE).exists():
+            self._lock(self._open(self.path / LOCK_FILE, os.O_RDONLY), fcntl.LOCK_SH)
 
     def _make(self) -> None:
         try:
@@ -61,9 +73,9 @@ class DataDir:
     def _unusable(self, error: OSError) -> ConfigError:
         return ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another")
 
-    def _lock(self, handle: int, *, is_optional: bool) -> None:
+    def _lock(self, handle: int, kind: int, *, is_optional: bool = False) -> None:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise self._in_use() from None
         except OSError as error:

@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from .datadir import DataDir
-from .log import DATA_DAMAGED, DATA_UNREAD, DISK_FAILED
+from .log import DATA_CUT, DATA_DAMAGED, DATA_UNREAD, DISK_FAILED
 from .protocol import notices
 from .storage.backlog import UNSAVED_BATCHES
 from .storage.database import NONE
@@ -20,7 +20,7 @@ from .storage.patience import run_patiently
 async def open_stored(
     directory: DataDir | None, name: str, rng: random.Random, durability: str, log: Any
 ) -> Opened | None:
-    """What the directory holds, or nothing if nothing is promised; raises `StorageError`."""
+    """What the directory holds, or nothing if nothing is promised; raises `StorageError` or `ConfigError`."""
     if directory is None:
         return None
     if durability == NONE:
@@ -41,6 +41,12 @@ async def open_stored(
             set_aside=str(opened.set_aside or "nothing"),
             id=opened.identity.node_id.hex(),
             advice="what others have comes back from them; what nobody else had is only in that file, or in a backup",
+        )
+    if opened.cut:
+        log.error(
+            DATA_CUT,
+            why=opened.cut,
+            advice="what the file itself lacks of them comes back from others, if they have it; look at the disk",
         )
     if opened.forked:
         log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())

@@ -16,8 +16,8 @@ from gossip.document import DocumentError, Item, document_of, items_in, read_doc
 from gossip.porting import Outcome, cut, parts_of, size_of, write_items
 from gossip.protocol.errors import ConfigError, DataDirInUse
 from gossip.storage.copies import back_up_closed, restore_into, written_beside
-from gossip.storage.database import failures
 from gossip.storage.files import DATABASE_FILE
+from gossip.storage.sqlite import failures
 
 from .client import NodeUnreachable, ask, follow
 from .options import data_option, verb_options

@@ -17,10 +17,11 @@ from crdts import Replica
 
 from ..datadir import LOCK_FILE, DataDir
 from ..protocol.errors import ConfigError
-from .database import OF_THE_DATA, Database, check_version, connect, failures
+from .database import FORMAT, OF_THE_DATA, Database
 from .errors import DamagedData, DiskFailed
-from .files import DATABASE_FILE, sync, wal_of
+from .files import DATABASE_FILE, check_is_no_link, sync, wal_of
 from .records import check_row, read_into
+from .sqlite import check_version, connect, failures
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -47,9 +48,13 @@ def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[
 
 
 def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
-    """The same for a data directory that nobody runs on, of which nothing is changed; raises `DataDirInUse` too."""
+    """The same for a data directory that nobody runs on, of which nothing is changed; raises `DataDirInUse` too.
+
+    It need not be writable.
+    """
     source = directory / DATABASE_FILE
-    with DataDir(directory), written_beside(target, directory, replace=replace) as fresh:
+    check_is_no_link(source)
+    with DataDir(directory, to_read=True), written_beside(target, directory, replace=replace) as fresh:
         with failures(f"{source} cannot be copied to {target}"):
             shutil.copyfile(source, fresh)
             if wal_of(source).exists():  # the node was killed
@@ -142,7 +147,7 @@ def _finish(copy: Path, source: Path) -> None:
 
 
 def _check_format(source: Path, connection: sqlite3.Connection) -> None:
-    version = check_version(source, connection)
+    version = check_version(source, connection, FORMAT)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version < 1 or not tables >= _TABLES:
         raise DamagedData(f"{source} is a database, but holds no node's data")

@@ -7,7 +7,7 @@ exclusively, so that no other program makes it wait or reads what is not its own
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache, partial
 from hashlib import blake2b
@@ -18,9 +18,11 @@ from typing import Any, Final
 import cbor2
 
 from ..protocol.errors import NotRunning
-from .errors import DamagedData, DiskFailed, UnknownFormat
+from .errors import DamagedData, DiskFailed
 from .files import wal_of
 from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
+from .sqlite import check_version, connect, failures
+from .wal import Dropped, dropped_behind
 
 FULL: Final = "full"
 NORMAL: Final = "normal"
@@ -55,17 +57,6 @@ _VERSIONS: Final = (1, 2)
 """Where the header says who may write and read the file, and what it may say (https://sqlite.org/fileformat.html)."""
 _NO_GAP: Final = (1 << 63) - 1
 
-_ADVICE: Final[dict[str, tuple[type[Exception], str]]] = {
-    "FULL": (DiskFailed, "the disk is full; make room"),
-    "READONLY": (DiskFailed, "the disk or the file is read-only; make it writable"),
-    "CANTOPEN": (DiskFailed, "the file cannot be opened; look at the permissions of its directory"),
-    "PERM": (DiskFailed, "this user may not write there; look at the permissions"),
-    "BUSY": (DiskFailed, "another program holds the file; close it there"),
-    "IOERR": (DiskFailed, "the disk reports an error; look at the system's log"),
-    "CORRUPT": (DamagedData, "the file is damaged"),
-    "NOTADB": (DamagedData, "the file is damaged"),
-    "ERROR": (DamagedData, "the file is damaged: it lacks what was in it"),
-}
 OF_THE_DATA: Final = ("checkpoint", "gap", "swept")
 """What is under these names belongs to the data, and everything else to the node."""
 
@@ -97,6 +88,7 @@ class Database:
         Raises `DamagedData`, `UnknownFormat`, or `DiskFailed`.
         """
         self.path = Path(path)
+        self._needs_wal = wal_of(self.path).exists()
         self.is_full = durability == FULL
         self._turn = Lock()
         self._copying = Lock()
@@ -109,14 +101,18 @@ class Database:
             self._inodes: dict[Path, int] = {}
         try:
             with self._failures("opened"):
-                version = check_version(self.path, self._connection)  # first: one of a later format is left as it is
-                self._set_up(durability)
+                version = check_version(
+                    self.path, self._connection, FORMAT
+                )  # first: one of a later format is left as it is
+                self.dropped = self._look_behind_wal()
+                self._set_up()
                 self._migrate(version)
                 self._check()
                 self._forget_behind_gap()
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if self.is_full else 'NORMAL'}")
             self.is_in_place()  # from now on
         except BaseException:
-            self._connection.close()
+            self._let_go()
             raise
 
     def _make_or_look(self) -> None:
@@ -130,13 +126,21 @@ class Database:
         if any(version not in _VERSIONS for version in versions):
             raise DamagedData(f"{self.path}: its header is of no version of SQLite")
 
-    def _set_up(self, durability: str) -> None:
+    def _look_behind_wal(self) -> Dropped:
+        """What SQLite has not taken of the WAL. Before anything is written, as that goes over it.
+
+        Up to where it did take it, only a checkpoint tells.
+        """
+        (_, frames, _) = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return dropped_behind(wal_of(self.path), frames) if frames >= 0 else Dropped()
+
+    def _set_up(self) -> None:
         execute = self._connection.execute
         execute("PRAGMA auto_vacuum = INCREMENTAL")  # of use before the first table only
         (mode,) = execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise DiskFailed(f"{self.path} cannot be opened: its file system does not allow a write-ahead log")
-        execute(f"PRAGMA synchronous = {'FULL' if durability == FULL else 'NORMAL'}")
+        execute("PRAGMA synchronous = FULL")
         execute("PRAGMA fullfsync = 1")  # where a usual sync stops in the disk's own cache
         execute("PRAGMA checkpoint_fullfsync = 1")
         execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
@@ -189,12 +193,32 @@ class Database:
         if found != _sum(*columns):
             raise DamagedData(f"{self.path}: a row has another checksum than it was written with")
 
-    def put(self, key: str, value: Any) -> None:
-        """Durable when this returns, whatever is promised of everything else; raises `DiskFailed`."""
+    def begin(self, identity: Any, mark: Any) -> None:
+        """Somebody writes from now on, and the file is in use. Durable when this returns; raises `DiskFailed`.
+
+        The file proper knows of it too: whoever finds it without its WAL knows that something is missing.
+        """
+        self._needs_wal = True
+        self._put_durably({"identity": identity, "mark": mark, "closed": None})
+        with self._turn, self._failures("written"):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def end(self, closed: Any, mark: Any) -> None:
+        """Nobody writes any more, and everything is here. Durable when this returns; raises `DiskFailed`."""
+        self._put_durably({"closed": closed, "mark": mark})
+        self._needs_wal = False
+
+    def _put_durably(self, values: Mapping[str, Any]) -> None:
+        """All of it or nothing, whatever is promised of everything else; what is None is removed."""
         with self._turn, self._failures("written"):
             (usual,) = self._connection.execute("PRAGMA synchronous").fetchone()
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._put(key, value)
+            with self._together() as execute:
+                for key, value in values.items():
+                    if value is None:
+                        execute("DELETE FROM meta WHERE key = ?", (key,))
+                    else:
+                        self._put(key, value)
             self._connection.execute(f"PRAGMA synchronous = {usual}")
 
     def _put(self, key: str, value: Any) -> None:
@@ -229,12 +253,15 @@ class Database:
             max([each for each, *_ in parts], default=generation),
         )
 
-    def write(self, transaction: Transaction, rows: Rows, number: int) -> None:
-        """Write all of it or nothing, the row of the log under that number. Raises `DiskFailed`."""
-        with self._turn:
-            self._write(transaction, rows, number)
+    def write(self, transaction: Transaction, rows: Rows, number: int, mark: Any = None) -> None:
+        """Write all of it or nothing, the row of the log under that number. Raises `DiskFailed`.
 
-    def _write(self, transaction: Transaction, rows: Rows, number: int) -> None:
+        ``mark`` belongs to the identity of the transaction.
+        """
+        with self._turn:
+            self._write(transaction, rows, number, mark)
+
+    def _write(self, transaction: Transaction, rows: Rows, number: int, mark: Any) -> None:
         self._check_in_place()
         if transaction.is_plain:
             with self._failures("written"):
@@ -248,6 +275,7 @@ class Database:
                 self._write_part(part, rows.part, number)
             if transaction.identity:
                 self._put("identity", identity_row(transaction.identity, is_full=self.is_full))
+                self._put("mark", mark)
             if finish := transaction.finish:
                 execute("DELETE FROM parts WHERE generation < ?", (finish.generation,))
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))
@@ -356,37 +384,16 @@ class Database:
         """Write everything to where it belongs, and let go of the file."""
         self._closing = True
         with self._copying, self._turn, self._failures("closed"):
-            self._connection.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """SQLite removes the WAL then, if it could empty it. But where a file is in use, one that is missing was taken
+        away: so there is an empty one."""
+        in_place = self.is_in_place()
+        self._connection.close()
+        if in_place and self._needs_wal:
+            with suppress(OSError):  # without it the next start takes the file for a copy: it is safe
+                os.close(os.open(wal_of(self.path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _failures(self, what: str) -> AbstractContextManager[None]:
         return failures(f"{self.path} cannot be {what}")
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """For what is no node's own file, and this process's alone."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    return connection
-
-
-def check_version(path: Path, connection: sqlite3.Connection) -> int:
-    """The format of a file; raises `UnknownFormat` for a later one than this release knows."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > FORMAT:
-        raise UnknownFormat(
-            f"{path} is of format {version}, and this release knows up to {FORMAT}; use the later release"
-        )
-    return int(version)
-
-
-@contextmanager
-def failures(what: str) -> Iterator[None]:
-    """Turn what SQLite and the system report into `DiskFailed` or `DamagedData`, which begins with ``what`` failed."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
-        kind, advice = _ADVICE.get(name, (DiskFailed, "see what it says"))
-        raise kind(f"{what}: {advice} ({error})") from None
-    except OSError as error:
-        raise DiskFailed(f"{what}: {error.strerror}") from None

@@ -1,27 +1,26 @@
-"""Files that are there after a crash, whole."""
+"""The files of a data directory, and how they come to be there after a crash."""
 
 import os
 from pathlib import Path
 from typing import Final
 
+from ..protocol.errors import ConfigError
+
 DATABASE_FILE: Final = "state.db"
 """The one file of a data directory that a node's data is in."""
-
-
-def write_durably(file: Path, content: bytes) -> None:
-    """Replace ``file`` so that after a crash it holds the old content or the new; raises OSError."""
-    fresh = file.with_suffix(".new")
-    with open(fresh, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.replace(file)
-    sync(file.parent)
 
 
 def wal_of(database: Path) -> Path:
     """What SQLite keeps beside a file: what is not yet where it belongs."""
     return database.with_name(f"{database.name}-wal")
+
+
+def check_is_no_link(database: Path) -> None:
+    """Raise `ConfigError` for a symbolic link: its WAL would be with what it points to, where nobody looks for it."""
+    if database.is_symlink():
+        raise ConfigError(
+            f"{database} is a symbolic link; move the file here, and make the directory a link, or name another one"
+        )
 
 
 def sync(path: Path) -> None:

@@ -1,67 +1,107 @@
 """Whether a data directory is still where it was written: else it is a copy, or an old state that was put back.
 
-A mark beside the database names the machine, the file (its inode) and the epoch of the last start, and, once the node
-has stopped in good order, when the file was last changed (its ctime, which no tool that copies can set). A copy has
-another inode; an old state that was written over the file has another ctime, or an earlier epoch. When mark and file
-are put back together after a crash, or a machine with its disk, only other nodes can tell.
+A mark is a small file beside the database that is made once and never changed. A new one is made for every life of a
+node, for its end in good order, and for another identity. The database records, in the transaction that says so, which
+one belongs to it: its name, its inode, and when it was last changed (its ctime, which no tool that copies can set).
+Then older marks are removed. So a copy has a mark of another inode, what was put back in place has one of another
+ctime, and an old database names a mark that is gone. A crash in between leaves a mark too many, which the next start
+removes. When a machine was copied or put back with its disk, only other nodes can tell.
 """
 
-import json
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from secrets import token_hex
+from typing import Final
 
-from .files import write_durably
+from .files import sync
 
-MARK_FILE: Final = "mark.json"
+_NAME: Final = re.compile(r"mark-[0-9a-f]{16}")
+_TEXT: Final = b"It tells this directory from its copies: leave it as it is, and do not put it back.\n"
 _MACHINE_ID: Final = Path("/etc/machine-id")
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the mark says of the file that is there."""
+    """What a database records of its mark."""
 
-    doubt: str = ""
-    """Why it is not the one that the mark was made for, for people; empty if nothing says so."""
-    epoch: int = 0
-    """Of the start that made the mark: the file has that of the same start, or of one that was cut short behind it."""
-    closed: bool = False
-    """Whether the node had stopped in good order, so that everything is in the file."""
+    name: str
+    inode: int
+    changed: int
+    """In nanoseconds."""
+    file: int
+    """The inode of the database itself."""
+    machine: str
+    boot: str
+    """Names the time from one start of the machine to the next; empty where the system does not say."""
+
+    def doubt(self, database: Path) -> str:
+        """Why the file that says so is not the one that was written here, for people; empty if nothing says so."""
+        directory = database.parent
+        try:
+            status = (directory / self.name).lstat()
+        except OSError:
+            status = None
+        if self.machine != _digest(_MACHINE_ID):
+            return "it was written on another machine"
+        if status is None:
+            return "it is older than its mark" if marks_in(directory) else "its mark is missing"
+        if status.st_ino != self.inode:
+            return "it is a copy of the directory that was written"
+        if status.st_ctime_ns != self.changed:
+            return "it was put back in place, or its mark was changed"
+        if database.stat().st_ino != self.file:
+            return "its file was replaced by another one"
+        return ""
+
+    @property
+    def is_of_this_boot(self) -> bool:
+        """Whether the machine has run without a break since then: what a process wrote is there, synced or not."""
+        return self.boot != "" and self.boot == _digest(_BOOT_ID)
 
 
-def read_mark(database: Path) -> Mark:
-    """Compare the mark with the file; it cannot be read yet."""
+def make_mark(database: Path) -> Mark:
+    """Make a mark, durably, that is not in force before the database records it; raises OSError."""
+    mark = database.with_name(f"mark-{token_hex(8)}")
+    handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        mark = json.loads((database.parent / MARK_FILE).read_text())
-        machine, inode, changed, epoch = mark["machine"], mark["inode"], mark["changed"], int(mark["epoch"])
-    except FileNotFoundError:
-        return Mark("its mark is missing")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return Mark("its mark cannot be read")
-    status = database.stat()
-    doubt = ""
-    if machine != _machine():
-        doubt = "it was written on another machine"
-    elif inode != status.st_ino:
-        doubt = "it is a copy of the file that was written"
-    elif changed is not None and changed != status.st_ctime_ns:
-        doubt = "it was changed after the node had stopped"
-    return Mark(doubt, epoch, changed is not None)
+        os.write(handle, _TEXT)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync(mark.parent)
+    status = mark.stat()
+    machine, boot = _digest(_MACHINE_ID), _digest(_BOOT_ID)
+    return Mark(mark.name, status.st_ino, status.st_ctime_ns, database.stat().st_ino, machine, boot)
 
 
-def set_mark(database: Path, epoch: int, *, closed: bool) -> None:
-    """Mark the file as being in use, or as closed; raises OSError."""
-    status = database.stat()
-    mark: dict[str, Any] = {"machine": _machine(), "inode": status.st_ino, "changed": None, "epoch": epoch}
-    if closed:
-        mark["changed"] = status.st_ctime_ns
-    write_durably(database.parent / MARK_FILE, json.dumps(mark).encode())
+def marks_in(directory: Path) -> list[Path]:
+    """All that are there; raises OSError."""
+    return [file for file in directory.iterdir() if _NAME.fullmatch(file.name)]
 
 
-def _machine() -> str:
-    """Names this machine, and tells nobody its id. Empty where it has none, as in some containers."""
+def remove_marks(directory: Path, *, but: Mark | None = None) -> None:
+    """Remove all others, durably; raises OSError. One that stays does no harm: nothing names it."""
+    for mark in marks_in(directory):
+        if but is None or mark.name != but.name:
+            mark.unlink(missing_ok=True)
+    sync(directory)
+
+
+def remove_other_marks(database: Path, mark: Mark) -> None:
+    """Leave just the one in force. One more does no harm, unless what names it is put back: the next start tries
+    again."""
+    with suppress(OSError):
+        remove_marks(database.parent, but=mark)
+
+
+def _digest(file: Path) -> str:
+    """Stands for what is in a file, and tells nobody. Empty where there is none, as in some containers."""
     try:
-        return blake2b(_MACHINE_ID.read_bytes(), digest_size=8, person=b"gossip mark").hexdigest()
+        return blake2b(file.read_bytes(), digest_size=8, person=b"gossip mark").hexdigest()
     except OSError:
         return ""

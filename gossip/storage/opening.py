@@ -1,20 +1,22 @@
 """Opening a node's data: who it is this time, and all that it had."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from crdts import Replica
 
 from ..protocol import Identity
-from ..protocol.identity import NODE_ID_BYTES
 from .database import FULL, Database
 from .errors import DamagedData, DiskFailed
-from .files import DATABASE_FILE, sync, wal_of
+from .files import DATABASE_FILE, check_is_no_link, sync, wal_of
+from .former import Former, read_former
 from .ledger import Ledger
-from .marks import MARK_FILE, Mark, read_mark, set_mark
+from .marks import make_mark, marks_in, remove_marks, remove_other_marks
 from .records import identity_row, read_into
+from .sqlite import failures, lacks_wal
+from .wal import Dropped
 from .writer import DatabaseDisk
 
 DAMAGED: Final = "damaged"
@@ -42,25 +44,18 @@ class Opened:
     """Where a damaged file was put, and"""
     damage: str = ""
     """what was wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Former:
-    """Who wrote the database last."""
-
-    node_id: bytes
-    epoch: int
-    lives: tuple[str, ...]
-    full: tuple[str, ...]
-    """Those of them that had `FULL` durability."""
+    cut: str = ""
+    """Why something may be missing at the end of what was written, although it had been saved."""
 
 
 def open_data(directory: Path, name: str, rng: random.Random, *, durability: str = FULL) -> Opened:
     """Read everything, and begin a new life, durably. Takes some microseconds for each entry; call it in a thread.
 
-    A damaged file is set aside, never removed, and the node begins anew. Raises `StorageError`.
+    A damaged file is set aside, never removed, and the node begins anew. Raises `StorageError`, or `ConfigError` for a
+    link in place of the file.
     """
     path = directory / DATABASE_FILE
+    check_is_no_link(path)
     _finish_setting_aside(path)
     try:
         return _open(path, name, rng, durability)
@@ -72,26 +67,14 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
 
 
 def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
-    is_new = not path.exists()
-    lost = is_new and (path.parent / MARK_FILE).exists()
-    mark = Mark() if is_new else read_mark(path)
-    copied = mark.doubt
-    if not is_new and not copied:
-        if not path.stat().st_size:
-            raise DamagedData(f"{path} is empty")  # before anything is made of it
-        _mark_as_used(path, mark.epoch)  # first, as whatever opens the file may change it, even if the start then fails
+    is_gone = _look_for_the_file(path)
+    copied = _missing_wal(path)
     database = Database(path, durability=durability)
     try:
-        former = _read_former(database)
-        if former is None and not is_new and not copied:
-            raise DamagedData(f"{path} has lost all that was in it")
-        if former is not None and former.epoch < mark.epoch:
-            copied = copied or "it is older than its mark"
-        identity, lives, full = _next_life(former, name, rng, is_copy=bool(copied))
-        if mark.closed:  # whatever was promised of the last one: all of it is here
-            full = tuple(dict.fromkeys([*full, *lives[-1:]]))
-        elif lives and lives[-1] not in full:
-            full = ()  # it may have spent what those before it held, and this file does not know
+        former = read_former(database)
+        if former is not None:
+            copied = copied or former.doubt(path)
+        identity, lives, full = _next_life(former, name, rng, database.dropped, is_copy=bool(copied))
         replica = Replica(identity.replica_id)
         contents = database.contents()
         read_into(replica, contents)
@@ -100,45 +83,51 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         wrote = kernel.context.last
         lives = (*filter(wrote, lives[:-LATEST_LIVES]), *lives[-LATEST_LIVES:])[-FORMER_LIVES:]
         kernel.former = full = tuple(filter(wrote, full))
-        database.put("identity", identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
-        _mark_as_used(path, identity.epoch)
+        _begin(database, identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
     except BaseException:
         database.close()
         raise
-    disk = DatabaseDisk(database, Ledger(replica.store.kernel, contents), identity.epoch)
-    forked = copied if former else ""
-    return Opened(identity, replica, disk, lives, forked, damage=f"{path} is gone" if lost else "")
+    opened = Opened(identity, replica, DatabaseDisk(database, Ledger(kernel, contents)), lives)
+    opened.damage = f"{path} is gone" if is_gone else ""
+    if former is not None:
+        opened.forked, opened.cut = copied, former.cut(database.dropped)
+    return opened
 
 
-def _read_former(database: Database) -> _Former | None:
-    row = database.get("identity")
-    if row is None:
-        return None
-    try:
-        node_id, epoch, lives, full = row["node_id"], row["epoch"], row["lives"], row["full"]
-        if type(node_id) is not bytes or len(node_id) != NODE_ID_BYTES or type(epoch) is not int or epoch < 1:
-            raise ValueError
-        return _Former(node_id, epoch, tuple(map(str, lives)), tuple(map(str, full)))
-    except (ValueError, KeyError, TypeError):
-        raise DamagedData(f"{database.path}: the identity in it is none") from None
+def _look_for_the_file(path: Path) -> bool:
+    """Whether it is gone. Raises `DamagedData` for one that was emptied, before anything is made of it."""
+    with failures(f"{path.parent} cannot be read"):
+        was_there = bool(marks_in(path.parent))
+        if was_there and path.exists() and not path.stat().st_size:
+            raise DamagedData(f"{path} is empty")
+        return was_there and not path.exists()
+
+
+def _missing_wal(path: Path) -> str:
+    """Why a file whose WAL is not there goes as a copy."""
+    if not path.exists() or not lacks_wal(path):
+        return ""
+    with failures(f"the marks beside {path} cannot be removed"):
+        remove_marks(path.parent)  # first: whoever opens the file makes a WAL, even if the start then fails
+    return "its write-ahead log is missing: the latest writes are not in it"
 
 
 def _next_life(
-    former: _Former | None, name: str, rng: random.Random, *, is_copy: bool
+    former: Former | None, name: str, rng: random.Random, dropped: Dropped, *, is_copy: bool
 ) -> tuple[Identity, tuple[str, ...], tuple[str, ...]]:
-    """Who it is now, who it was, and as whom nothing left the machine before it was safe."""
+    """Who it is now, who it was, and as whom it has certainly done nothing that is not here."""
     if former is None or is_copy:
         return Identity.fresh(name, rng), (), ()
     epoch = former.epoch + rng.randint(1, EPOCH_STEP)
     identity = Identity(former.node_id, name, epoch, Identity.draw_nonce(rng))
-    return identity, former.lives, former.full
+    return identity, former.lives, former.sure(dropped)
 
 
-def _mark_as_used(path: Path, epoch: int) -> None:
-    try:
-        set_mark(path, epoch, closed=False)
-    except OSError as error:
-        raise DiskFailed(f"the mark beside {path} cannot be written: {error.strerror}") from None
+def _begin(database: Database, identity: dict[str, object]) -> None:
+    with failures(f"the mark beside {database.path} cannot be written"):
+        mark = make_mark(database.path)
+    database.begin(identity, asdict(mark))
+    remove_other_marks(database.path, mark)
 
 
 def _check_fingerprint(database: Database, last_row: int, replica: Replica) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,23 +14,24 @@ from .copies import back_up
 from .database import Database
 from .errors import DiskFailed, StorageError
 from .ledger import Ledger
-from .marks import set_mark
+from .marks import Mark, make_mark, remove_other_marks
 from .patience import DISK_GRACE, NO_ANSWER, run_patiently
 from .records import Rows, Transaction, encoding
+from .sqlite import failures
 
 
 class DatabaseDisk:
     """A `gossip.disk.Disk`: what comes while one transaction is written goes into the next (group commit)."""
 
-    def __init__(self, database: Database, ledger: Ledger, epoch: int = 0) -> None:
-        """``epoch`` is that of the node's present life, for the mark beside the file."""
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
-        self._epoch = epoch
         self._ledger = ledger
         self._beside = Beside()
         self._copies = trio.CapacityLimiter(1)
         self._renamed: Identity | None = None
         self._bytes_on_disk = database.bytes_on_disk
+        self._mark: Mark | None = None
+        """One that is to be in force with a transaction that was not written yet."""
 
     @property
     def has_more(self) -> bool:
@@ -59,16 +60,23 @@ class DatabaseDisk:
             self._renamed = None
 
     def _write(self, transaction: Transaction, rows: Rows) -> None:
-        self._database.write(transaction, rows, self._ledger.next_row)
+        mark = None if transaction.identity is None else self._fresh_mark()
+        self._database.write(transaction, rows, self._ledger.next_row, None if mark is None else asdict(mark))
+        if mark is not None:
+            self._is_in_force(mark)
         with suppress(OSError):  # it was taken away just now: the next write finds that
             self._bytes_on_disk = self._database.bytes_on_disk
-        if transaction.identity is not None:
-            self._epoch = transaction.identity.epoch
-            self._mark(closed=False)
 
-    def _mark(self, *, closed: bool) -> None:
-        with suppress(OSError):  # without it the next start takes the file for a copy, or cannot tell: it is safe
-            set_mark(self._database.path, self._epoch, closed=closed)
+    def _fresh_mark(self) -> Mark:
+        """The one that was made for a transaction that failed, or was said to, or a new one."""
+        if self._mark is None:
+            with failures(f"the mark beside {self._database.path} cannot be written"):
+                self._mark = make_mark(self._database.path)
+        return self._mark
+
+    def _is_in_force(self, mark: Mark) -> None:
+        self._mark = None
+        remove_other_marks(self._database.path, mark)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -98,14 +106,13 @@ class DatabaseDisk:
         raise DiskFailed(f"{self._database.path} cannot be closed: {NO_ANSWER}")
 
     def _close(self, fingerprint: int | None) -> None:
-        in_place = self._database.is_in_place()
         try:
-            if fingerprint is not None:
-                self._database.put("closed", [self._ledger.next_row - 1, fingerprint])
+            if fingerprint is not None and self._database.is_in_place():  # else it is another file that would be marked
+                mark = self._fresh_mark()
+                self._database.end([self._ledger.next_row - 1, fingerprint], asdict(mark))
+                self._is_in_force(mark)
         finally:
             self._database.close()
-        if in_place:  # else it is another file that would be marked
-            self._mark(closed=fingerprint is not None)
 
 
 async def _encoded(transaction: Transaction) -> Rows:

@@ -1,5 +1,6 @@
 """A data directory: it belongs to one process at a time. Who that is, and what is in it, is in `storage`."""
 
+import errno
 import os
 import signal
 import stat
@@ -12,6 +13,8 @@ import pytest
 
 from gossip import ConfigError, DataDirInUse, open_node
 from gossip.datadir import KERNEL_LOCKS, LOCK_FILE, DataDir
+
+from .storage.marking import named
 
 
 def test_the_directory_is_made_for_this_user_only(tmp_path: Path) -> None:
@@ -130,6 +133,32 @@ os.kill(os.getpid(), signal.SIGKILL)
         pass
 
 
+@pytest.mark.parametrize("was_used", [True, False])
+def test_a_directory_on_a_read_only_disk_can_be_taken_to_read_it_unless_it_is_in_use(
+    was_used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if was_used:
+        DataDir(tmp_path).close()
+    opened = os.open
+
+    def open_to_read(path: Any, flags: int, *rest: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_to_read)
+        with pytest.raises(ConfigError, match="Read-only file system"):
+            DataDir(tmp_path)
+        with DataDir(tmp_path, to_read=True), DataDir(tmp_path, to_read=True):
+            pass
+    if was_used:
+        with DataDir(tmp_path), monkeypatch.context() as patch:
+            patch.setattr(os, "open", open_to_read)
+            with pytest.raises(DataDirInUse, match="this process has it open already"):
+                DataDir(tmp_path, to_read=True)
+
+
 def test_a_path_that_is_a_file_or_lies_below_one_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
@@ -160,4 +189,4 @@ async def test_a_relative_directory_stays_where_it_was(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     async with open_node("a", data_dir="here"):
         monkeypatch.chdir("/")
-    assert sorted(file.name for file in (tmp_path / "here").iterdir()) == ["lock", "mark.json", "state.db"]
+    assert named(tmp_path / "here") == ["lock", "mark", "state.db"]

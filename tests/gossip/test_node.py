@@ -32,6 +32,7 @@ from gossip import node as node_module
 from gossip.node import SHUTDOWN_GRACE
 
 from .live import FAST, Journal, acquainted, cluster, equal, patience, states, until
+from .storage.marking import named
 
 KEY = new_key()
 
@@ -673,7 +674,7 @@ async def test_an_ended_node_leaves_no_task_no_port_and_no_descriptor(tmp_path: 
             await acquainted(d, nodes[0])
         places = [node.address for node in nodes]
     assert (runner().tasks_living, len(os.listdir("/proc/self/fd"))) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "mark.json", "state.db"]
+    assert named(tmp_path) == ["lock", "mark", "state.db"]
     for place in places:
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             with socket.socket(socket.AF_INET, kind) as again:

@@ -1,7 +1,9 @@
 """A node that is started again on its data: what it had, who it is, and what it may spend."""
 
-import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -12,14 +14,15 @@ import trio
 
 from crdts import InsufficientRights
 from gossip import DataDirInUse, DiskFailed, open_node
-from gossip.log import DATA_DAMAGED, DATA_UNREAD, DISK_FAILED, NODE_STARTED, WRITES_UNSAVED, WRITES_UNSHARED
+from gossip.log import DATA_CUT, DATA_DAMAGED, DATA_UNREAD, DISK_FAILED, NODE_STARTED, WRITES_UNSAVED, WRITES_UNSHARED
 from gossip.protocol import notices
 from gossip.storage import opening
 from gossip.storage.database import Database
 from gossip.storage.files import DATABASE_FILE
-from gossip.storage.marks import MARK_FILE
 
+from .cli.process import environment
 from .live import FAST, Journal, acquainted, patience
+from .storage.marking import not_closed
 
 
 @pytest.mark.parametrize("durability", ["full", "normal"])
@@ -68,8 +71,7 @@ async def test_rights_of_a_life_that_may_have_spent_more_than_its_file_knows_are
         async with open_node("a", data_dir=path, durability="normal") as node:
             node.bounded_counter("budget").increment(10)
         if not closed:
-            mark = json.loads((path / MARK_FILE).read_text())
-            (path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))
+            not_closed(path, power_failed=True)
         async with open_node("a", data_dir=path) as node:
             assert node.bounded_counter("budget").value() == 10
             assert node.bounded_counter("budget").rights() == rights
@@ -84,13 +86,50 @@ async def test_an_old_file_put_back_beside_its_mark_is_seen_after_a_crash_too(tm
             node.orset("tasks").add("two")
             node_id = node.id
     (tmp_path / DATABASE_FILE).write_bytes(before)
-    mark = json.loads((tmp_path / MARK_FILE).read_text())
-    (tmp_path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))
+    not_closed(tmp_path, power_failed=False)
     journal = Journal()
     async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
         assert node.id != node_id
         assert set(node.orset("tasks")) == {"one"}
     assert journal.named(notices.IDENTITY_FORKED)[0]["why"] == "it is older than its mark"
+
+
+async def test_rights_of_a_life_whose_process_was_killed_are_the_next_one_s(tmp_path: Path) -> None:
+    async with open_node("a", data_dir=tmp_path, durability="normal") as node:
+        node.bounded_counter("budget").increment(10)
+    not_closed(tmp_path, power_failed=False)
+    async with open_node("a", data_dir=tmp_path) as node:
+        assert node.bounded_counter("budget").rights() == 10
+
+
+KILLED = """
+import os, signal, sys, trio
+from gossip import open_node
+
+async def main(path):
+    async with open_node("a", data_dir=path) as node:
+        for _ in range(4):
+            node.bounded_counter("budget").increment(10)
+            await node.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+trio.run(main, sys.argv[1])
+"""
+
+
+async def test_a_damaged_write_ahead_log_is_told_of_and_costs_the_rights(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path], timeout=60, check=False, env=environment())
+    assert done.returncode == -signal.SIGKILL
+    wal = tmp_path / "state.db-wal"
+    content = bytearray(wal.read_bytes())
+    content[32 + 24 + 500] ^= 1  # in its first page
+    wal.write_bytes(content)
+    journal = Journal()
+    async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
+        assert node.bounded_counter("budget").rights() == 0
+    [line] = journal.named(DATA_CUT)
+    assert "transactions" in line["why"]
+    assert line["advice"]
 
 
 async def test_a_directory_whose_data_is_not_read_is_told_of(tmp_path: Path) -> None:
@@ -109,8 +148,7 @@ async def test_rights_that_an_unsafe_life_may_have_spent_are_nobody_s_either(tmp
         node.bounded_counter("budget").increment(10)
     async with open_node("a", data_dir=tmp_path, durability="normal") as node:
         assert node.bounded_counter("budget").rights() == 10
-    mark = json.loads((tmp_path / MARK_FILE).read_text())
-    (tmp_path / MARK_FILE).write_text(json.dumps(mark | {"changed": None}))  # as if the power had failed
+    not_closed(tmp_path, power_failed=True)
     async with open_node("a", data_dir=tmp_path) as node:
         assert node.bounded_counter("budget").value() == 10
         assert node.bounded_counter("budget").rights() == 0

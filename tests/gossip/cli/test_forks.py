@@ -7,11 +7,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from gossip import Node, open_node
 
 from ..live import FAST, PATIENCE, patience, until
+from ..storage.marking import fit_mark
 from .process import Running, gossip, running
 
 
@@ -34,15 +36,6 @@ async def all_have(elements: set[str], witness: Node, *places: Path) -> None:
         with patience():
             while await contents(place) != elements:
                 pass
-
-
-def unmark(directory: Path) -> None:
-    """Make the mark fit the file, as it does where a whole machine was copied or rolled back with its disk."""
-    mark, found = directory / "mark.json", (directory / "state.db").stat()
-    content = json.loads(mark.read_text()) | {"inode": found.st_ino}
-    if content["changed"] is not None:
-        content["changed"] = found.st_ctime_ns
-    mark.write_text(json.dumps(content))
 
 
 async def logged(node: Running, event: bytes) -> None:
@@ -88,7 +81,7 @@ async def test_a_copy_that_nothing_on_the_disk_gives_away_is_found_out_and_is_a_
         join = ("--join", str(witness.address))
         await lived(tmp_path / "a", "one", *join)
         shutil.copytree(tmp_path / "a", tmp_path / "copy")
-        unmark(tmp_path / "copy")
+        fit_mark(tmp_path / "copy")
         async with running("a", tmp_path / "a", *join) as a, running("b", tmp_path / "copy", *join) as b:
             await add(a.data, "two")
             await add(b.data, "three")
@@ -116,7 +109,7 @@ async def test_a_directory_rolled_back_loses_nothing_that_others_have_and_reuses
             await killed(a)
         shutil.rmtree(tmp_path / "a")
         (tmp_path / "backup").rename(tmp_path / "a")
-        unmark(tmp_path / "a")
+        fit_mark(tmp_path / "a")
         async with running("a", tmp_path / "a", "--bind", "127.0.0.1:0") as a:  # it finds nobody, and writes
             assert await contents(a.data) == {"one"}
             await add(a.data, "alone")
@@ -146,6 +139,44 @@ async def test_an_old_state_written_over_the_file_of_a_node_that_had_stopped_is_
         await logged(a, b"identity.forked")
         assert (await status(data))["id"] != before
         assert await contents(data) == {"one"}
+
+
+@pytest.mark.parametrize("backup_of", ["an earlier life", "the life that was killed"])
+async def test_a_directory_that_is_put_back_in_place_after_a_kill_is_seen(backup_of: str, tmp_path: Path) -> None:
+    """As `cp -a` does it, which writes over the files that are there."""
+    data, backup = tmp_path / "a", tmp_path / "backup"
+    await lived(data, "one")
+    if backup_of == "an earlier life":
+        shutil.copytree(data, backup, ignore=shutil.ignore_patterns("control.sock"))
+    async with running("a", data) as a:
+        if backup_of == "the life that was killed":
+            shutil.copytree(data, backup, ignore=shutil.ignore_patterns("control.sock"))
+        await add(data, "two")
+        before = (await status(data))["id"]
+        await killed(a)
+    for file in backup.iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+        shutil.copystat(file, data / file.name)
+    if not (backup / "state.db-wal").exists():
+        (data / "state.db-wal").unlink()
+    async with running("a", data) as a:
+        await logged(a, b"identity.forked")
+        assert (await status(data))["id"] != before
+        assert await contents(data) == {"one"}
+
+
+async def test_a_node_that_was_killed_is_the_same_and_without_its_wal_another(tmp_path: Path) -> None:
+    ids = []
+    for number in range(3):
+        async with running("a", tmp_path / "a") as a:
+            ids.append((await status(a.data))["id"])
+            if number == 2:
+                await logged(a, b"its write-ahead log is missing")
+            await add(a.data, str(number))
+            await killed(a)
+        if number == 1:
+            (tmp_path / "a" / "state.db-wal").unlink()
+    assert ids[0] == ids[1] != ids[2]
 
 
 async def test_of_two_processes_on_one_directory_the_second_is_refused_and_told_of_the_first(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from gossip.cli.run import DEFAULT_PORT
 from gossip.protocol import parse_key
 
 from ..live import FAST, patience, until
+from ..storage.marking import named
 from .process import GOSSIP, environment, gossip, running
 
 KEY = new_key()
@@ -107,7 +108,7 @@ async def test_a_write_acknowledged_just_before_a_signal_is_held_by_another_node
             assert await a.stop(sign) == 0
         assert set(keeper.orset("x")) == {f"write {number}" for number in range(3)}
         assert b"Traceback" not in a.log
-        assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "mark.json", "state.db"]
+        assert named(tmp_path) == ["lock", "mark", "state.db"]
     host, port = a.address.split(":")
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,6 +1,9 @@
 """A disk that fails: errors as SQLite raises them, at any statement."""
 
+import shutil
 import sqlite3
+import subprocess
+from functools import cache
 from typing import Any, Final
 
 from gossip.storage.database import Database
@@ -68,3 +71,11 @@ class Connection:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
+
+
+@cache
+def may_mount() -> bool:
+    """Whether this user may mount a file system that nobody else sees."""
+    if shutil.which("unshare") is None or shutil.which("mount") is None:
+        return False
+    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0

@@ -4,6 +4,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +23,9 @@ from gossip.storage.database import NORMAL, Database
 from gossip.storage.errors import DamagedData, DiskFailed, UnknownFormat
 from gossip.storage.records import Transaction, read_into, rows_of
 
+from ..cli.process import environment
+from .faults import may_mount
+
 LARGE = "x" * 5_000
 
 
@@ -33,7 +38,7 @@ class Kept:
         self.database = Database(self.path, durability=NORMAL)
         self.replica = Replica("node.1")
         self.row = 0
-        self.database.put("identity", {"node_id": b"12345678"})
+        self.database.begin({"node_id": b"12345678"}, {"name": "mark"})
         self.replica.on_write(self._save)
 
     def _save(self, events: tuple) -> None:
@@ -139,7 +144,7 @@ def test_a_file_that_comes_while_the_copy_is_made_is_not_replaced(kept: Kept, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.db"]
 
 
-@pytest.mark.parametrize("name", ["a/state.db", "a/copy.db", "a/../a/mark.json", "directory"])
+@pytest.mark.parametrize("name", ["a/state.db", "a/copy.db", "a/../a/mark", "directory"])
 def test_no_copy_is_put_where_it_would_do_harm(kept: Kept, tmp_path: Path, name: str) -> None:
     (tmp_path / "directory").mkdir()
     before = kept.path.read_bytes()
@@ -183,6 +188,32 @@ def test_a_directory_where_nobody_runs_is_copied_and_left_as_it_was(kept: Kept, 
     del after["lock"]
     assert after == before
     assert read(tmp_path / "b.db").fingerprint == kept.replica.fingerprint
+
+
+READ_ONLY = """
+import sys
+from pathlib import Path
+from gossip.storage.copies import back_up_closed
+back_up_closed(Path(sys.argv[1]), Path(sys.argv[2]), replace=False)
+"""
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs the right to mount")
+def test_a_directory_on_a_read_only_disk_is_copied(kept: Kept, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "a", tmp_path / "killed")
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && ! touch "$1/x" && exec "$3" -c "$4" "$1" "$2"'
+    places = str(tmp_path / "killed"), str(tmp_path / "b.db")
+    command = ["unshare", "-m", "sh", "-c", script, "sh", *places, sys.executable, READ_ONLY]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "b.db").fingerprint == kept.replica.fingerprint
+
+
+def test_a_link_to_a_file_is_not_copied_without_its_wal(kept: Kept, tmp_path: Path) -> None:
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "state.db").symlink_to(kept.path)
+    with pytest.raises(ConfigError, match="symbolic link"):
+        back_up_closed(tmp_path / "link", tmp_path / "b.db", replace=False)
 
 
 def test_a_directory_in_use_is_not_copied_behind_its_owners_back(kept: Kept, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def filled(path: Path, *, values: int = 60, closed: bool = True) -> tuple[Keeper
             keeper.save()
         if number == values // 2:
             keeper.ledger.begin_sweep()
-    keeper.database.put("identity", {"node_id": b"12345678", "epoch": 7, "lives": ["a", "b"]})
+    keeper.database.begin({"node_id": b"12345678", "epoch": 7, "lives": ["a", "b"]}, {"name": "mark"})
     keeper.save()
     if closed:
         keeper.database.close()

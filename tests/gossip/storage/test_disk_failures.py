@@ -1,13 +1,12 @@
 """A disk that is full, broken or read-only: writes are refused and say why, all else goes on, and so does the node."""
 
 import random
-import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from gossip.storage.writer import DatabaseDisk
 
 from ..cli.process import environment
 from ..live import FAST, Journal, acquainted, equal, patience, states, until
-from .faults import ERRORS, Connection, Faults
+from .faults import ERRORS, Connection, Faults, may_mount
 from .life import picture
 
 WHAT_IT_SAYS = {
@@ -176,7 +175,7 @@ async def test_a_node_that_stops_while_its_disk_fails_starts_again_with_what_was
         a.orset("set").add("saved")
         await a.flush()
         name = a.id
-        monkeypatch.setattr(Database, "put", _refused)  # what it says at its end fails as well
+        monkeypatch.setattr(Database, "end", _refused)  # what it says at its end fails as well
         faults.begin()
         await written_until_it_fails(a, "unsaved")
     assert "writes.unsaved" in journal.events()
@@ -187,7 +186,7 @@ async def test_a_node_that_stops_while_its_disk_fails_starts_again_with_what_was
     assert not {"data.damaged", "identity.forked"} & {*journal.events()}
 
 
-def _refused(self: Database, key: str, value: object) -> None:
+def _refused(self: Database, closed: object, mark: object) -> None:
     raise DiskFailed("the disk is full")
 
 
@@ -252,7 +251,7 @@ async def test_a_start_that_fails_at_any_statement_changes_nothing(name: str, tm
             else:
                 started += 1
                 assert not faults.raised
-                opened.disk._database._connection.close()
+                opened.disk._database.close()
         assert [file.name for file in tmp_path.glob(f"{DATABASE_FILE}.*")] == []
     assert 0 < started < 40
     assert all(WHAT_IT_SAYS[name] in refusal for refusal in refusals)
@@ -303,14 +302,6 @@ async def main(place):
 
 trio.run(main, sys.argv[1])
 """
-
-
-@cache
-def may_mount() -> bool:
-    """Whether this user may mount a file system that nobody else sees."""
-    if shutil.which("unshare") is None or shutil.which("mount") is None:
-        return False
-    return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.skipif(not may_mount(), reason="needs the right to mount")

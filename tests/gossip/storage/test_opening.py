@@ -12,18 +12,23 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crdts import Value
-from gossip import open_node
-from gossip.storage import database
+from gossip import ConfigError, open_node
+from gossip.protocol import Identity
+from gossip.storage import database, marks, opening
 from gossip.storage.errors import DiskFailed, StorageError, UnknownFormat
-from gossip.storage.files import DATABASE_FILE
-from gossip.storage.marks import MARK_FILE, set_mark
+from gossip.storage.files import DATABASE_FILE, wal_of
 from gossip.storage.opening import EPOCH_STEP, Opened, open_data
+from gossip.storage.sqlite import lacks_wal
 
+from ..cli.process import environment
 from ..live import FAST, Journal
+from .faults import Faults
+from .marking import mark_of, named
 
 
 async def life(path: Path, *values: Value, name: str = "a", seed: int = 1, stop: bool = True) -> Opened:
@@ -111,17 +116,12 @@ async def test_everything_in_the_directory_is_for_this_user_only(tmp_path: Path)
     opened = await life(tmp_path, "x", stop=False)
     await save(opened)
     files = [file for file in tmp_path.iterdir() if file.is_file()]
-    assert {file.name for file in files} == {DATABASE_FILE, f"{DATABASE_FILE}-wal", MARK_FILE}
+    assert named(tmp_path) == ["mark", DATABASE_FILE, f"{DATABASE_FILE}-wal"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     let_go(opened)
 
 
 # ---- damage
-
-
-def mark_anew(file: Path) -> None:
-    """As if the disk had done it, and not a program: then no ctime tells."""
-    set_mark(file, 1, closed=True)
 
 
 def zeroed(file: Path) -> None:
@@ -154,7 +154,6 @@ async def test_a_damaged_file_is_set_aside_and_the_node_begins_anew(
     former = await life(tmp_path, *range(300))
     file = tmp_path / DATABASE_FILE
     damage(file)
-    mark_anew(file)
     content = file.read_bytes()
     opened = await reopened(tmp_path)
     assert opened.set_aside == tmp_path / f"{DATABASE_FILE}.damaged-1"
@@ -195,7 +194,6 @@ async def test_a_later_format_is_refused_and_the_node_is_the_same_afterwards(tmp
     def format_is(number: int) -> None:
         with closing(sqlite3.connect(file)) as other:
             other.execute(f"PRAGMA user_version = {number}")
-        mark_anew(file)
 
     format_is(known + 1)
     with pytest.raises(UnknownFormat, match="use the later release"):
@@ -212,13 +210,13 @@ async def test_a_start_that_fails_does_not_make_another_node_of_it(
     """It has opened the file, and may have changed it."""
     former = await life(tmp_path, "x")
 
-    def fail(self: database.Database, key: str, value: object) -> None:
+    def fail(self: database.Database, identity: object, mark: object) -> None:
         self._connection.execute("CREATE TABLE something (x)")
         self._connection.execute("DROP TABLE something")
         raise DiskFailed("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(database.Database, "put", fail)
+        patch.setattr(database.Database, "begin", fail)
         with pytest.raises(StorageError, match="full"):
             open_data(tmp_path, "a", random.Random(2))
     opened = await reopened(tmp_path)
@@ -246,7 +244,7 @@ async def test_a_copied_directory_is_another_node_with_the_same_data(tmp_path: P
     former = await life(original, "x")
     shutil.copytree(original, copy)
     copied = await reopened(copy)
-    assert copied.forked == "it is a copy of the file that was written"
+    assert copied.forked == "it is a copy of the directory that was written"
     assert copied.identity.node_id != former.identity.node_id
     assert values(copied) == ["x"]
     assert copied.lives == ()
@@ -265,37 +263,379 @@ async def test_a_directory_that_was_moved_is_the_same_node(tmp_path: Path) -> No
     assert opened.identity.node_id == former.identity.node_id
 
 
-async def test_an_old_state_that_is_written_over_the_file_makes_another_node(tmp_path: Path) -> None:
-    former = await life(tmp_path, "x")
-    file = tmp_path / DATABASE_FILE
-    backup = tmp_path / "backup"
-    shutil.copy2(file, backup)
-    await life(tmp_path, "y", seed=2)
-    mark = (tmp_path / MARK_FILE).read_bytes()
-    with open(file, "r+b") as out:  # into the same inode
-        out.write(backup.read_bytes())
-        out.truncate()
-    shutil.copystat(backup, file)
-    assert (tmp_path / MARK_FILE).read_bytes() == mark
-    opened = await reopened(tmp_path)
-    assert opened.forked == "it was changed after the node had stopped"
+def put_back(former: Path, directory: Path) -> None:
+    """Write every file of it over the one that is there, into the same inode, and all that a tool can set of it."""
+    for file in former.iterdir():
+        place = directory / file.name
+        with open(place, "r+b" if place.exists() else "wb") as out:
+            out.write(file.read_bytes())
+            out.truncate()
+        shutil.copystat(file, place)
+
+
+async def test_an_old_state_that_is_put_back_in_place_makes_another_node(tmp_path: Path) -> None:
+    """Also of the same life, as a backup has it that was made of a running node; and the mark is left out or not."""
+    data, old = tmp_path / "data", tmp_path / "old"
+    data.mkdir()
+    former = await life(data, "x")
+    shutil.copytree(data, old)
+    put_back(old, data)
+    opened = await reopened(data, seed=2)
+    assert opened.forked == "it was put back in place, or its mark was changed"
     assert opened.identity.node_id != former.identity.node_id
     assert values(opened) == ["x"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"null", b'{"machine": ""}', b"[" * 100_000])
-async def test_a_mark_that_is_missing_or_damaged_makes_another_node_with_the_same_data(
-    content: bytes | None, tmp_path: Path
+@pytest.mark.parametrize("when", ["in an earlier life", "in the same life"])
+@pytest.mark.parametrize("marked", [True, False], ids=["with its mark", "without its mark"])
+async def test_an_old_file_put_back_is_older_than_the_mark_that_is_there(
+    when: str, marked: bool, tmp_path: Path
+) -> None:
+    data, old = tmp_path / "data", tmp_path / "old"
+    data.mkdir()
+    if when == "in the same life":
+        former = await life(data, "x", stop=False)
+        await save(former)
+        shutil.copytree(data, old)
+        former.replica.orset("set").add("y")
+        await save(former)
+        await former.disk.close(former.replica.fingerprint)
+    else:
+        former = await life(data, "x")
+        shutil.copytree(data, old)
+        await life(data, "y", seed=2)
+    if not marked:
+        mark_of(old).unlink()
+    put_back(old, data)
+    opened = await reopened(data, seed=3)
+    if marked:  # it may have been given the same inode
+        assert opened.forked in (
+            "it is a copy of the directory that was written",
+            "it was put back in place, or its mark was changed",
+        )
+    else:
+        assert opened.forked == "it is older than its mark"
+    assert opened.identity.node_id != former.identity.node_id
+    assert values(opened) == ["x"]
+
+
+async def test_a_file_that_takes_the_place_of_the_one_that_was_written_makes_another_node(tmp_path: Path) -> None:
+    await life(tmp_path, "x")
+    file = tmp_path / DATABASE_FILE
+    shutil.copy2(file, tmp_path / "copy")
+    (tmp_path / "copy").rename(file)
+    assert (await reopened(tmp_path)).forked == "its file was replaced by another one"
+
+
+async def test_another_machine_makes_another_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await life(tmp_path, "x")
+    other = tmp_path / "machine-id"
+    other.write_text("another")
+    monkeypatch.setattr(marks, "_MACHINE_ID", other)
+    assert (await reopened(tmp_path)).forked == "it was written on another machine"
+
+
+@pytest.mark.parametrize("how", [Path.unlink, lambda mark: mark.write_bytes(b""), lambda mark: mark.chmod(0o644)])
+async def test_a_mark_that_is_missing_or_was_changed_makes_another_node_with_the_same_data(
+    how: Callable[[Path], object], tmp_path: Path
 ) -> None:
     former = await life(tmp_path, "x")
-    mark = tmp_path / MARK_FILE
-    mark.unlink()
-    if content is not None:
-        mark.write_bytes(content)
+    how(mark_of(tmp_path))
     opened = await reopened(tmp_path)
     assert "mark" in opened.forked
     assert opened.identity.node_id != former.identity.node_id
     assert values(opened) == ["x"]
+
+
+async def test_what_is_done_to_the_file_alone_makes_no_other_node(tmp_path: Path) -> None:
+    former = await life(tmp_path, "x")
+    (tmp_path / DATABASE_FILE).chmod(0o640)
+    (tmp_path / "link").hardlink_to(tmp_path / DATABASE_FILE)
+    opened = await reopened(tmp_path)
+    assert not opened.forked
+    assert opened.identity.node_id == former.identity.node_id
+
+
+async def test_who_stops_leaves_a_directory_alone_that_has_come_in_place_of_its_own(tmp_path: Path) -> None:
+    place, other = tmp_path / "place", tmp_path / "other"
+    place.mkdir()
+    other.mkdir()
+    owner = await life(other, "x", seed=3)
+    opened = await life(place, "y", stop=False)
+    await save(opened)
+    place.rename(tmp_path / "away")
+    other.rename(place)
+    await opened.disk.close(opened.replica.fingerprint)
+    again = await reopened(place)
+    assert not again.forked
+    assert again.identity.node_id == owner.identity.node_id
+    assert values(await reopened(tmp_path / "away")) == ["y"]
+
+
+@pytest.mark.parametrize("call", ["make_mark", "begin", "remove_other_marks"])
+@pytest.mark.parametrize("done", [False, True], ids=["before", "behind"])
+async def test_a_start_that_is_cut_short_anywhere_leaves_the_node_what_it_was(
+    call: str, done: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = await life(tmp_path, "x")
+    place = database.Database if call == "begin" else opening
+    original = getattr(place, call)
+
+    def cut_short(*args: Any) -> None:
+        if done:
+            original(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, call, cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            open_data(tmp_path, "a", random.Random(2))
+    opened = await reopened(tmp_path)
+    assert not opened.forked
+    assert opened.identity.node_id == former.identity.node_id
+    assert named(tmp_path).count("mark") == 1, "those too many are removed"
+
+
+async def test_a_first_start_that_is_cut_short_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_short(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database.Database, "begin", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            open_data(tmp_path, "a", random.Random(2))
+    opened = await reopened(tmp_path)
+    assert (opened.forked, opened.damage, opened.set_aside) == ("", "", None)
+
+
+async def test_who_has_taken_another_identity_goes_on_as_that_one(tmp_path: Path) -> None:
+    opened = await life(tmp_path, "x", stop=False)
+    await save(opened)
+    first = mark_of(tmp_path)
+    other = Identity.fresh("a", random.Random(5))
+    opened.disk.rename(other)
+    await opened.disk.save(())
+    assert mark_of(tmp_path) != first
+    let_go(opened)
+    again = await reopened(tmp_path)
+    assert not again.forked
+    assert again.identity.node_id == other.node_id
+
+
+async def test_an_identity_that_cannot_be_written_at_first_leaves_one_mark(tmp_path: Path) -> None:
+    opened = await life(tmp_path, "x", stop=False)
+    await save(opened)
+    faults = Faults()
+    faults.into(opened.disk._database)
+    opened.disk.rename(Identity.fresh("a", random.Random(5)))
+    faults.begin(after=2)
+    for _ in range(3):
+        with pytest.raises(DiskFailed):
+            await opened.disk.save(())
+    assert named(tmp_path).count("mark") == 2
+    faults.end()
+    await opened.disk.save(())
+    assert named(tmp_path).count("mark") == 1
+    let_go(opened)
+    assert not (await reopened(tmp_path)).forked
+
+
+# ---- a WAL that was taken away, or cut
+
+KILLED = """
+import os, random, signal, sys, trio
+from pathlib import Path
+from gossip.storage.opening import open_data
+
+async def main(path, durability):
+    opened = open_data(Path(path), "a", random.Random(1), durability=durability)
+    for number in range(10):
+        opened.replica.orset("set").add(number)
+        opened.disk.replace()
+        while opened.disk.has_more:
+            await opened.disk.save(())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+trio.run(main, *sys.argv[1:])
+"""
+
+
+def killed(directory: Path, durability: str = "full") -> Path:
+    """A directory on which a process was killed that had written ten elements."""
+    command = [sys.executable, "-c", KILLED, str(directory), durability]
+    done = subprocess.run(command, timeout=60, check=False, env=environment())
+    assert done.returncode == -signal.SIGKILL
+    return directory / DATABASE_FILE
+
+
+async def test_a_file_in_use_whose_wal_was_taken_away_is_a_copy(tmp_path: Path) -> None:
+    file = killed(tmp_path)
+    wal_of(file).unlink()
+    before = named(tmp_path)
+    assert lacks_wal(file)
+    assert named(tmp_path) == before, "a look makes no file"
+    opened = await reopened(tmp_path)
+    assert opened.forked == "its write-ahead log is missing: the latest writes are not in it"
+    assert opened.set_aside is None
+    assert not (await reopened(tmp_path, seed=10)).forked, "it is told of once"
+
+
+async def test_a_file_in_use_that_was_copied_without_its_wal_is_a_copy(tmp_path: Path) -> None:
+    file = killed(tmp_path)
+    (tmp_path / "copy").mkdir()
+    shutil.copy2(file, tmp_path / "copy")
+    assert "write-ahead log is missing" in (await reopened(tmp_path / "copy")).forked
+    assert not (await reopened(tmp_path)).forked
+
+
+KILLED_AT_THE_START = """
+import os, random, signal, sys
+from pathlib import Path
+from gossip.storage.database import Database
+from gossip.storage.opening import open_data
+
+Database.begin = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+open_data(Path(sys.argv[1]), "a", random.Random(2))
+"""
+
+
+async def test_a_missing_wal_is_known_of_even_if_the_first_start_behind_it_is_cut_short(tmp_path: Path) -> None:
+    """As it makes a new WAL."""
+    wal = wal_of(killed(tmp_path))
+    wal.unlink()
+    command = [sys.executable, "-c", KILLED_AT_THE_START, str(tmp_path)]
+    done = subprocess.run(command, timeout=60, check=False, env=environment())
+    assert done.returncode == -signal.SIGKILL
+    assert wal.exists()
+    assert (await reopened(tmp_path)).forked
+
+
+async def test_a_failed_start_behind_a_kill_does_not_take_the_wal_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise DiskFailed("the disk is full")
+
+    for place in (database.Database, database.Database, opening):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, "begin" if place is database.Database else "read_into", fail)
+            with pytest.raises(DiskFailed):
+                open_data(tmp_path, "a", random.Random(2))
+    opened = await reopened(tmp_path)
+    assert not opened.forked
+    assert values(opened) == sorted(map(str, range(10)))
+
+
+def damage_frame(wal: Path, number: int) -> None:
+    """Change one byte of a page in the WAL."""
+    content = bytearray(wal.read_bytes())
+    content[32 + number * (24 + 4096) + 500] ^= 1
+    wal.write_bytes(content)
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_transactions_behind_a_damaged_place_in_the_wal_are_missed(durability: str, tmp_path: Path) -> None:
+    """A kill leaves no such thing; and what that life may have spent is nobody's."""
+    file = killed(tmp_path, durability)
+    frames = (wal_of(file).stat().st_size - 32) // (24 + 4096)
+    damage_frame(wal_of(file), frames // 2)
+    opened = await reopened(tmp_path)
+    assert "write-ahead log is damaged" in opened.cut
+    assert not opened.forked
+    assert opened.replica.store.kernel.former == ()
+    assert not (await reopened(tmp_path, seed=10)).cut, "it is told of once"
+
+
+async def test_the_end_of_a_wal_that_was_cut_short_is_no_damage(tmp_path: Path) -> None:
+    file = killed(tmp_path)
+    damage_frame(wal_of(file), (wal_of(file).stat().st_size - 32) // (24 + 4096) - 1)
+    opened = await reopened(tmp_path)
+    assert not opened.cut
+    assert len(opened.replica.store.kernel.former) == 1
+
+
+async def test_a_power_loss_may_take_many_transactions_that_were_not_synchronised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = killed(tmp_path, "normal")
+    damage_frame(wal_of(file), (wal_of(file).stat().st_size - 32) // (24 + 4096) // 2)
+    monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
+    opened = await reopened(tmp_path)
+    assert not opened.cut
+    assert opened.replica.store.kernel.former == ()
+
+
+@pytest.mark.parametrize("boot", ["the same", "another", ""])
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_a_kill_takes_nothing_whatever_is_promised_and_a_power_loss_may(
+    durability: str, boot: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, boot_id = tmp_path / "data", tmp_path / "boot_id"
+    data.mkdir()
+    killed(data, durability)
+    if boot != "the same":
+        boot_id.write_text(boot) if boot else None
+        monkeypatch.setattr(marks, "_BOOT_ID", boot_id)
+    opened = await reopened(data)
+    assert values(opened) == sorted(map(str, range(10)))
+    assert bool(opened.replica.store.kernel.former) == (durability == "full" or boot == "the same")
+
+
+async def test_a_life_that_was_killed_behind_one_that_was_not_does_not_count_as_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    data.mkdir()
+    await life(data, "x")
+    killed(data, "normal")
+    shutil.copytree(data, copy)
+    wal_of(copy / DATABASE_FILE).unlink()
+    assert "write-ahead log is missing" in (await reopened(copy)).forked
+    monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
+    assert (await reopened(data)).replica.store.kernel.former == ()
+
+
+async def test_who_has_stopped_in_good_order_has_forgotten_nothing_whatever_happens_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_data(tmp_path, "a", random.Random(1), durability="normal")
+    opened.replica.orset("set").add("x")
+    await save(opened)
+    await opened.disk.close(opened.replica.fingerprint)
+    monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
+    assert (await reopened(tmp_path)).replica.store.kernel.former == (opened.identity.replica_id,)
+
+
+async def test_where_the_system_names_no_boot_a_kill_counts_as_a_power_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_BOOT_ID", tmp_path / "none")
+    opened = open_data(tmp_path, "a", random.Random(1), durability="normal")
+    opened.replica.orset("set").add("x")
+    await save(opened)
+    let_go(opened)
+    assert (await reopened(tmp_path)).replica.store.kernel.former == ()
+
+
+# ---- links
+
+
+async def test_a_link_in_place_of_the_file_is_refused_and_one_in_place_of_the_directory_is_not(tmp_path: Path) -> None:
+    data, link, other = tmp_path / "data", tmp_path / "link", tmp_path / "other"
+    data.mkdir()
+    other.mkdir()
+    former = await life(data, "x")
+    link.symlink_to(data)
+    assert (await reopened(link)).identity.node_id == former.identity.node_id
+    for target in (data / DATABASE_FILE, tmp_path / "nothing"):
+        place = other / DATABASE_FILE
+        place.symlink_to(target)
+        with pytest.raises(ConfigError, match="make the directory a link"):
+            open_data(other, "a", random.Random(2))
+        assert [file.name for file in other.iterdir()] == [DATABASE_FILE]
+        place.unlink()
 
 
 # ---- the node

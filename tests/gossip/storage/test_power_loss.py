@@ -22,6 +22,7 @@ from gossip.storage.database import FULL, NORMAL, Database
 from gossip.storage.errors import DamagedData
 from gossip.storage.ledger import Ledger
 from gossip.storage.records import Contents, read_into, rows_of
+from gossip.storage.wal import Dropped
 
 SECTOR: Final = 512
 """Bytes that a disk writes in one go, or tears."""
@@ -133,11 +134,11 @@ def crash_image(rng: random.Random, images: list[Image], at: int) -> tuple[bytes
     return old.file, mixed_wal(rng, images[since].wal, new.wal), [image.holds for image in images[since : at + 1]]
 
 
-def read(path: Path) -> bytes:
+def read(path: Path) -> tuple[bytes, Dropped]:
     with closing(Database(path)) as database:
         replica = Replica("reader")
         read_into(replica, database.contents())
-        return encode(replica.store.kernel.state())
+        return encode(replica.store.kernel.state()), database.dropped
 
 
 def judge(seeds: range, directory: Path, durability: str = FULL, *, lives: int = 50) -> Counter[str]:
@@ -152,8 +153,10 @@ def judge(seeds: range, directory: Path, durability: str = FULL, *, lives: int =
         file, wal, allowed = crash_image(rng, images, rng.randrange(1, len(images)))
         path.write_bytes(file)
         path.with_name(path.name + "-wal").write_bytes(wal)
-        held = read(path)
+        held, dropped = read(path)
         assert held in allowed, f"seed {seed}"
+        assert not dropped.is_damage(power_stayed=False, was_synced=durability == FULL), f"seed {seed}"
+        found["dropped"] += dropped.transactions > 0
         kind = "checkpoint" if len(allowed) == 1 else "old" if held == allowed[0] else "new"
         found[kind if held in (allowed[0], allowed[-1]) else "between"] += 1
     return found
@@ -203,10 +206,15 @@ def judge_damaged_wal(seeds: range, directory: Path) -> Counter[str]:
         path.write_bytes(images[at].file)
         path.with_name(path.name + "-wal").write_bytes(wal)
         try:
-            held = read(path)
+            held, dropped = read(path)
         except DamagedData:
             found["damaged"] += 1
             continue
+        moments = list(dict.fromkeys(image.holds for image in images[: at + 1]))
+        gone = len(moments) - 1 - moments.index(held)
+        is_told = dropped.is_damage(power_stayed=True, was_synced=False)
+        found["told"] += is_told
+        assert is_told or gone <= 2, f"seed {seed}"  # the last one, and that of which the bit is
         assert held in [image.holds for image in images[: at + 1]], f"seed {seed}"
         found["whole" if held == images[at].holds else "earlier"] += 1
     return found
@@ -214,7 +222,7 @@ def judge_damaged_wal(seeds: range, directory: Path) -> Counter[str]:
 
 def test_a_damaged_wal_leaves_an_earlier_moment_or_is_found(tmp_path: Path) -> None:
     found = judge_damaged_wal(range(300), tmp_path)
-    assert min(found["damaged"], found["whole"], found["earlier"]) > 10
+    assert min(found["damaged"], found["whole"], found["earlier"], found["told"]) > 10
 
 
 @pytest.mark.soak

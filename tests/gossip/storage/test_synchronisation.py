@@ -34,7 +34,7 @@ from gossip.storage.errors import DiskFailed
 async def main(path):
     refused = 0
     async with open_node("a", data_dir=path, config=Config.local()) as node:
-        for number in range(30):
+        for number in range(100):
             while True:
                 try:
                     node.orset("set").add(number)
@@ -47,7 +47,7 @@ async def main(path):
         before = node.replica.fingerprint
     async with open_node("a", data_dir=path, config=Config.local()) as node:
         assert node.replica.fingerprint == before
-        assert {*node.orset("set")} == {*range(30)}
+        assert {*node.orset("set")} == {*range(100)}
     print("refused", refused)
 
 trio.run(main, sys.argv[1])
@@ -76,7 +76,7 @@ def calls_of(path: Path, durability: str) -> list[str]:
 def test_a_write_is_synchronised_before_it_counts_as_saved(tmp_path: Path) -> None:
     calls = calls_of(tmp_path / "data", "full")
     before, _, rest = " | ".join(calls).partition("started")
-    assert re.search(r"fsync state\.db-wal.*fsync mark\.new \| rename mark\.\w+ \| fsync directory", before), calls
+    assert re.search(r"fsync mark-\w+ \| fsync directory \| fsync state\.db-wal \| .*fsync state\.db \|", before), calls
     for until_saved in rest.split("saved")[:5]:
         assert "fsync state.db-wal" in until_saved, calls
 
@@ -85,12 +85,17 @@ def test_less_durability_synchronises_who_it_is_and_nothing_that_is_written(tmp_
     calls = calls_of(tmp_path / "data", "normal")
     before, _, rest = " | ".join(calls).partition("started")
     assert "fsync state.db-wal" in before
-    assert not any("fsync" in until_saved for until_saved in rest.split("saved")[:5]), calls
+    first, *others = rest.split("saved")[:5]
+    assert first.count("fsync") <= 1, "the head of the WAL, which begins anew behind a checkpoint"
+    assert not any("fsync" in until_saved for until_saved in others), calls
 
 
 def test_a_synchronisation_that_fails_is_told_of_and_made_good(tmp_path: Path) -> None:
-    """The kernel says EIO for a while: what was not synchronised is written again, and nothing counts until then."""
-    inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=15..18"]
+    """The kernel says EIO for a while: what was not synchronised is written again, and nothing counts until then.
+
+    It is counted for each thread, of which there may be several.
+    """
+    inject = ["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO:when=18..21"]
     command = ["strace", "-f", "-qq", "-o", "/dev/null", *inject, sys.executable, "-c", PERSISTENT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment())
     if "ptrace" in done.stderr.lower():

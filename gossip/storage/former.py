@@ -1,0 +1,71 @@
+"""Who wrote a node's data before, and what of it is sure: whether all is here that anybody was told of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..protocol.identity import NODE_ID_BYTES
+from .database import Database
+from .errors import DamagedData
+from .marks import Mark
+from .wal import Dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """Who wrote the database last."""
+
+    node_id: bytes
+    epoch: int
+    lives: tuple[str, ...]
+    """Replica ids, the last one's at the end."""
+    full: tuple[str, ...]
+    """Those of them as whom nothing left the machine before it was on the disk."""
+    mark: Mark | None
+    is_closed: bool
+    """Whether the last one stopped in good order, so that everything is in the file."""
+
+    def doubt(self, path: Path) -> str:
+        """Why the file is not the one that was written here, for people; empty if nothing says so."""
+        return self.mark.doubt(path) if self.mark else "its mark is missing"
+
+    def cut(self, dropped: Dropped) -> str:
+        """Why something that had been saved may be missing at the end; empty if nothing says so."""
+        if not dropped.is_damage(power_stayed=self._power_stayed, was_synced=self._was_full):
+            return ""
+        return f"the write-ahead log is damaged: {dropped.transactions} transactions at its end are not taken from it"
+
+    def sure(self, dropped: Dropped) -> tuple[str, ...]:
+        """The lives that are known to have done nothing that is not here. None, if the last one may have: it may have
+        spent what those before it held."""
+        if self.cut(dropped):
+            return ()
+        if self.is_closed or self._power_stayed:  # whatever was promised
+            return tuple(dict.fromkeys([*self.full, *self.lives[-1:]]))
+        return self.full if self._was_full else ()
+
+    @property
+    def _was_full(self) -> bool:
+        return self.lives[-1:] == self.full[-1:]
+
+    @property
+    def _power_stayed(self) -> bool:
+        """Whether nothing worse has happened since than the end of a process."""
+        return self.mark is not None and self.mark.is_of_this_boot
+
+
+def read_former(database: Database) -> Former | None:
+    """None if nobody has written it yet; raises `DamagedData`."""
+    row = database.get("identity")
+    if row is None:
+        return None
+    try:
+        node_id, epoch, lives, full = row["node_id"], row["epoch"], row["lives"], row["full"]
+        if type(node_id) is not bytes or len(node_id) != NODE_ID_BYTES or type(epoch) is not int or epoch < 1:
+            raise ValueError
+        mark = database.get("mark")
+        is_closed = database.get("closed") is not None
+        return Former(
+            node_id, epoch, tuple(map(str, lives)), tuple(map(str, full)), Mark(**mark) if mark else None, is_closed
+        )
+    except (ValueError, KeyError, TypeError):
+        raise DamagedData(f"{database.path}: the identity in it is none") from None
