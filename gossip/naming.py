@@ -1,12 +1,12 @@
 """Who is meant by a name, an id or a replica id.
 
-Every life of a node writes under a replica id of its own, of which others know the end, a random number, only from what
-it has written, or because it has told them by other ways. Rights that are given to an id that nobody writes under are
-lost, so that is refused.
+Every life of a node writes under a replica id of its own, which ends with something random: others know it once they
+have heard the node say it, or have something that it wrote. Rights that are given to an id that nobody writes under
+are lost, so that is refused.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from crdts.kernel import Kernel
 
@@ -18,6 +18,15 @@ _NAME_IT: Final = (
     "Give the name or id of a member (`node.members()`), or the replica id that it writes under now (there: "
     "`node.replica.replica_id`)"
 )
+
+
+class _Node(NamedTuple):
+    """One of the nodes that are known."""
+
+    id: str
+    name: str
+    epoch: int
+    replica_id: str | None
 
 
 class Names:
@@ -58,7 +67,7 @@ class Names:
     def name_of(self, replica_id: str) -> str:
         """The name of the node that writes under a replica id; the id itself if it is unknown."""
         node_id = replica_id.partition(".")[0]
-        return next((name for each, name, _ in self._nodes() if each == node_id), replica_id)
+        return next((node.name for node in self._nodes() if node.id == node_id), replica_id)
 
     # ---- replicas
 
@@ -75,24 +84,26 @@ class Names:
             return
         if is_fenced(self._kernel, node_id) or writer in self._kernel.limits:
             raise UnknownMember(f"nobody writes as {writer} any more, so rights given to it would be lost. {_NAME_IT}")
-        present = {each: lives for each, _, lives in self._nodes()}.get(node_id.hex(), 0)
+        told = [(node.epoch, node.replica_id) for node in self._nodes() if node.id == node_id.hex()]
+        present, present_id = told[0] if told else (0, None)
+        if writer == present_id:
+            return
         if epoch < present:
             raise UnknownMember(f"{writer} is an earlier life of a node that has started again since. {_NAME_IT}")
         if self._kernel.context.last(writer):
             return
-        if epoch != present or self._writers(node_id.hex(), epoch):
+        if epoch != present or present_id is not None or self._writers(node_id.hex(), epoch):
             raise UnknownMember(
                 f"nobody is known to write as {writer}, so rights given to it would be lost. {_NAME_IT}"
             )
 
     def _of_member(self, who: str) -> str:
-        found = [node for node in self._nodes() if who in node[:2]]
+        found = [node for node in self._nodes() if who in (node.id, node.name)]
         if len(found) > 1:
-            ids = ", ".join(node_id for node_id, *_ in found)
+            ids = ", ".join(node.id for node in found)
             raise UnknownMember(f"{len(found)} members are called {who}; name one by its id: {ids}")
         if found:
-            node_id, _, epoch = found[0]
-            return self._of_life(who, node_id, epoch)
+            return found[0].replica_id or self._of_life(who, found[0].id, found[0].epoch)
         if self._kernel.context.last(who) and who not in self._kernel.limits:
             return who  # no node's, but somebody's
         raise UnknownMember(
@@ -100,8 +111,6 @@ class Names:
         )
 
     def _of_life(self, who: str, node_id: str, epoch: int) -> str:
-        if node_id == self._own_id:
-            return self._kernel.replica_id
         writers = self._writers(node_id, epoch)
         if len(writers) == 1:
             return writers[0]
@@ -110,8 +119,8 @@ class Names:
                 f"{who} writes as {' and '.join(writers)}, which are copies of one node; give one of them"
             )
         raise UnknownMember(
-            f"it is not known here which replica id {who} writes under, as nothing has come that it wrote since it "
-            "started. Have it write something first, or give the replica id itself (there: `node.replica.replica_id`)"
+            f"it is not known here yet which replica id {who} writes under: it has not said so since it started, and "
+            "has written nothing. Wait a moment, or give the replica id itself (there: `node.replica.replica_id`)"
         )
 
     def _writers(self, node_id: str, epoch: int) -> list[str]:
@@ -120,11 +129,11 @@ class Names:
         writers = self._kernel.context.within(f"{node_id}.", f"{node_id}/").replicas()
         return [each for each in writers if life_of(each) == wanted and each not in self._kernel.limits]
 
-    def _nodes(self) -> list[tuple[str, str, int]]:
-        """The id, name and epoch of every node that is known, this one first."""
+    def _nodes(self) -> list[_Node]:
+        """Every node that is known, this one first."""
         own = self._identity()
-        others = [(member.id, member.name, member.epoch) for member in self._members()]
-        return [(own.node_id.hex(), own.name, own.epoch), *others]
+        others = [_Node(member.id, member.name, member.epoch, member.replica_id) for member in self._members()]
+        return [_Node(own.node_id.hex(), own.name, own.epoch, self._kernel.replica_id), *others]
 
 
 def _ids(members: list[Member]) -> str:

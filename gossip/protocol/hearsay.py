@@ -109,7 +109,8 @@ class Hearsay:
 
     def _own_row(self, state: str = ALIVE) -> Update:
         me, about = self._out.identity, self.profile
-        return Update(me.node_id, state, me.epoch, self._counter, about.advertise, about.version, about.tags)
+        incarnation = me.node_id, state, me.epoch, self._counter
+        return Update(*incarnation, about.advertise, about.version, about.tags, me.nonce)
 
     def set_tags(self, tags: tuple[tuple[str, str], ...]) -> None:
         """Tell everybody of new tags."""
@@ -230,10 +231,10 @@ class Hearsay:
         contradicts = row.counter > peer.counter
         if row.epoch != peer.epoch or row.counter < peer.counter or (peer.state == LEFT and not contradicts):
             return
-        news = contradicts or (row.version, row.tags) != (peer.version, peer.tags)
+        news = contradicts or (row.version, row.tags, row.nonce) != (peer.version, peer.tags, peer.nonce)
         if contradicts:
             self._roster.peers.advance(peer, row.epoch, row.counter)
-        peer.version, peer.tags, peer.advertised = row.version, row.tags, row.address
+        peer.version, peer.tags, peer.nonce, peer.advertised = row.version, row.tags, row.nonce, row.address
         if row.address is not None and row.address != peer.address:
             self._greeter.add_candidate(now, row.address)
         if row.state == LEFT:
@@ -299,6 +300,7 @@ class Hearsay:
             self._roster.peers.advance(peer, row.epoch, row.counter)
             if state == ALIVE:
                 peer.version, peer.tags = row.version, row.tags
+                peer.nonce = peer.nonce if row.nonce is None else row.nonce
         self._roster.turn(now, peer, state)
         self.spread(peer)
 
@@ -332,4 +334,5 @@ def row_of(peer: Peer, state: str = "") -> Update:
         place and "%" in place.host
     ):  # a link-local address means nothing without the name of an interface, which is ours alone
         place = None
-    return Update(peer.node_id, state or peer.state, peer.epoch, peer.counter, place, peer.version, peer.tags)
+    incarnation = peer.node_id, state or peer.state, peer.epoch, peer.counter
+    return Update(*incarnation, place, peer.version, peer.tags, peer.nonce)

@@ -41,7 +41,7 @@ class Identity:
         check_name(self.name)
         if not 0 < self.epoch <= MAX_EPOCH:
             raise ConfigError(f"an epoch is a number from 1 to {MAX_EPOCH}, not {self.epoch}")
-        if len(self.nonce) > NONCE_CHARS or (self.nonce and not (self.nonce.isascii() and self.nonce.isalnum())):
+        if not is_nonce(self.nonce):
             raise ConfigError(f"a nonce is up to {NONCE_CHARS} letters and digits, not {self.nonce!r}")
 
     @classmethod
@@ -57,8 +57,17 @@ class Identity:
     @property
     def replica_id(self) -> str:
         """The writer's id in every dot this process makes: never used by another process, nor by a later one."""
-        life = f"{self.node_id.hex()}.{self.epoch}"
-        return f"{life}-{self.nonce}" if self.nonce else life
+        return replica_id_of(self.node_id.hex(), self.epoch, self.nonce)
+
+
+def is_nonce(value: object) -> bool:
+    """Whether it may end a replica id; empty for a node that keeps nothing, which needs none."""
+    return type(value) is str and len(value) <= NONCE_CHARS and (not value or (value.isascii() and value.isalnum()))
+
+
+def replica_id_of(node_id: str, epoch: int, nonce: str) -> str:
+    """What a node writes under in one of its lives."""
+    return f"{node_id}.{epoch}-{nonce}" if nonce else f"{node_id}.{epoch}"
 
 
 def check_name(name: str) -> None:

@@ -67,6 +67,8 @@ class Update:
     of itself: where you see me."""
     version: str = ""
     tags: tuple[tuple[str, str], ...] = ()
+    nonce: str | None = None
+    """The end of the replica id that it writes under in that epoch; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

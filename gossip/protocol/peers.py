@@ -43,6 +43,8 @@ class Member:
     rtt: float | None
     """Seconds from a probe to its answer, smoothed; None before the first."""
     tags: Mapping[str, str]
+    replica_id: str | None
+    """What it writes under in this life; None until it has said so."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +63,8 @@ class Peer:
     """The counter that it was last heard to name itself: others do not know much better."""
     version: str = ""
     tags: tuple[tuple[str, str], ...] = ()
+    nonce: str | None = None
+    """The end of the replica id that it writes under in this epoch; None until it has said so."""
     advertised: Address | None = None
     """Where it says that others reach it."""
     others: tuple[Address, ...] = ()
@@ -222,6 +226,8 @@ class Peers:
         if not self.lists(peer):
             return
         self._exit(peer)
+        if epoch != peer.epoch:
+            peer.nonce = None
         peer.epoch, peer.counter = epoch, counter
         peer.mark, peer.life = mark_of(peer.node_id, epoch, counter), mark_of(peer.node_id, epoch, 0)
         self._enter(peer)

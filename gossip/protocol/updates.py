@@ -15,7 +15,7 @@ MAX_UPDATES: Final = 4096
 """Updates on their way at most; the ones told most often make way."""
 ROWS: Final = 24
 """Updates in one message at most."""
-ROW_BYTES: Final = 48
+ROW_BYTES: Final = 55
 """Upper bound of one update, its version and tags apart."""
 
 

@@ -17,7 +17,7 @@ from crdts.schema import check_replica_id
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
-from .identity import MAX_EPOCH, NODE_ID_BYTES, Address, name_is_valid
+from .identity import MAX_EPOCH, NODE_ID_BYTES, NONCE_CHARS, Address, is_nonce, name_is_valid
 from .links import WINDOW
 from .messages import (
     STATES,
@@ -199,7 +199,8 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
 def _update_row(update: Update) -> list[Any]:
     tags = [text for pair in update.tags for text in pair]
     place = _address_row(update.address)
-    return [update.node_id, STATES.index(update.state), update.epoch, update.counter, *place, update.version, tags]
+    incarnation = update.node_id, STATES.index(update.state), update.epoch, update.counter
+    return [*incarnation, *place, update.version, tags, update.nonce]
 
 
 def _address_row(address: Address | None) -> tuple[bytes, int]:
@@ -272,11 +273,11 @@ def _rows(rows: Any, fields: int) -> list[list[Any]]:
 
 
 def _updates(rows: Any) -> Updates:
-    return Updates(tuple(_update(*row[:8]) for row in _rows(rows, 8)))
+    return Updates(tuple(_update(*row[:9]) for row in _rows(rows, 9)))
 
 
 def _update(
-    node_id: Any, state: Any, epoch: Any, counter: Any, host: Any, port: Any, version: Any, tags: Any
+    node_id: Any, state: Any, epoch: Any, counter: Any, host: Any, port: Any, version: Any, tags: Any, nonce: Any
 ) -> Update:
     return Update(
         _exactly(node_id, NODE_ID_BYTES),
@@ -286,7 +287,14 @@ def _update(
         _place(host, port),
         _printable(version, MAX_VERSION_BYTES),
         _tags(tags),
+        None if nonce is None else _nonce(nonce),
     )
+
+
+def _nonce(value: Any) -> str:
+    if not is_nonce(value):
+        raise MalformedMessage(f"a nonce of up to {NONCE_CHARS} letters and digits expected")
+    return str(value)
 
 
 def _tags(texts: Any) -> tuple[tuple[str, str], ...]:

@@ -1,5 +1,6 @@
 """Who is meant by a name: rights to a budget go to a member, or to nobody."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,16 +74,42 @@ async def test_nobody_is_given_rights_whom_nobody_knows(to: str) -> None:
         assert a.replica.fingerprint == before
 
 
-async def test_who_has_written_nothing_is_given_rights_under_the_replica_id_that_it_tells() -> None:
+async def test_who_has_written_nothing_is_given_rights_as_anybody() -> None:
     async with cluster(2) as (a, b):
+        await until(a, lambda: a.members()[0].replica_id is not None)
+        assert a.members()[0].replica_id == b.replica.replica_id
         a.bounded_counter("budget").increment(5)
-        for to in (b.name, b.id):
-            with pytest.raises(UnknownMember, match="nothing has come that it wrote since it started"):
-                a.bounded_counter("budget").transfer(to, 5)
-        a.bounded_counter("budget").transfer(b.replica.replica_id, 5)
+        for to in (b.name, b.id, b.replica.replica_id, a.replica_id_of(b.name)):
+            a.bounded_counter("budget").transfer(to, 1)
         with patience():
             await b.wait_for(a.version())
-        b.bounded_counter("budget").decrement(5)
+        b.bounded_counter("budget").decrement(4)
+
+
+async def test_who_has_started_again_and_written_nothing_is_given_rights_in_its_new_life(tmp_path: Path) -> None:
+    async with open_node("a", config=FAST) as a:
+        a.bounded_counter("budget").increment(5)
+        for _ in range(2):
+            async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
+                me = b.replica.replica_id
+                await until(a, lambda me=me: [member.replica_id for member in a.members()] == [me])
+                a.bounded_counter("budget").transfer("b", 1)
+                with patience():
+                    await b.wait_for(a.version())
+                assert b.bounded_counter("budget").rights(me) == 1
+
+
+async def test_a_member_that_has_not_said_what_it_writes_under_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster(2) as (a, b):
+        await until(a, lambda: a.members()[0].replica_id is not None)
+        a.bounded_counter("budget").increment(5)
+        silent = [replace(member, replica_id=None) for member in a.members()]
+        monkeypatch.setattr(a._names, "_members", lambda: silent)
+        with pytest.raises(UnknownMember, match="has not said so since it started, and has written nothing"):
+            a.bounded_counter("budget").transfer(b.name, 5)
+        b.orset("s").add("here")
+        await equal(a, b)
+        a.bounded_counter("budget").transfer(b.name, 5)
 
 
 async def test_two_members_of_one_name_are_told_apart_by_their_ids() -> None:

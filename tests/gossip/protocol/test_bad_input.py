@@ -113,6 +113,8 @@ def replace_counter(row: Update, counter: int) -> Update:
         Update(b"nodeid..", "alive", 0, 0),
         Update(b"nodeid..", "alive", MAX_EPOCH + 1, 0),
         Update(b"nodeid..", "alive", 1, 0, None, "1\n2"),
+        Update(b"nodeid..", "alive", 1, 0, nonce="abcdefg"),
+        Update(b"nodeid..", "alive", 1, 0, nonce="a.b"),
         Update(b"nodeid..", "alive", 1, 0, None, "v" * 25),
         Update(b"nodeid..", "alive", 1, 0, None, "", (("role\x00", "x"),)),
         Update(b"nodeid..", "alive", 1, 0, None, "", (("role", "\x1b[31mred"),)),

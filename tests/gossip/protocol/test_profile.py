@@ -92,7 +92,7 @@ def test_tags_of_a_failed_member_are_kept() -> None:
 def test_version_and_tags_are_told_to_whoever_is_met() -> None:
     rig, puppet = Rig(profile=Profile("1.2.3", check_tags({"role": "worker"}))), Puppet()
     rows = [row for told in of_type(Updates, puppet.meets(rig)) for row in told.rows]
-    assert rows[0] == Update(rig.identity.node_id, "alive", 1, 0, None, "1.2.3", (("role", "worker"),))
+    assert rows[0] == Update(rig.identity.node_id, "alive", 1, 0, None, "1.2.3", (("role", "worker"),), "")
     assert rig.engine.tags == {"role": "worker"}
 
 

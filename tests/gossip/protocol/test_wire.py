@@ -89,7 +89,8 @@ MESSAGES: list[Message] = [
         (
             Update(NODE, "alive", 1, 0),
             Update(NODE, "accused", MAX_EPOCH, MAX_COUNTER, Address("10.0.0.1", 1), "1.2.3", (("a", ""), ("b", "é"))),
-            Update(NODE, "left", 2, 3, Address("fe80::1", 65_535)),
+            Update(NODE, "left", 2, 3, Address("fe80::1", 65_535), nonce=""),
+            Update(NODE, "alive", 2, 3, nonce="abc234"),
         )
     ),
     Push(DELTA, 6, 0),
@@ -379,7 +380,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_
 def test_an_update_takes_as_many_bytes_as_is_claimed_at_most(rows: list[Any]) -> None:
     updates = Updates(
         tuple(
-            Update(NODE, "suspect", epoch, counter, Address(str(at[0]), at[1]) if at else None, version, tags)
+            Update(NODE, "suspect", epoch, counter, Address(str(at[0]), at[1]) if at else None, version, tags, "x" * 6)
             for at, version, tags, epoch, counter in rows
             if sum(len(text.encode()) for pair in tags for text in pair) <= MAX_TAG_BYTES
         )
