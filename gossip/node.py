@@ -190,8 +190,8 @@ class Node(Accessors):
     def replica_id_of(self, member: str | Member) -> str:
         """The replica id that a member (or its name or id) writes under since it started: the other way round.
 
-        It is known once something has come that it wrote since. Raises `UnknownMember`. `BoundedCounter.transfer` here
-        takes the name or id itself.
+        Raises `UnknownMember`, also for one that has not said so yet. `BoundedCounter.transfer` here takes the name or
+        id itself.
         """
         return self._names.replica_of(member if isinstance(member, str) else member.id)
 
