@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 import gossip
+from gossip.storage.database import DURABILITIES, NONE
 
 from .measure import Figure, progress
 
@@ -47,19 +48,25 @@ def _directory() -> Iterator[Path]:
 
 
 def figures() -> Iterator[Figure]:
-    """Throughput, each beside the bare loop just before it, and stalls."""
-    for durability in ("full", "normal"):
-        with _directory() as path:
-            bare = _bare_commits(path / "bare.db", durability)
-        yield Figure(f"{durability}: a bare loop of single commits", bare, "a second")
-        progress(f"durability: {durability}")
-        for name, writing in (("each waited for, by 200 tasks", _waiting), ("waited for at the end", _streaming)):
+    """Throughput, each beside the bare loop just before it, what a write costs, and stalls."""
+    for durability in DURABILITIES:
+        bare = 0.0
+        if durability != NONE:
             with _directory() as path:
+                bare = _bare_commits(path / "bare.db", durability)
+            yield Figure(f"{durability}: a bare loop of single commits", bare, "a second")
+        for name, writing in WRITING.items():
+            progress(f"durability: {durability}, {name}")
+            with _directory() as path:
+                began = time.process_time()
                 count, seconds, stalls = trio.run(writing, path, durability)
+                cpu = time.process_time() - began
             yield Figure(f"{durability}: durable writes, {name}", count / seconds, "a second")
-            yield Figure(f"{durability}: the same, times the bare loop", count / seconds / bare, "times")
-            yield Figure(f"{durability}: longest stall of the event loop meanwhile", max(stalls) * 1e3, "ms")
-            yield Figure(f"{durability}: p99 of its stalls", statistics.quantiles(stalls, n=100)[-1] * 1e3, "ms")
+            if bare:
+                yield Figure("  times the bare loop", count / seconds / bare, "times")
+            yield Figure("  CPU of a write, start and end included", cpu / count * 1e6, "us")
+            yield Figure("  longest stall of the event loop meanwhile", max(stalls) * 1e3, "ms")
+            yield Figure("  p99 of its stalls", statistics.quantiles(stalls, n=100)[-1] * 1e3, "ms")
 
 
 def _bare_commits(path: Path, durability: str) -> float:
@@ -93,6 +100,22 @@ async def _node(path: Path, durability: str) -> AsyncIterator[gossip.Node]:
             yield node
         finally:
             gc.unfreeze()
+
+
+async def _alone(path: Path, durability: str) -> tuple[int, float, list[float]]:
+    count = 0
+    stalls: list[float] = []
+    async with _node(path, durability) as node, trio.open_nursery() as nursery:
+        nursery.start_soon(_beat, stalls)
+        await trio.sleep(0.01)
+        start = time.perf_counter()
+        while time.perf_counter() < start + SECONDS:
+            node.lwwmap("tasks").set(f"task-{count % 20:02}", {"status": "open", "turn": count})
+            await node.flush()
+            count += 1
+        seconds = time.perf_counter() - start
+        nursery.cancel_scope.cancel()
+    return count, seconds, stalls
 
 
 async def _waiting(path: Path, durability: str) -> tuple[int, float, list[float]]:
@@ -135,6 +158,13 @@ async def _streaming(path: Path, durability: str) -> tuple[int, float, list[floa
         seconds = time.perf_counter() - start
         nursery.cancel_scope.cancel()
     return count, seconds, stalls
+
+
+WRITING: Final = {
+    "one by one": _alone,
+    f"each waited for, by {WRITERS} tasks": _waiting,
+    "waited for at the end": _streaming,
+}
 
 
 # ---- growth
