@@ -22,6 +22,10 @@ from .topology import Topology
 STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
 RING_TRIES: Final = 20
+FULL: Final = "full"
+NORMAL: Final = "normal"
+DURABILITIES: Final = (FULL, NORMAL)
+"""What is saved survives a power loss; or just the end of the process, and is safe some time later."""
 
 
 class Cluster:
@@ -48,6 +52,7 @@ class Cluster:
         key: bytes | None = b"simulated cluster key, 32 bytes.",
         disk: bool = False,
         disk_delay: float = 0.0,
+        durability: str = FULL,
         log_limit: int = 65_536,
         clock_skew: float = 0.0,
         clock_drift: float = 0.0,
@@ -58,16 +63,18 @@ class Cluster:
         """``nodes`` of them boot at once and join through the first.
 
         ``link`` is between any two, unless there is a ``topology``. ``disk``: what a node has saved outlives it;
-        ``disk_delay`` is in seconds a save. ``clock_skew`` in seconds and ``clock_drift`` in seconds a second are how
-        wrong a node's clock is at most, either way. ``warm``: all know each other already, or each ``view`` others at
-        random (an even number) if that is not 0: the first of views of that size, which they shuffle. Raises
-        ValueError.
+        ``disk_delay`` is in seconds a save, and ``durability`` ``full`` or ``normal``. ``clock_skew`` in seconds and
+        ``clock_drift`` in seconds a second are how wrong a node's clock is at most, either way. ``warm``: all know each
+        other already, or each ``view`` others at random (an even number) if that is not 0: the first of views of that
+        size, which they shuffle. Raises ValueError.
         """
         if nodes < 1 or disk_delay < 0 or clock_skew < 0 or clock_drift < 0 or view < 0:
             raise ValueError(
                 "a cluster has at least one node, and disk_delay, clock_skew, clock_drift and view are not negative; "
                 f"not {nodes}, {disk_delay}, {clock_skew}, {clock_drift}, {view}"
             )
+        if durability not in DURABILITIES:
+            raise ValueError(f"durability is {' or '.join(DURABILITIES)}, not {durability!r}")
         self.seed = seed
         self.config = config or Config.lan()
         if view:
@@ -84,6 +91,7 @@ class Cluster:
         """Of all lives of all nodes."""
         self._disk = disk
         self._disk_delay = disk_delay
+        self._is_lazy = durability == NORMAL
         self._skew, self._drift = clock_skew, clock_drift
         self.queue = EventQueue()
         topology = topology or Topology(near=link or Link())
@@ -145,7 +153,7 @@ class Cluster:
         clock = SkewedClock(
             self.queue, offset=rng.uniform(-self._skew, self._skew), drift=rng.uniform(-self._drift, self._drift)
         )
-        disk = disk or Disk(self.queue, delay=self._disk_delay, survives=self._disk)
+        disk = disk or Disk(self.queue, delay=self._disk_delay, survives=self._disk, is_lazy=self._is_lazy)
         node = Node(self, index, disk, who=index if who is None else who, clock=clock)
         self.nodes.append(node)
         return node
@@ -159,7 +167,7 @@ class Cluster:
     def clone(self, index: int) -> Node:
         """Start a copy of a node's data directory at another address, while the node itself may go on."""
         original = self.nodes[index]
-        node = self._boot_next(original.disk.copy(), original.who)
+        node = self._boot_next(original.disk.copy(), original.disk.owner.who)
         node.join(self._seeds(node.index))
         return node
 
@@ -184,7 +192,7 @@ class Cluster:
             raise ValueError(f"{old.name} is running; stop it first")
         if wipe:
             old.disk.wipe()
-        node = self.nodes[index] = Node(self, index, old.disk, who=old.who, clock=old.clock)
+        node = self.nodes[index] = Node(self, index, old.disk, who=old.disk.owner.who, clock=old.clock)
         node.join(self._seeds(index))
         return node
 

@@ -26,6 +26,7 @@ from .clock import SkewedClock
 from .disk import KEPT, TAILS, Disk
 from .errors import SimulationError
 from .saver import Moment, Saver
+from .tables import IdentityRow
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -55,17 +56,20 @@ class Node:
         self.address = cluster.addresses[index]
         self.disk = disk
         self.clock = clock
-        disk.epoch += 1
-        rng = random.Random(f"{cluster.seed} node {index} epoch {disk.epoch}")
-        identity = Identity(cluster.node_id(who), disk.name or f"n{who}", disk.epoch, self._nonce())
+        epoch = disk.owner.epoch + 1
+        renamed = f" as {who}" if who < 0 else ""  # its epochs begin anew, and must not draw what others have drawn
+        rng = random.Random(f"{cluster.seed} node {index} epoch {epoch}{renamed}")
+        identity = Identity(cluster.node_id(who), disk.owner.name or f"n{who}", epoch, self._nonce(epoch))
+        self.lives = [identity.replica_id]
+        """Ids that this process has written under, the present one last."""
         self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=HybridClock(clock))
         disk.read_into(self.replica)
         self.saver = Saver(self, disk, self.replica.store.kernel, cluster.queue) if disk.survives else None
         """Without one there is only memory: what is applied is as durable as it gets."""
         self.engine = Engine(
-            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=tuple(disk.lives)
+            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=tuple(disk.owner.lives)
         )
-        disk.lives.append(identity.replica_id)
+        disk.begin_life(who, identity.name, epoch, identity.replica_id)
         self.replica.on_write(self._wrote)
         self.replica.store.guard_writes(self._check_disk)
         self.replica.on_merge(self._merged)
@@ -76,6 +80,8 @@ class Node:
         self._wake_at = float("inf")
         self.gone = False
         """Whether it was stopped for good."""
+        self.lost_power = False
+        """Whether it stopped as the power did."""
         self._up = True
         self._paused = False
         cluster.network.attach(self)
@@ -86,9 +92,9 @@ class Node:
         state = "stopped" if not self._up else "paused" if self._paused else "running"
         return f"<Node {self.name} at {self.address}, epoch {self.engine.identity.epoch}, {state}>"
 
-    def _nonce(self) -> str:
+    def _nonce(self, epoch: int) -> str:
         """Of this life, but for the first: two that go on from one copied disk write under two ids."""
-        return Identity.draw_nonce(self._cluster.nonces) if self.disk.epoch > 1 else ""
+        return Identity.draw_nonce(self._cluster.nonces) if epoch > 1 else ""
 
     @property
     def name(self) -> str:
@@ -134,6 +140,7 @@ class Node:
             self.settle()
             if self.saver is not None:
                 self.saver.finish()
+            self.disk.sync()
             self._do(self.engine.leave(keeps_nothing=keeps_nothing))
         self.gone = for_good
         self.stop()
@@ -144,21 +151,24 @@ class Node:
 
     def vanish(self) -> None:
         """Stop for good, without a word."""
-        self.gone = True
+        was_away, self.gone = not (self._up or self.gone), True
         self.stop()
+        if was_away:
+            self._cluster.tell("lost", self)
 
-    def stop(self, tail: str = KEPT) -> None:
+    def stop(self, tail: str = KEPT, *, power: bool = False) -> None:
         """Stop without a word; ``tail`` is what is left on the disk of what it was not done with: ``lost``, ``torn``,
-        ``kept`` or ``reordered``. Raises ValueError for another.
+        ``kept`` or ``reordered``. Raises ValueError for another. ``power``: the machine stops, and not just the
+        process, which counts where durability is normal.
         """
         if tail not in TAILS:
             raise ValueError(f"tail is one of {', '.join(TAILS)}, not {tail!r}")
         if not self._up:
             return
-        self._up = False
+        self._up, self.lost_power = False, power
         self._cluster.network.detach(self)
         self._cluster.streams.detach(self)
-        self.disk.crash(tail, self._cluster.rng)
+        self.disk.crash(tail, self._cluster.rng, power=power)
         self._cluster.tell("stopped", self)
 
     def pause(self) -> None:
@@ -234,9 +244,14 @@ class Node:
             self.saver.put(batch)
 
     def _rename(self, identity: Identity) -> None:
-        """It goes on as another; the disk keeps that at once."""
+        """It goes on as another; the disk has that before anything that it writes as such."""
         self.who = self._cluster.rename(identity.node_id)
-        self.disk.name, self.disk.epoch, self.disk.lives = identity.name, identity.epoch, [identity.replica_id]
+        self.lives.append(identity.replica_id)
+        row = IdentityRow(self.who, identity.name, identity.epoch, identity.replica_id)
+        if self.saver is None:
+            self.disk.tables.apply([row])
+        else:
+            self.saver.rename(row)
 
     def settle(self) -> None:
         """Hand everything to the disk that the replica holds by now."""

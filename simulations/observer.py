@@ -18,6 +18,9 @@ class Observer:
     def stopped(self, node: "Node") -> None:
         """A node's life is over; its disk is as the next life will find it."""
 
+    def lost(self, node: "Node") -> None:
+        """A node that had stopped will not come back, nor will its disk."""
+
     def wrote(self, node: "Node", events: tuple[Event, ...]) -> None:
         """A local mutation."""
 

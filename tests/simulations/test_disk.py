@@ -220,12 +220,12 @@ def test_a_wiped_disk_reads_as_nothing() -> None:
 
 def test_a_copy_has_the_same_content_and_goes_its_own_way() -> None:
     desk = Desk(delay=0.5)
-    desk.disk.epoch = 3
+    desk.disk.owner.epoch = 3
     desk.save(1)
     desk.wait(1.0)
     desk.save(2)
     copy = desk.disk.copy()
-    assert (copy.epoch, list(copy.tables.log), copy.delay, copy.survives) == (3, [1], 0.5, True)
+    assert (copy.owner.epoch, list(copy.tables.log), copy.delay, copy.survives) == (3, [1], 0.5, True)
     desk.wait(1.0)
     copy.wipe()
     assert desk.rows() == [1, 2]
