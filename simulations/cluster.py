@@ -22,6 +22,9 @@ from .topology import Topology
 STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
 RING_TRIES: Final = 20
+EPOCH_STEP: Final = 64
+"""By how much the epoch of a copy grows at most, as that of each start does in a real node: of two in one epoch who have
+not written yet, nobody could tell the one from the other."""
 FULL: Final = "full"
 NORMAL: Final = "normal"
 DURABILITIES: Final = (FULL, NORMAL)
@@ -146,7 +149,7 @@ class Cluster:
     def __getitem__(self, index: int) -> Node:
         return self.nodes[index]
 
-    def _boot_next(self, disk: Disk | None = None, who: int | None = None) -> Node:
+    def _boot_next(self, disk: Disk | None = None, who: int | None = None, step: int = 1) -> Node:
         index = len(self.nodes)
         self.addresses.append(address_of(index))
         rng = random.Random(f"{self.seed} clock {index}")
@@ -154,7 +157,7 @@ class Cluster:
             self.queue, offset=rng.uniform(-self._skew, self._skew), drift=rng.uniform(-self._drift, self._drift)
         )
         disk = disk or Disk(self.queue, delay=self._disk_delay, survives=self._disk, is_lazy=self._is_lazy)
-        node = Node(self, index, disk, who=index if who is None else who, clock=clock)
+        node = Node(self, index, disk, who=index if who is None else who, clock=clock, step=step)
         self.nodes.append(node)
         return node
 
@@ -167,7 +170,8 @@ class Cluster:
     def clone(self, index: int) -> Node:
         """Start a copy of a node's data directory at another address, while the node itself may go on."""
         original = self.nodes[index]
-        node = self._boot_next(original.disk.copy(), original.disk.owner.who)
+        step = random.Random(f"{self.seed} step {len(self.nodes)}").randint(1, EPOCH_STEP)
+        node = self._boot_next(original.disk.copy(), original.disk.owner.who, step)
         node.join(self._seeds(node.index))
         return node
 
@@ -177,9 +181,10 @@ class Cluster:
         return [node.address for node in [n for n in others if n.up] or others][:2]
 
     def renew_seeds(self) -> None:
-        """Let nodes that know nobody look where others are now, as if the name of a seed was looked up again."""
+        """Let nodes that know nobody who runs look where others are now, as if the name of a seed was looked up again."""
+        places = [node.address for node in self.running()]
         for node in self.running():
-            if not node.engine.members(self.queue.now):
+            if not any(member.address in places for member in node.engine.members(self.queue.now)):
                 node.join(self._seeds(node.index))
 
     def restart(self, index: int, *, wipe: bool = False) -> Node:

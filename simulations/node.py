@@ -47,8 +47,12 @@ def address_of(index: int) -> Address:
 class Node:
     """One life of one node."""
 
-    def __init__(self, cluster: "Cluster", index: int, disk: Disk, *, who: int, clock: SkewedClock) -> None:
-        """``index`` gives it its address; ``who`` its identity, which a cloned disk shares with another node."""
+    def __init__(
+        self, cluster: "Cluster", index: int, disk: Disk, *, who: int, clock: SkewedClock, step: int = 1
+    ) -> None:
+        """``index`` gives it its address; ``who`` its identity, which a cloned disk shares with another node; ``step``
+        is by how much its epoch grows.
+        """
         self._cluster = cluster
         self._queue = cluster.queue
         self.index = index
@@ -56,7 +60,7 @@ class Node:
         self.address = cluster.addresses[index]
         self.disk = disk
         self.clock = clock
-        epoch = disk.owner.epoch + 1
+        epoch = disk.owner.epoch + step
         renamed = f" as {who}" if who < 0 else ""  # its epochs begin anew, and must not draw what others have drawn
         rng = random.Random(f"{cluster.seed} node {index} epoch {epoch}{renamed}")
         identity = Identity(cluster.node_id(who), disk.owner.name or f"n{who}", epoch, self._nonce(epoch))

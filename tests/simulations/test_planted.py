@@ -10,9 +10,16 @@ from simulations.scenario_file import load_scenario
 
 from .planted import PLANTED, Plant
 from .planted_members import PLANTED as OF_MEMBERSHIP
+from .planted_storage import OF_NAMES, OF_POWER
 from .planted_storage import PLANTED as OF_STORAGE
 
-PLANTS = {**dict.fromkeys(PLANTED, "chaos"), **OF_MEMBERSHIP, **dict.fromkeys(OF_STORAGE, "crashing-disks")}
+PLANTS = {
+    **dict.fromkeys(PLANTED, "chaos"),
+    **OF_MEMBERSHIP,
+    **dict.fromkeys(OF_STORAGE, "crashing-disks"),
+    **dict.fromkeys(OF_NAMES, "crashing-clones"),
+    **dict.fromkeys(OF_POWER, "power-losses"),
+}
 """And the scenario that finds each."""
 SEEDS = range(200)
 FEWER = 100
