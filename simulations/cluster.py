@@ -23,8 +23,8 @@ STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
 RING_TRIES: Final = 20
 EPOCH_STEP: Final = 64
-"""By how much the epoch of a copy grows at most, as that of each start does in a real node: of two in one epoch who have
-not written yet, nobody could tell the one from the other."""
+"""By how much the epoch of a copy grows at most, as that of each start does in a real node: of two in one epoch who
+have not written yet, nobody could tell the one from the other."""
 FULL: Final = "full"
 NORMAL: Final = "normal"
 DURABILITIES: Final = (FULL, NORMAL)
@@ -181,7 +181,7 @@ class Cluster:
         return [node.address for node in [n for n in others if n.up] or others][:2]
 
     def renew_seeds(self) -> None:
-        """Let nodes that know nobody who runs look where others are now, as if the name of a seed was looked up again."""
+        """Let nodes that know nobody who runs look where others are now, as if a seed's name was looked up again."""
         places = [node.address for node in self.running()]
         for node in self.running():
             if not any(member.address in places for member in node.engine.members(self.queue.now)):

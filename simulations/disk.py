@@ -71,8 +71,8 @@ class Disk:
         self.full = False
         self.tables = Tables()
         """What is saved: all of it survives the process."""
-        self._synced = self.tables
-        """What survives a power loss: the same, but on a lazy disk."""
+        self._synced = self.tables.copy() if is_lazy else self.tables
+        """What survives a power loss."""
         self._unsynced: list[Operation] = []
         self._unsynced_bytes = 0
         self.writes = 0

@@ -81,6 +81,8 @@ class Node:
         self.hearing: Address | None = None
         """Whose datagram is being taken in, as far as the datagram says."""
         self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._unread: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        """What others have sent while the disk was too far behind to take in more."""
         self._wake_at = float("inf")
         self.gone = False
         """Whether it was stopped for good."""
@@ -122,6 +124,11 @@ class Node:
     def unsaved(self) -> int:
         """Batches that wait for the disk."""
         return len(self.saver.backlog) if self.saver is not None else 0
+
+    @property
+    def holds_off(self) -> bool:
+        """Whether it leaves unread what others send, as too much waits for its disk."""
+        return bool(self._unread)
 
     def index_heard(self) -> int:
         """The node whose datagram is being taken in; -1 if it is none, or nobody's."""
@@ -283,13 +290,43 @@ class Node:
             self._inbox.append((call, args))
         return not self._up or self._paused
 
-    def on_datagram(self, source: Address, data: bytes) -> None:
-        if self._paused and len(self._inbox) >= SOCKET_DATAGRAMS:
+    def _hear(self, call: Callable[..., None], *args: Any) -> None:
+        """Take in what others have sent, or leave it where it is while the disk is far behind: in order."""
+        if self.later(self._hear, call, *args):
             return
-        if not self.later(self.on_datagram, source, data):
-            self.hearing = source
-            self._do(self.engine.receive(self._queue.now, source, data))
-            self.hearing = None
+        if not self._unread and not self._is_far_behind():
+            call(*args)
+            return
+        if not self._unread:
+            self._cluster.tell("held_off", self)
+        self._unread.append((call, args))
+
+    def _is_far_behind(self) -> bool:
+        return self.saver is not None and self.saver.backlog.is_long
+
+    def room(self) -> None:
+        """Read on, at once but not within what is under way."""
+        if self._unread:
+            self._queue.at(self._queue.now, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._unread or self.later(self._read_on):
+            return
+        while self._unread and self._up and not self._is_far_behind():
+            call, args = self._unread[0]
+            call(*args)
+            self._unread.popleft()
+        if not self._unread and self._up:
+            self._cluster.tell("took_in", self)
+
+    def on_datagram(self, source: Address, data: bytes) -> None:
+        if max(len(self._inbox), len(self._unread)) < SOCKET_DATAGRAMS or not (self._paused or self._unread):
+            self._hear(self._take_datagram, source, data)
+
+    def _take_datagram(self, source: Address, data: bytes) -> None:
+        self.hearing = source
+        self._do(self.engine.receive(self._queue.now, source, data))
+        self.hearing = None
 
     def accept(self) -> int:
         return self.engine.next_conn()
@@ -299,13 +336,17 @@ class Node:
             self._do(self.engine.stream_opened(self._queue.now, conn, source))
 
     def on_stream_data(self, conn: int, data: bytes) -> None:
-        if not self.later(self.on_stream_data, conn, data):
-            self._do(self.engine.stream_received(self._queue.now, conn, data))
+        self._hear(self._take_stream_data, conn, data)
+
+    def _take_stream_data(self, conn: int, data: bytes) -> None:
+        self._do(self.engine.stream_received(self._queue.now, conn, data))
 
     def on_stream_writable(self, conn: int) -> None:
         if not self.later(self.on_stream_writable, conn):
             self._do(self.engine.stream_writable(self._queue.now, conn))
 
     def on_stream_closed(self, conn: int) -> None:
-        if not self.later(self.on_stream_closed, conn):
-            self._do(self.engine.stream_closed(self._queue.now, conn))
+        self._hear(self._take_end_of_stream, conn)
+
+    def _take_end_of_stream(self, conn: int) -> None:
+        self._do(self.engine.stream_closed(self._queue.now, conn))

@@ -36,5 +36,11 @@ class Observer:
     def paused(self, node: "Node") -> None:
         """The node does nothing from now on."""
 
+    def held_off(self, node: "Node") -> None:
+        """The node's disk is so far behind that it takes in nothing more from others for now."""
+
+    def took_in(self, node: "Node") -> None:
+        """It has taken in all that has come meanwhile."""
+
     def resumed(self, node: "Node") -> None:
         """It goes on, and has not taken in yet what came meanwhile."""

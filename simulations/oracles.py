@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import cbor2
 
-from crdts import Context, Dot, Event, Replica
+from crdts import Context, Delta, Dot, Event, Replica
 from crdts.context import DotRange
 from crdts.schema import BOUNDED, RETIRED, type_tag
 from gossip.protocol import Address
@@ -89,6 +89,11 @@ class Judge(Observer):
             if type_tag(event.obj) == BOUNDED and event.payload is not None:
                 self._check_budget(node, event)
 
+    def merged(self, node: Node, delta: Delta, new: list[Event]) -> None:
+        if node.saver is not None and node.saver.backlog.is_long:
+            what = f"{len(node.saver.backlog)} batches wait, and it takes in more"
+            self.fail("what waits for a slow disk is bounded", what, node)
+
     def saved(self, node: Node, context: Context) -> None:
         self._safe[node.index] = context
 
@@ -143,7 +148,7 @@ class Judge(Observer):
     def _heard_stranger(self, source: Address, target: Address, data: bytes) -> None:
         if source == VICTIM:
             # What an earlier one has left is no credit, unless the node answers both when it goes on.
-            waiting = any(node.address == target and node.paused for node in self.cluster.nodes)
+            waiting = any(node.address == target and (node.paused or node.holds_off) for node in self.cluster.nodes)
             self._owed[target] = len(data) + (self._owed.get(target, 0) if waiting else 0)
 
     def _sent(self, source: Address, target: Address, data: bytes) -> None:

@@ -62,6 +62,9 @@ class Saving(Protocol):
     def saved(self, token: int, moment: Moment) -> None:
         """Everything up to that token is durable."""
 
+    def room(self) -> None:
+        """What has waited for the disk waits no more."""
+
     def later(self, call: Callable[..., None], *args: Any) -> bool:
         """Whether it cannot take this in now; if it ever will, ``call`` is called again then."""
 
@@ -96,6 +99,8 @@ class Saver:
         """What may be there as well, of what was begun since: a crash decides."""
         self.given_up = self.checkpoints = self.failures = 0
         """How often the replica had to be written anew, a checkpoint was finished, and a transaction has failed."""
+        self.longest = 0
+        """Batches that have waited at once for a disk that works."""
         self._arrived = False
         self._busy = self._looping = False
         self._resting = False
@@ -119,6 +124,8 @@ class Saver:
         """Take a batch, to be saved after the earlier ones, when `start` is called next."""
         was = self.ledger.is_replacing
         self.backlog.put(batch)
+        if self.failure is None:
+            self.longest = max(self.longest, len(self.backlog))
         self.given_up += self.ledger.is_replacing and not was
         self._arrived = True
 
@@ -150,6 +157,7 @@ class Saver:
         self._arrived = False
         self._node.settle()
         batches, token = self.backlog.take()
+        self._node.room()
         if not batches and not self._has_more:
             return
         self._busy = True

@@ -51,7 +51,7 @@ def test_every_oracle_holds_in_two_thousand_schedules(start: int) -> None:
 
 
 def contested(seed: int) -> tuple[Cluster, Judge, Node]:
-    """A cluster in which a node has just gone on as another, with a write in its new name; its disk knows of neither."""
+    """A cluster in which a node has just gone on as another, and written as that; its disk knows of neither."""
     judge = Judge()
     cluster = Cluster(3, seed=seed, observers=[judge], disk=True, disk_delay=DELAY, warm=True)
     judge.watch(cluster)
