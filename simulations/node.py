@@ -130,6 +130,11 @@ class Node:
         """Whether it leaves unread what others send, as too much waits for its disk."""
         return bool(self._unread)
 
+    @property
+    def unread(self) -> int:
+        """Datagrams and pieces of streams that it has left unread for that reason."""
+        return len(self._unread)
+
     def index_heard(self) -> int:
         """The node whose datagram is being taken in; -1 if it is none, or nobody's."""
         host = self._cluster.network.hosts.get(self.hearing) if self.hearing else None

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import cbor2
 
-from crdts import Context, Delta, Dot, Event, Replica
+from crdts import Context, Dot, Event, Replica
 from crdts.context import DotRange
 from crdts.schema import BOUNDED, RETIRED, type_tag
 from gossip.protocol import Address
@@ -89,7 +89,7 @@ class Judge(Observer):
             if type_tag(event.obj) == BOUNDED and event.payload is not None:
                 self._check_budget(node, event)
 
-    def merged(self, node: Node, delta: Delta, new: list[Event]) -> None:
+    def merged(self, node: Node, *_: object) -> None:
         if node.saver is not None and node.saver.backlog.is_long:
             what = f"{len(node.saver.backlog)} batches wait, and it takes in more"
             self.fail("what waits for a slow disk is bounded", what, node)

@@ -162,6 +162,18 @@ def last_life_gone_on_with() -> AbstractContextManager[Any]:
     return replaced(Node, "__init__", make)
 
 
+def everything_taken_in_at_once() -> AbstractContextManager[Any]:
+    """A node takes in what others send however much waits for its disk."""
+    return patch.object(Node, "_is_far_behind", lambda _: False)
+
+
+def never_read_on() -> AbstractContextManager[Any]:
+    """A node that has left unread what others send is not told when its disk has caught up."""
+    return patch.object(Node, "room", lambda _: None)
+
+
+OF_SLOWNESS: Final[list[Plant]] = [everything_taken_in_at_once, never_read_on]
+"""Found where disks are slow."""
 OF_NAMES: Final[list[Plant]] = [name_saved_behind_the_batches, name_not_saved]
 """Found where directories are copied."""
 OF_POWER: Final[list[Plant]] = [life_begun_lazily, last_life_gone_on_with]
