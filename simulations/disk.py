@@ -53,6 +53,8 @@ class _Trap:
     writes: int
     """That are still to come, with this one."""
     problem: str
+    lasts: bool
+    """Whether every later one fails as well, for want of room."""
 
 
 class Disk:
@@ -138,6 +140,7 @@ class Disk:
             trap.writes -= 1
         sprung = [trap for trap in self._traps if trap.writes == 0]
         self._traps = [trap for trap in self._traps if trap.writes > 0]
+        self.full = self.full or any(trap.lasts for trap in sprung)
         if sprung:
             return sprung[0].problem
         return FULL if self.full else ""
@@ -180,7 +183,11 @@ class Disk:
 
     def fail_write(self, number: int, problem: str = ERROR) -> None:
         """Let one write fail: that of this number, counted from now on, the next one is 1."""
-        self._traps.append(_Trap(number, problem))
+        self._traps.append(_Trap(number, problem, lasts=False))
+
+    def fill_up(self, number: int) -> None:
+        """Let the disk be full from the write of this number on, until there is room."""
+        self._traps.append(_Trap(number, FULL, lasts=True))
 
     def slow_down(self, delay: float) -> Callable[[], None]:
         """Take at least so many seconds a transaction for a while; returns a function that ends just this."""
