@@ -132,7 +132,8 @@ class Judge(Observer):
     def _check_moment(self, node: Node, saver: Saver, again: Replica) -> None:
         """A disk brings back what was in memory when something was saved: the last of that, or what was under way."""
         kernel = again.store.kernel
-        moments = [*(saver.older if node.lost_power else ()), saver.durable, *saver.attempts]
+        moments: list[Moment] = [*saver.older] if node.lost_power else []
+        moments += [saver.durable, *saver.attempts]
         if lost := moments[0].context.missing_from(kernel.context):
             self.fail("what is saved survives a crash", f"{_some(_dots(lost))} are not on its disk", node)
         elif not any(moment.is_in(kernel) for moment in moments):

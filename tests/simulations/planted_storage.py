@@ -115,10 +115,12 @@ def prekilled_dots_left_out_of_checkpoints() -> AbstractContextManager[Any]:
 def name_saved_behind_the_batches() -> AbstractContextManager[Any]:
     """Who the node goes on as is saved when there is nothing else to save, and not with what it writes as such."""
 
+    owed: dict[Disk, list[Operation]] = {}
+
     def make(write: Any) -> Any:
         def writes(self: Disk, operations: Sequence[Operation], then: Any) -> None:
             others = [each for each in operations if not isinstance(each, IdentityRow)]
-            late, self.owed = getattr(self, "owed", []), [each for each in operations if isinstance(each, IdentityRow)]
+            late, owed[self] = owed.get(self, []), [each for each in operations if isinstance(each, IdentityRow)]
             write(self, [*late, *others], then)
 
         return writes
