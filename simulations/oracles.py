@@ -195,7 +195,7 @@ class Judge(Observer):
     def _check_acknowledgements(self, node: Node, by_id: Mapping[str, list[Node]]) -> None:
         """Who is said to have all that a node wrote has it; of two that share an id either may have been meant."""
         me, last, epochs = self._acknowledged(node)
-        for other in [found[0] for member in epochs if len(found := by_id.get(member, ())) == 1]:
+        for other in [found[0] for member in epochs if len(found := by_id.get(member, [])) == 1]:
             known = epochs[_id_of(other)] == other.engine.identity.epoch
             if known and other.replica.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged is there", f"{other.name} does not have {me}:{last}", node)
