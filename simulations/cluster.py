@@ -18,6 +18,7 @@ from .observer import Observer
 from .queue import EventQueue
 from .streams import Streams
 from .topology import Topology
+from .twins import resume_twice
 
 STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
@@ -174,6 +175,10 @@ class Cluster:
         node = self._boot_next(original.disk.copy(), original.disk.owner.who, step)
         node.join(self._seeds(node.index))
         return node
+
+    def twin(self, index: int) -> Node:
+        """Let a copy of a running node, memory and all, go on beside it at another address."""
+        return resume_twice(self, index)
 
     def _seeds(self, index: int) -> list[Address]:
         """Where the node ``index`` looks for the others: two that run, if there are, so that one may stop."""

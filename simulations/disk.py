@@ -93,6 +93,11 @@ class Disk:
         return self.tables.owner
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a transaction is under way."""
+        return self._flight is not None
+
+    @property
     def is_synced(self) -> bool:
         """Whether a power loss leaves all that is saved."""
         return not self._unsynced

@@ -284,6 +284,11 @@ class Node:
             self._wake_at = due
             self._queue.at(due, self._wake, due)
 
+    def wake_anew(self) -> None:
+        """Have its timer set, as whoever had it set was another."""
+        self._wake_at = float("inf")
+        self._schedule()
+
     def _wake(self, due: float) -> None:
         if self._up and not self._paused and due == self._wake_at:
             self._wake_at = float("inf")
