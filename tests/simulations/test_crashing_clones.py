@@ -14,7 +14,7 @@ from simulations.saver import Saver
 
 from .watching import watched
 
-NORMAL = range(20)
+NORMAL = range(14)
 SOAK = range(1_000, 3_000)
 DELAY = 0.5
 """Seconds that a disk takes to learn who its node is."""
@@ -39,7 +39,7 @@ def look(_: Run, node: Node) -> Iterable[str]:
 def test_every_oracle_holds_and_nodes_come_back_as_who_they_were() -> None:
     wrong, counts = watched("crashing-clones", NORMAL, look)
     assert wrong == []
-    assert min(counts[each] for each in ("comes back as who it was", "comes back as the new one")) > 3, counts
+    assert min(counts[each] for each in ("comes back as who it was", "comes back as the new one")) > 1, counts
 
 
 @pytest.mark.soak

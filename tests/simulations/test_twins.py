@@ -13,7 +13,7 @@ from simulations.oracles import read
 
 PROMPT: Final = 10.0
 """Seconds in which it is found out, from the first write that the other has not made as well."""
-LONG: Final = 120.0
+LONG: Final = 60.0
 """Seconds after which nothing changes any more."""
 SEEDS: Final = range(3)
 
