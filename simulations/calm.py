@@ -32,7 +32,15 @@ class Calm(Observer):
         self._undisturbed[node.index] = float("inf")
 
     def resumed(self, node: Node) -> None:
-        self._undisturbed[node.index] = node.now
+        if not node.holds_off:
+            self._undisturbed[node.index] = node.now
+
+    def held_off(self, node: Node) -> None:
+        self._undisturbed[node.index] = float("inf")
+
+    def took_in(self, node: Node) -> None:
+        if not node.paused:
+            self._undisturbed[node.index] = node.now
 
     def stopped(self, node: Node) -> None:
         self._undisturbed[node.index] = float("inf")

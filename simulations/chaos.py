@@ -10,6 +10,7 @@ from .errors import ScenarioError
 from .faults import (
     Churn,
     ClockJump,
+    Clone,
     Crash,
     Deaf,
     DiskError,
@@ -96,12 +97,21 @@ DRAWS: Final[dict[str, _Draw]] = {
     "leave": lambda rng, nodes, at, seconds: Leave(
         at=at, seconds=rng.choice([0.0, seconds, seconds]), node=rng.randrange(nodes)
     ),
+    "power-loss": lambda rng, nodes, at, seconds: Crash(
+        at=at, seconds=seconds, node=rng.randrange(nodes), tail=rng.choice(TAILS), power=True
+    ),
+    "blackout": lambda rng, _nodes, at, _seconds: RestartAll(
+        at=at, down=rng.uniform(0.1, 3.0), tail=rng.choice(TAILS), power=True
+    ),
+    "clone": lambda rng, nodes, at, seconds: Clone(at=at, seconds=seconds, node=rng.randrange(nodes)),
     "retire": _retire,
     "churn": lambda rng, _nodes, at, seconds: Churn(at=at, seconds=min(seconds, 5.0), every=rng.uniform(1.0, 5.0)),
     "forge": lambda _rng, _nodes, at, seconds: Forge(at=at, seconds=seconds),
     "old-news": lambda rng, nodes, at, seconds: OldNews(at=at, seconds=seconds, node=rng.randrange(nodes)),
 }
 """How each kind is drawn: from the rng, the number of nodes, and when it begins and for how long."""
+ON_REQUEST: Final = ("power-loss", "blackout", "clone")
+"""Kinds that are drawn only where they are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +119,7 @@ class Chaos:
     """So many random faults of these kinds, at any time, of any length, one on top of another."""
 
     count: int = 8
-    kinds: tuple[str, ...] = tuple(DRAWS)
+    kinds: tuple[str, ...] = tuple(kind for kind in DRAWS if kind not in ON_REQUEST)
     longest: float = 30.0
     """Seconds that a fault lasts at most."""
     settings: bool = True

@@ -18,10 +18,18 @@ from .observer import Observer
 from .queue import EventQueue
 from .streams import Streams
 from .topology import Topology
+from .twins import resume_twice
 
 STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
 RING_TRIES: Final = 20
+EPOCH_STEP: Final = 64
+"""By how much the epoch of a copy grows at most, as that of each start does in a real node: of two in one epoch who
+have not written yet, nobody could tell the one from the other."""
+FULL: Final = "full"
+NORMAL: Final = "normal"
+DURABILITIES: Final = (FULL, NORMAL)
+"""What is saved survives a power loss; or just the end of the process, and is safe some time later."""
 
 
 class Cluster:
@@ -48,6 +56,7 @@ class Cluster:
         key: bytes | None = b"simulated cluster key, 32 bytes.",
         disk: bool = False,
         disk_delay: float = 0.0,
+        durability: str = FULL,
         log_limit: int = 65_536,
         clock_skew: float = 0.0,
         clock_drift: float = 0.0,
@@ -58,16 +67,18 @@ class Cluster:
         """``nodes`` of them boot at once and join through the first.
 
         ``link`` is between any two, unless there is a ``topology``. ``disk``: what a node has saved outlives it;
-        ``disk_delay`` is in seconds a save. ``clock_skew`` in seconds and ``clock_drift`` in seconds a second are how
-        wrong a node's clock is at most, either way. ``warm``: all know each other already, or each ``view`` others at
-        random (an even number) if that is not 0: the first of views of that size, which they shuffle. Raises
-        ValueError.
+        ``disk_delay`` is in seconds a save, and ``durability`` ``full`` or ``normal``. ``clock_skew`` in seconds and
+        ``clock_drift`` in seconds a second are how wrong a node's clock is at most, either way. ``warm``: all know each
+        other already, or each ``view`` others at random (an even number) if that is not 0: the first of views of that
+        size, which they shuffle. Raises ValueError.
         """
         if nodes < 1 or disk_delay < 0 or clock_skew < 0 or clock_drift < 0 or view < 0:
             raise ValueError(
                 "a cluster has at least one node, and disk_delay, clock_skew, clock_drift and view are not negative; "
                 f"not {nodes}, {disk_delay}, {clock_skew}, {clock_drift}, {view}"
             )
+        if durability not in DURABILITIES:
+            raise ValueError(f"durability is {' or '.join(DURABILITIES)}, not {durability!r}")
         self.seed = seed
         self.config = config or Config.lan()
         if view:
@@ -84,6 +95,7 @@ class Cluster:
         """Of all lives of all nodes."""
         self._disk = disk
         self._disk_delay = disk_delay
+        self._is_lazy = durability == NORMAL
         self._skew, self._drift = clock_skew, clock_drift
         self.queue = EventQueue()
         topology = topology or Topology(near=link or Link())
@@ -138,15 +150,15 @@ class Cluster:
     def __getitem__(self, index: int) -> Node:
         return self.nodes[index]
 
-    def _boot_next(self, disk: Disk | None = None, who: int | None = None) -> Node:
+    def _boot_next(self, disk: Disk | None = None, who: int | None = None, step: int = 1) -> Node:
         index = len(self.nodes)
         self.addresses.append(address_of(index))
         rng = random.Random(f"{self.seed} clock {index}")
         clock = SkewedClock(
             self.queue, offset=rng.uniform(-self._skew, self._skew), drift=rng.uniform(-self._drift, self._drift)
         )
-        disk = disk or Disk(self.queue, delay=self._disk_delay, survives=self._disk)
-        node = Node(self, index, disk, who=index if who is None else who, clock=clock)
+        disk = disk or Disk(self.queue, delay=self._disk_delay, survives=self._disk, is_lazy=self._is_lazy)
+        node = Node(self, index, disk, who=index if who is None else who, clock=clock, step=step)
         self.nodes.append(node)
         return node
 
@@ -159,9 +171,14 @@ class Cluster:
     def clone(self, index: int) -> Node:
         """Start a copy of a node's data directory at another address, while the node itself may go on."""
         original = self.nodes[index]
-        node = self._boot_next(original.disk.copy(), original.who)
+        step = random.Random(f"{self.seed} step {len(self.nodes)}").randint(1, EPOCH_STEP)
+        node = self._boot_next(original.disk.copy(), original.disk.owner.who, step)
         node.join(self._seeds(node.index))
         return node
+
+    def twin(self, index: int) -> Node:
+        """Let a copy of a running node, memory and all, go on beside it at another address."""
+        return resume_twice(self, index)
 
     def _seeds(self, index: int) -> list[Address]:
         """Where the node ``index`` looks for the others: two that run, if there are, so that one may stop."""
@@ -169,9 +186,10 @@ class Cluster:
         return [node.address for node in [n for n in others if n.up] or others][:2]
 
     def renew_seeds(self) -> None:
-        """Let nodes that know nobody look where others are now, as if the name of a seed was looked up again."""
+        """Let nodes that know nobody who runs look where others are now, as if a seed's name was looked up again."""
+        places = [node.address for node in self.running()]
         for node in self.running():
-            if not node.engine.members(self.queue.now):
+            if not any(member.address in places for member in node.engine.members(self.queue.now)):
                 node.join(self._seeds(node.index))
 
     def restart(self, index: int, *, wipe: bool = False) -> Node:
@@ -184,7 +202,7 @@ class Cluster:
             raise ValueError(f"{old.name} is running; stop it first")
         if wipe:
             old.disk.wipe()
-        node = self.nodes[index] = Node(self, index, old.disk, who=old.who, clock=old.clock)
+        node = self.nodes[index] = Node(self, index, old.disk, who=old.disk.owner.who, clock=old.clock)
         node.join(self._seeds(index))
         return node
 

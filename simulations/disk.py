@@ -2,9 +2,10 @@
 
 A transaction is safe, all of it, once the disk has had its time. Until then its frames are somewhere on their way; a
 crash may leave all of them, none, the first bytes, or just some sectors, and recovery takes what is whole from the
-beginning. A write may fail: because the disk is full, or because it reports an error. What had been written before
-stays where it is until the next transaction is written over it, so that a crash may bring back even a transaction of
-which the node was told that it had failed.
+beginning. A lazy disk syncs only now and then: what it has written survives the process, and is still on its way when
+the power fails. A write may fail: because the disk is full, or because it reports an error. What had been written
+before stays where it is until the next transaction is written over it, so that a crash may bring back even a
+transaction of which the node was told that it had failed.
 """
 
 import random
@@ -17,10 +18,12 @@ from gossip.storage.errors import DiskFailed
 from gossip.storage.records import read_into
 
 from .queue import EventQueue
-from .tables import Commit, Operation, Tables, encode_frames, recover
+from .tables import Commit, Operation, Owner, Tables, encode_frames, recover
 
 SECTOR_BYTES: Final = 64
 """A disk writes so many bytes at once, or none: few, so that small transactions have several sectors."""
+SYNC_BYTES: Final = 4096
+"""A lazy disk syncs once so many bytes have been written since the last time."""
 LOST: Final = "lost"
 TORN: Final = "torn"
 KEPT: Final = "kept"
@@ -50,26 +53,30 @@ class _Trap:
     writes: int
     """That are still to come, with this one."""
     problem: str
+    lasts: bool
+    """Whether every later one fails as well, for want of room."""
 
 
 class Disk:
     """What one data directory holds. Survives the node that wrote it."""
 
-    def __init__(self, queue: EventQueue, *, delay: float = 0.0, survives: bool = True) -> None:
-        """``delay`` is in seconds a transaction. One that does not survive is none: its node has only memory."""
+    def __init__(self, queue: EventQueue, *, delay: float = 0.0, survives: bool = True, is_lazy: bool = False) -> None:
+        """``delay`` is in seconds a transaction. One that does not survive is none: its node has only memory.
+
+        ``is_lazy``: it says that a transaction is saved before that is synced (``durability="normal"``).
+        """
         self._queue = queue
         self.delay = self._usual_delay = delay
         self.survives = survives
         self._slower: list[list[float]] = []
-        self.name = ""
-        """Of the node, once it has gone on as another."""
-        self.lives: list[str] = []
-        """Replica ids of all lives, the latest last."""
-        self.epoch = 0
-        """Of the last start; made safe before the node says a word."""
+        self.is_lazy = is_lazy
         self.full = False
         self.tables = Tables()
-        """What is safe."""
+        """What is saved: all of it survives the process."""
+        self._synced = self.tables.copy() if is_lazy else self.tables
+        """What survives a power loss."""
+        self._unsynced: list[Operation] = []
+        self._unsynced_bytes = 0
         self.writes = 0
         """Writes so far, those that failed among them: one for each operation, one for the commit, and the sync."""
         self.wiped = False
@@ -80,7 +87,33 @@ class Disk:
         self._stale = b""
         """What failed transactions have left where the next one is written."""
 
+    @property
+    def owner(self) -> Owner:
+        """Who writes there."""
+        return self.tables.owner
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a transaction is under way."""
+        return self._flight is not None
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether a power loss leaves all that is saved."""
+        return not self._unsynced
+
     # ---- writing
+
+    def begin_life(self, who: int, name: str, epoch: int, life: str) -> None:
+        """Save, and sync, who the node is this time, before it says a word."""
+        owner = self.tables.owner
+        self.tables.owner = Owner(who, name, epoch, [*owner.lives, life])
+        self.sync()
+
+    def sync(self) -> None:
+        """A power loss leaves all that is saved by now."""
+        self._unsynced, self._unsynced_bytes = [], 0
+        self._synced = self.tables.copy() if self.is_lazy else self.tables
 
     def write(self, operations: Sequence[Operation], then: Then) -> None:
         """Do all of these or nothing, and call ``then`` with the error if it failed; at once if the disk takes no time.
@@ -100,6 +133,8 @@ class Disk:
             if problem := self._write_problem():
                 return DiskFailed(problem)
             self._laid.append(operation)
+        if self.is_lazy:
+            return None
         problem = self._write_problem()  # the sync: all of it may be there, and nobody knows
         return DiskFailed(problem) if problem else None
 
@@ -110,6 +145,7 @@ class Disk:
             trap.writes -= 1
         sprung = [trap for trap in self._traps if trap.writes == 0]
         self._traps = [trap for trap in self._traps if trap.writes > 0]
+        self.full = self.full or any(trap.lasts for trap in sprung)
         if sprung:
             return sprung[0].problem
         return FULL if self.full else ""
@@ -129,11 +165,19 @@ class Disk:
             self.tables.apply(flight.operations)
             self._stale, self._laid = b"", []
             self.wiped = False
+            if self.is_lazy:
+                self._sync_later([*flight.operations, Commit()])
         flight.then(flight.error)
 
+    def _sync_later(self, operations: Sequence[Operation]) -> None:
+        self._unsynced += operations
+        self._unsynced_bytes += len(encode_frames(operations))
+        if self._unsynced_bytes >= SYNC_BYTES:
+            self.sync()
+
     def _unsafe(self) -> bytes:
-        """What was written and is not safe: the new over what was there."""
-        laid = encode_frames(self._laid)
+        """What was written and is not synced: the new over what was there."""
+        laid = encode_frames([*self._unsynced, *self._laid])
         return laid + self._stale[len(laid) :]
 
     # ---- faults
@@ -144,7 +188,11 @@ class Disk:
 
     def fail_write(self, number: int, problem: str = ERROR) -> None:
         """Let one write fail: that of this number, counted from now on, the next one is 1."""
-        self._traps.append(_Trap(number, problem))
+        self._traps.append(_Trap(number, problem, lasts=False))
+
+    def fill_up(self, number: int) -> None:
+        """Let the disk be full from the write of this number on, until there is room."""
+        self._traps.append(_Trap(number, FULL, lasts=True))
 
     def slow_down(self, delay: float) -> Callable[[], None]:
         """Take at least so many seconds a transaction for a while; returns a function that ends just this."""
@@ -163,29 +211,40 @@ class Disk:
 
     # ---- crashes
 
-    def crash(self, tail: str, rng: random.Random) -> None:
-        """The node is gone: of what was not safe yet, ``tail`` says what is left, and recovery takes what is whole."""
-        unsafe = self._unsafe() if self.survives and tail != LOST else b""
-        self._flight, self._laid, self._stale = None, [], b""
-        if tail == TORN:
+    def crash(self, tail: str, rng: random.Random, *, power: bool = False) -> None:
+        """The node is gone: of what was not safe yet, ``tail`` says what is left, and recovery takes what is whole.
+
+        ``power``: so is what was not synced; else that is as safe as the rest.
+        """
+        unsafe = self._unsafe() if self.survives else b""
+        saved = 0 if power else len(encode_frames(self._unsynced))
+        safe, unsafe = unsafe[:saved], unsafe[saved:]
+        if tail == LOST:
+            unsafe = b""
+        elif tail == TORN:
             unsafe = unsafe[: rng.randrange(len(unsafe) + 1)]
         elif tail == REORDERED:
             unsafe = _some_sectors(unsafe, rng)
-        self.tables.apply(recover(unsafe))
-        self.tables.forget_behind_gap()
+        self._synced.apply(recover(safe + unsafe))
+        self._synced.forget_behind_gap()
+        self._begin_anew(self._synced)
 
     def wipe(self) -> None:
         """Everything is gone but the identity, which was kept elsewhere."""
-        self.tables = Tables()
-        self._flight, self._laid, self._stale = None, [], b""
+        self._begin_anew(Tables(owner=self.owner))
         self.wiped = True
+
+    def _begin_anew(self, tables: Tables) -> None:
+        self.tables = tables
+        self._flight, self._laid, self._stale = None, [], b""
+        self.sync()
 
     def copy(self) -> "Disk":
         """Another data directory with the same content, as a careless administrator makes it."""
-        other = Disk(self._queue, delay=self._usual_delay, survives=self.survives)
-        other.epoch, other.tables = self.epoch, self.tables.copy()
-        other.name, other.lives = self.name, list(self.lives)
+        other = Disk(self._queue, delay=self._usual_delay, survives=self.survives, is_lazy=self.is_lazy)
+        other.tables = self.tables.copy()
         other.tables.forget_behind_gap()
+        other.sync()
         return other
 
     def read_into(self, replica: Replica) -> None:

@@ -223,17 +223,17 @@ class OldNews(Fault):
             return None
         kept: deque[tuple[Address, Address, bytes]] = deque(maxlen=OLD_NEWS)
         rng = random.Random(f"{cluster.seed} old news {self.at}")
-        network, life = cluster.network, cluster[self.node].disk.epoch
+        network, life = cluster.network, cluster[self.node].disk.owner.epoch
         ended = False
 
         def tap(source: Address, target: Address, data: bytes) -> None:
-            if cluster[self.node].disk.epoch == life and VICTIM not in (source, target):
+            if cluster[self.node].disk.owner.epoch == life and VICTIM not in (source, target):
                 kept.append((source, target, data))
 
         def repeat() -> None:
             if ended:
                 return
-            if kept and cluster[self.node].disk.epoch > life:
+            if kept and cluster[self.node].disk.owner.epoch > life:
                 network.send(*rng.choice(kept))
             cluster.queue.at(cluster.queue.now + FORGED_EACH, repeat)
 

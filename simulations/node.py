@@ -26,6 +26,7 @@ from .clock import SkewedClock
 from .disk import KEPT, TAILS, Disk
 from .errors import SimulationError
 from .saver import Moment, Saver
+from .tables import IdentityRow
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -46,8 +47,12 @@ def address_of(index: int) -> Address:
 class Node:
     """One life of one node."""
 
-    def __init__(self, cluster: "Cluster", index: int, disk: Disk, *, who: int, clock: SkewedClock) -> None:
-        """``index`` gives it its address; ``who`` its identity, which a cloned disk shares with another node."""
+    def __init__(
+        self, cluster: "Cluster", index: int, disk: Disk, *, who: int, clock: SkewedClock, step: int = 1
+    ) -> None:
+        """``index`` gives it its address; ``who`` its identity, which a cloned disk shares with another node; ``step``
+        is by how much its epoch grows.
+        """
         self._cluster = cluster
         self._queue = cluster.queue
         self.index = index
@@ -55,17 +60,20 @@ class Node:
         self.address = cluster.addresses[index]
         self.disk = disk
         self.clock = clock
-        disk.epoch += 1
-        rng = random.Random(f"{cluster.seed} node {index} epoch {disk.epoch}")
-        identity = Identity(cluster.node_id(who), disk.name or f"n{who}", disk.epoch, self._nonce())
+        epoch = disk.owner.epoch + step
+        renamed = f" as {who}" if who < 0 else ""  # its epochs begin anew, and must not draw what others have drawn
+        rng = random.Random(f"{cluster.seed} node {index} epoch {epoch}{renamed}")
+        identity = Identity(cluster.node_id(who), disk.owner.name or f"n{who}", epoch, self._nonce(epoch))
+        self.lives = [identity.replica_id]
+        """Ids that this process has written under, the present one last."""
         self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=HybridClock(clock))
         disk.read_into(self.replica)
         self.saver = Saver(self, disk, self.replica.store.kernel, cluster.queue) if disk.survives else None
         """Without one there is only memory: what is applied is as durable as it gets."""
         self.engine = Engine(
-            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=tuple(disk.lives)
+            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=tuple(disk.owner.lives)
         )
-        disk.lives.append(identity.replica_id)
+        disk.begin_life(who, identity.name, epoch, identity.replica_id)
         self.replica.on_write(self._wrote)
         self.replica.store.guard_writes(self._check_disk)
         self.replica.on_merge(self._merged)
@@ -73,9 +81,13 @@ class Node:
         self.hearing: Address | None = None
         """Whose datagram is being taken in, as far as the datagram says."""
         self._inbox: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._unread: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        """What others have sent while the disk was too far behind to take in more."""
         self._wake_at = float("inf")
         self.gone = False
         """Whether it was stopped for good."""
+        self.lost_power = False
+        """Whether it stopped as the power did."""
         self._up = True
         self._paused = False
         cluster.network.attach(self)
@@ -86,9 +98,9 @@ class Node:
         state = "stopped" if not self._up else "paused" if self._paused else "running"
         return f"<Node {self.name} at {self.address}, epoch {self.engine.identity.epoch}, {state}>"
 
-    def _nonce(self) -> str:
+    def _nonce(self, epoch: int) -> str:
         """Of this life, but for the first: two that go on from one copied disk write under two ids."""
-        return Identity.draw_nonce(self._cluster.nonces) if self.disk.epoch > 1 else ""
+        return Identity.draw_nonce(self._cluster.nonces) if epoch > 1 else ""
 
     @property
     def name(self) -> str:
@@ -113,6 +125,16 @@ class Node:
         """Batches that wait for the disk."""
         return len(self.saver.backlog) if self.saver is not None else 0
 
+    @property
+    def holds_off(self) -> bool:
+        """Whether it leaves unread what others send, as too much waits for its disk."""
+        return bool(self._unread)
+
+    @property
+    def unread(self) -> int:
+        """Datagrams and pieces of streams that it has left unread for that reason."""
+        return len(self._unread)
+
     def index_heard(self) -> int:
         """The node whose datagram is being taken in; -1 if it is none, or nobody's."""
         host = self._cluster.network.hosts.get(self.hearing) if self.hearing else None
@@ -134,6 +156,7 @@ class Node:
             self.settle()
             if self.saver is not None:
                 self.saver.finish()
+            self.disk.sync()
             self._do(self.engine.leave(keeps_nothing=keeps_nothing))
         self.gone = for_good
         self.stop()
@@ -144,21 +167,24 @@ class Node:
 
     def vanish(self) -> None:
         """Stop for good, without a word."""
-        self.gone = True
+        was_away, self.gone = not (self._up or self.gone), True
         self.stop()
+        if was_away:
+            self._cluster.tell("lost", self)
 
-    def stop(self, tail: str = KEPT) -> None:
+    def stop(self, tail: str = KEPT, *, power: bool = False) -> None:
         """Stop without a word; ``tail`` is what is left on the disk of what it was not done with: ``lost``, ``torn``,
-        ``kept`` or ``reordered``. Raises ValueError for another.
+        ``kept`` or ``reordered``. Raises ValueError for another. ``power``: the machine stops, and not just the
+        process, which counts where durability is normal.
         """
         if tail not in TAILS:
             raise ValueError(f"tail is one of {', '.join(TAILS)}, not {tail!r}")
         if not self._up:
             return
-        self._up = False
+        self._up, self.lost_power = False, power
         self._cluster.network.detach(self)
         self._cluster.streams.detach(self)
-        self.disk.crash(tail, self._cluster.rng)
+        self.disk.crash(tail, self._cluster.rng, power=power)
         self._cluster.tell("stopped", self)
 
     def pause(self) -> None:
@@ -234,9 +260,14 @@ class Node:
             self.saver.put(batch)
 
     def _rename(self, identity: Identity) -> None:
-        """It goes on as another; the disk keeps that at once."""
+        """It goes on as another; the disk has that before anything that it writes as such."""
         self.who = self._cluster.rename(identity.node_id)
-        self.disk.name, self.disk.epoch, self.disk.lives = identity.name, identity.epoch, [identity.replica_id]
+        self.lives.append(identity.replica_id)
+        row = IdentityRow(self.who, identity.name, identity.epoch, identity.replica_id)
+        if self.saver is None:
+            self.disk.tables.apply([row])
+        else:
+            self.saver.rename(row)
 
     def settle(self) -> None:
         """Hand everything to the disk that the replica holds by now."""
@@ -253,6 +284,11 @@ class Node:
             self._wake_at = due
             self._queue.at(due, self._wake, due)
 
+    def wake_anew(self) -> None:
+        """Have its timer set, as whoever had it set was another."""
+        self._wake_at = float("inf")
+        self._schedule()
+
     def _wake(self, due: float) -> None:
         if self._up and not self._paused and due == self._wake_at:
             self._wake_at = float("inf")
@@ -264,13 +300,43 @@ class Node:
             self._inbox.append((call, args))
         return not self._up or self._paused
 
-    def on_datagram(self, source: Address, data: bytes) -> None:
-        if self._paused and len(self._inbox) >= SOCKET_DATAGRAMS:
+    def _hear(self, call: Callable[..., None], *args: Any) -> None:
+        """Take in what others have sent, or leave it where it is while the disk is far behind: in order."""
+        if self.later(self._hear, call, *args):
             return
-        if not self.later(self.on_datagram, source, data):
-            self.hearing = source
-            self._do(self.engine.receive(self._queue.now, source, data))
-            self.hearing = None
+        if not self._unread and not self._is_far_behind():
+            call(*args)
+            return
+        if not self._unread:
+            self._cluster.tell("held_off", self)
+        self._unread.append((call, args))
+
+    def _is_far_behind(self) -> bool:
+        return self.saver is not None and self.saver.backlog.is_long
+
+    def room(self) -> None:
+        """Read on, at once but not within what is under way."""
+        if self._unread:
+            self._queue.at(self._queue.now, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._unread or self.later(self._read_on):
+            return
+        while self._unread and self._up and not self._is_far_behind():
+            call, args = self._unread[0]
+            call(*args)
+            self._unread.popleft()
+        if not self._unread and self._up:
+            self._cluster.tell("took_in", self)
+
+    def on_datagram(self, source: Address, data: bytes) -> None:
+        if max(len(self._inbox), len(self._unread)) < SOCKET_DATAGRAMS or not (self._paused or self._unread):
+            self._hear(self._take_datagram, source, data)
+
+    def _take_datagram(self, source: Address, data: bytes) -> None:
+        self.hearing = source
+        self._do(self.engine.receive(self._queue.now, source, data))
+        self.hearing = None
 
     def accept(self) -> int:
         return self.engine.next_conn()
@@ -280,13 +346,17 @@ class Node:
             self._do(self.engine.stream_opened(self._queue.now, conn, source))
 
     def on_stream_data(self, conn: int, data: bytes) -> None:
-        if not self.later(self.on_stream_data, conn, data):
-            self._do(self.engine.stream_received(self._queue.now, conn, data))
+        self._hear(self._take_stream_data, conn, data)
+
+    def _take_stream_data(self, conn: int, data: bytes) -> None:
+        self._do(self.engine.stream_received(self._queue.now, conn, data))
 
     def on_stream_writable(self, conn: int) -> None:
         if not self.later(self.on_stream_writable, conn):
             self._do(self.engine.stream_writable(self._queue.now, conn))
 
     def on_stream_closed(self, conn: int) -> None:
-        if not self.later(self.on_stream_closed, conn):
-            self._do(self.engine.stream_closed(self._queue.now, conn))
+        self._hear(self._take_end_of_stream, conn)
+
+    def _take_end_of_stream(self, conn: int) -> None:
+        self._do(self.engine.stream_closed(self._queue.now, conn))

@@ -33,6 +33,8 @@ class Crash(Fault):
     """What its disk keeps of what it was not done with: ``lost``, ``torn``, ``kept`` or ``reordered``."""
     wipe: bool = False
     """Its disk is lost as well; only its identity comes back."""
+    power: bool = False
+    """The machine loses power: with normal durability ``tail`` goes for all that is not synced."""
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
@@ -47,7 +49,7 @@ class Crash(Fault):
             return None  # it has left, and comes back in its own time
         if victim.up and self.wipe:
             victim.disk.wipe()
-        victim.stop(LOST if self.wipe else self.tail)
+        victim.stop(LOST if self.wipe else self.tail, power=self.power)
         return held(cluster, (self.kind, self.node), lambda: self._come_back(cluster))
 
     def _come_back(self, cluster: "Cluster") -> None:
@@ -68,6 +70,8 @@ class RestartAll(Fault):
     """Seconds that each stays away."""
     tail: str = KEPT
     """What the disks keep of what they were not done with, as for a crash."""
+    power: bool = False
+    """The machines lose power, as for a crash."""
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
@@ -77,7 +81,7 @@ class RestartAll(Fault):
             raise ScenarioError(f"restart-all: tail is one of {', '.join(TAILS)}, not {self.tail!r}")
 
     def apply(self, cluster: "Cluster") -> End:
-        waiting = [Crash(node=node.index, tail=self.tail) for node in cluster.nodes if node.up]
+        waiting = [Crash(node=node.index, tail=self.tail, power=self.power) for node in cluster.nodes if node.up]
         now = cluster.queue.now
         for number, crash in enumerate(list(waiting)):
             cluster.queue.at(now + number * self.every, self._restart, cluster, crash, waiting)
@@ -121,7 +125,7 @@ class Pause(Fault):
             return None
         node = cluster[self.node]
         node.pause()
-        life = f"{self.kind} of life {node.disk.epoch}"  # the next one does not compute what this one did
+        life = f"{self.kind} of life {node.disk.owner.epoch}"  # the next one does not compute what this one did
         return held(cluster, (life, self.node), node.resume)
 
     def nodes(self) -> tuple[int, ...]:

@@ -18,6 +18,9 @@ class Observer:
     def stopped(self, node: "Node") -> None:
         """A node's life is over; its disk is as the next life will find it."""
 
+    def lost(self, node: "Node") -> None:
+        """A node that had stopped will not come back, nor will its disk."""
+
     def wrote(self, node: "Node", events: tuple[Event, ...]) -> None:
         """A local mutation."""
 
@@ -32,6 +35,12 @@ class Observer:
 
     def paused(self, node: "Node") -> None:
         """The node does nothing from now on."""
+
+    def held_off(self, node: "Node") -> None:
+        """The node's disk is so far behind that it takes in nothing more from others for now."""
+
+    def took_in(self, node: "Node") -> None:
+        """It has taken in all that has come meanwhile."""
 
     def resumed(self, node: "Node") -> None:
         """It goes on, and has not taken in yet what came meanwhile."""

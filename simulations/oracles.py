@@ -8,6 +8,7 @@ must be exactly what it holds; what a node has acknowledged (its disk has it) mu
 what a node's disk never had must never be seen anywhere else. An event may be lost only with the last disk that had it.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -88,23 +89,36 @@ class Judge(Observer):
             if type_tag(event.obj) == BOUNDED and event.payload is not None:
                 self._check_budget(node, event)
 
+    def merged(self, node: Node, *_: object) -> None:
+        if node.saver is not None and node.saver.backlog.is_long:
+            what = f"{len(node.saver.backlog)} batches wait, and it takes in more"
+            self.fail("what waits for a slow disk is bounded", what, node)
+
     def saved(self, node: Node, context: Context) -> None:
         self._safe[node.index] = context
 
     def stopped(self, node: Node) -> None:
         before, again = self._safe[node.index], self._read_back(node)
         kept = again.store.kernel.context
-        me = node.replica.replica_id
-        for dot in [dot for dot in self.made if dot[0] == me and dot not in before and dot not in kept]:
+        for dot in [dot for dot in self.made if dot[0] in node.lives and dot not in before and dot not in kept]:
             self._vanished.add(dot)
             self._forget_budget(self.made[dot])
         if node.saver is not None and not node.disk.wiped:
             self._check_kept(node, again)
             self._check_moment(node, node.saver, again)
+            self._check_owner(node, kept)
         self._safe[node.index] = Context() if node.gone else kept
+        self._excuse(before, kept)
+
+    def lost(self, node: Node) -> None:
+        kept, self._safe[node.index] = self._safe[node.index], Context()
+        self._excuse(kept)
+
+    def _excuse(self, *gone: Context) -> None:
+        """What a disk has had may be lost if it has gone from there, and no other disk has it."""
         others = list(self._safe.values())
         for dot in self.made:
-            acknowledged = dot in before or dot in kept
+            acknowledged = any(dot in context for context in gone)
             if acknowledged and dot not in self._vanished and not any(dot in other for other in others):
                 self.excused.add(dot)
 
@@ -118,15 +132,24 @@ class Judge(Observer):
     def _check_moment(self, node: Node, saver: Saver, again: Replica) -> None:
         """A disk brings back what was in memory when something was saved: the last of that, or what was under way."""
         kernel = again.store.kernel
-        if lost := saver.durable.context.missing_from(kernel.context):
+        moments: list[Moment] = [*saver.older] if node.lost_power else []
+        moments += [saver.durable, *saver.attempts]
+        if lost := moments[0].context.missing_from(kernel.context):
             self.fail("what is saved survives a crash", f"{_some(_dots(lost))} are not on its disk", node)
-        elif not any(moment.is_in(kernel) for moment in (saver.durable, *saver.attempts)):
+        elif not any(moment.is_in(kernel) for moment in moments):
             self.fail("a disk brings back what was in memory", "it holds something else", node)
+
+    def _check_owner(self, node: Node, kept: Context) -> None:
+        """Who wrote what a disk has is known there: else the next life would take its own writes for another's."""
+        if node.lives[-1] != node.disk.owner.lives[-1] and kept.last(node.lives[-1]):
+            self.fail("a disk knows who wrote there", f"it has what {node.lives[-1]} wrote, and not who that is", node)
+        elif node.disk.owner.lives[-1] not in node.lives:
+            self.fail("a disk knows who wrote there", f"it names {node.disk.owner.lives[-1]}", node)
 
     def _heard_stranger(self, source: Address, target: Address, data: bytes) -> None:
         if source == VICTIM:
             # What an earlier one has left is no credit, unless the node answers both when it goes on.
-            waiting = any(node.address == target and node.paused for node in self.cluster.nodes)
+            waiting = any(node.address == target and (node.paused or node.holds_off) for node in self.cluster.nodes)
             self._owed[target] = len(data) + (self._owed.get(target, 0) if waiting else 0)
 
     def _sent(self, source: Address, target: Address, data: bytes) -> None:
@@ -162,37 +185,41 @@ class Judge(Observer):
 
     def check(self) -> None:
         """Every running node holds what the model says of what it has processed."""
-        by_name: dict[str, list[Node]] = {}
+        by_id: dict[str, list[Node]] = {}
         for node in self.cluster.running():
-            by_name.setdefault(node.name, []).append(node)
+            by_id.setdefault(_id_of(node), []).append(node)
         for node in self.cluster.running():
             self._check_model(node)
-            self._check_acknowledgements(node, by_name)
+            self._check_acknowledgements(node, by_id)
 
-    def _check_acknowledgements(self, node: Node, by_name: Mapping[str, list[Node]]) -> None:
-        """Who is said to have all that a node wrote has it. Clones share a name."""
+    def _check_acknowledgements(self, node: Node, by_id: Mapping[str, list[Node]]) -> None:
+        """Who is said to have all that a node wrote has it; of two that share an id either may have been meant."""
         me, last, epochs = self._acknowledged(node)
-        for other in [each for name in epochs for each in by_name.get(name, ())]:
-            known = epochs[other.name] == other.engine.identity.epoch
+        for other in [found[0] for member in epochs if len(found := by_id.get(member, [])) == 1]:
+            known = epochs[_id_of(other)] == other.engine.identity.epoch
             if known and other.replica.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged is there", f"{other.name} does not have {me}:{last}", node)
 
     def _acknowledged(self, node: Node) -> tuple[str, int, dict[str, int]]:
-        """A writer, its last seq, and which members, each in which of its lives, it takes to have everything up to it.
+        """A writer, its last seq, and which members, by id, each in which of its lives, it takes to have all up to it.
 
-        A member that has been restarted since, without a word to it so far, is named by its former life.
+        A member that has been restarted since, without a word to it so far, is named by its former life. Of those who
+        share a name (copies keep theirs) nobody can tell which was meant.
         """
         me = node.replica.replica_id
         last = node.replica.store.kernel.context.last(me)
         acked = node.engine.acked_by(last)[0] if last else []
         members = node.engine.members(self.cluster.queue.now) if acked else []
-        return me, last, {each.name: each.epoch for each in members if each.name in acked}
+        named = Counter(each.name for each in members)
+        return me, last, {each.id: each.epoch for each in members if each.name in acked and named[each.name] == 1}
 
     def _check_kept(self, node: Node, again: Replica) -> None:
         """What a node has acknowledged, its disk brings back: all of those writers whose every write it had."""
+        if node.lost_power and node.saver is not None and node.saver.older:
+            return  # others know that it may have forgotten: what they hear of it then is of another life
         for other in self.cluster.running():
             me, last, epochs = self._acknowledged(other)
-            known = epochs.get(node.name) == node.engine.identity.epoch
+            known = epochs.get(_id_of(node)) == node.engine.identity.epoch
             if other is not node and known and again.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged survives a crash", f"{me}:{last} is not on its disk", node)
 
@@ -311,6 +338,10 @@ class Judge(Observer):
             self.fail("the kill log keeps its limit", f"{kernel.log.size} of {kernel.log.limit} kills", node)
         if not node.engine.durable:
             self.fail("everything is saved in the end", f"{node.unsaved} batches wait", node)
+
+
+def _id_of(node: Node) -> str:
+    return node.engine.identity.node_id.hex()
 
 
 def read(replica: Replica) -> dict[str, str]:

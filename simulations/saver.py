@@ -17,7 +17,7 @@ from gossip.storage.records import Rows, Transaction, rows_of
 
 from .disk import Disk
 from .queue import EventQueue
-from .tables import operations_of
+from .tables import IdentityRow, operations_of
 
 LOG_MIN_BYTES: Final = 512
 PART_EVENTS: Final = 4
@@ -62,8 +62,23 @@ class Saving(Protocol):
     def saved(self, token: int, moment: Moment) -> None:
         """Everything up to that token is durable."""
 
+    def room(self) -> None:
+        """What has waited for the disk waits no more."""
+
     def later(self, call: Callable[..., None], *args: Any) -> bool:
         """Whether it cannot take this in now; if it ever will, ``call`` is called again then."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Save:
+    """One transaction, and what it is for."""
+
+    batches: list[Persist]
+    token: int
+    transaction: Transaction
+    rows: Rows
+    renamed: IdentityRow | None
+    moment: Moment
 
 
 class Saver:
@@ -77,14 +92,28 @@ class Saver:
         self.ledger = Ledger(kernel, disk.tables.contents(), log_min_bytes=LOG_MIN_BYTES, part_events=PART_EVENTS)
         self.backlog = Backlog(self.ledger, most=UNSAVED_BATCHES)
         self.durable = Moment.of(kernel)
-        """What is safe."""
+        """What is saved."""
+        self.older: list[Moment] = []
+        """What a power loss may bring back instead, as nothing was synced since but the first of these."""
         self.attempts: list[Moment] = []
         """What may be there as well, of what was begun since: a crash decides."""
         self.given_up = self.checkpoints = self.failures = 0
         """How often the replica had to be written anew, a checkpoint was finished, and a transaction has failed."""
+        self.longest = 0
+        """Batches that have waited at once for a disk that works."""
         self._arrived = False
         self._busy = self._looping = False
         self._resting = False
+        self._renamed: IdentityRow | None = None
+
+    @property
+    def is_renaming(self) -> bool:
+        """Whether the disk has yet to be told that the node has gone on as another."""
+        return self._renamed is not None
+
+    @property
+    def _has_more(self) -> bool:
+        return self.is_renaming or self.ledger.has_more
 
     @property
     def failure(self) -> StorageError | None:
@@ -95,7 +124,14 @@ class Saver:
         """Take a batch, to be saved after the earlier ones, when `start` is called next."""
         was = self.ledger.is_replacing
         self.backlog.put(batch)
+        if self.failure is None:
+            self.longest = max(self.longest, len(self.backlog))
         self.given_up += self.ledger.is_replacing and not was
+        self._arrived = True
+
+    def rename(self, row: IdentityRow) -> None:
+        """The node is this one from now on: saved with the batches that come next, or without any."""
+        self._renamed = row
         self._arrived = True
 
     def start(self) -> None:
@@ -103,7 +139,7 @@ class Saver:
         if self._looping:
             return
         self._looping = True
-        while not self._busy and not self._resting and (self._arrived or self.ledger.has_more):
+        while not self._busy and not self._resting and (self._arrived or self._has_more):
             if self._node.later(self.start):
                 break
             self._save_once()
@@ -111,7 +147,7 @@ class Saver:
 
     def finish(self) -> None:
         """Save everything at once, as a node waits for it that stops in good order; in vain if the disk fails."""
-        while self.failure is None and (self._busy or self._arrived or self.ledger.is_replacing):
+        while self.failure is None and (self._busy or self._arrived or self.is_renaming or self.ledger.is_replacing):
             if self._busy:
                 self._disk.hurry()
             else:
@@ -121,38 +157,37 @@ class Saver:
         self._arrived = False
         self._node.settle()
         batches, token = self.backlog.take()
-        if not batches and not self.ledger.has_more:
+        self._node.room()
+        if not batches and not self._has_more:
             return
         self._busy = True
         transaction = self.ledger.transaction(batches)
-        moment = Moment.of(self._kernel)
-        self.attempts.append(moment)
         rows = rows_of(transaction)
-        operations = operations_of(transaction, rows, self.ledger.next_row)
-        self._disk.write(operations, lambda error: self._written(batches, token, transaction, rows, moment, error))
+        save = _Save(batches, token, transaction, rows, self._renamed, Moment.of(self._kernel))
+        self.attempts.append(save.moment)
+        operations = operations_of(transaction, rows, self.ledger.next_row, save.renamed)
+        self._disk.write(operations, lambda error: self._written(save, error))
 
-    def _written(
-        self,
-        batches: list[Persist],
-        token: int,
-        transaction: Transaction,
-        rows: Rows,
-        moment: Moment,
-        error: DiskFailed | None,
-    ) -> None:
-        if self._node.later(self._written, batches, token, transaction, rows, moment, error):
+    def _written(self, save: _Save, error: DiskFailed | None) -> None:
+        if self._node.later(self._written, save, error):
             return
         self._busy = False
         if error is not None:
-            self._fail(batches, error)
+            self._fail(save.batches, error)
             return
-        self.ledger.done(transaction, rows)
-        self.checkpoints += transaction.finish is not None
+        self.ledger.done(save.transaction, save.rows)
+        self.checkpoints += save.transaction.finish is not None
         self.backlog.saved()
+        if self._renamed is save.renamed:
+            self._renamed = None
+        if self._disk.is_synced:
+            self.older.clear()
+        elif not self.ledger.is_replacing:
+            self.older.append(self.durable)
         if not self.ledger.is_replacing:
-            self.durable = moment
+            self.durable = save.moment
             self.attempts.clear()
-            self._node.saved(token, moment)
+            self._node.saved(save.token, save.moment)
         self.start()
 
     def _fail(self, batches: list[Persist], error: DiskFailed) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from gossip.protocol import Config
 
 from .chaos import Chaos
-from .cluster import Cluster
+from .cluster import DURABILITIES, FULL, Cluster
 from .errors import ScenarioError
 from .faults import Fault
 from .operations import OPERATIONS, Write
@@ -52,6 +52,8 @@ class Scenario:
     """What a node has saved outlives it."""
     disk_delay: float = 0.0
     """Seconds that a disk takes to save what waits for it."""
+    durability: str = FULL
+    """``full``: what is saved survives a power loss. ``normal``: the end of the process."""
     log_limit: int = 65_536
     """Kills that a node remembers for those that lag behind; fewer make it send states."""
     clock_skew: float = 0.0
@@ -86,6 +88,8 @@ class Scenario:
             raise ScenarioError("view is for a warm start: without, nodes look for all others")
         if self.profile not in ("lan", "wan", "local"):
             raise ScenarioError(f"profile is lan, wan or local, not {self.profile!r}")
+        if self.durability not in DURABILITIES:
+            raise ScenarioError(f"durability is {' or '.join(DURABILITIES)}, not {self.durability!r}")
         for write in self.writes:
             if write.operation not in OPERATIONS:
                 raise ScenarioError(f"there is no operation {write.operation!r}; there are {', '.join(OPERATIONS)}")
@@ -157,6 +161,7 @@ class Scenario:
             key=KEY if self.sealed else None,
             disk=self.disk,
             disk_delay=self.disk_delay,
+            durability=self.durability,
             log_limit=self.log_limit,
             clock_skew=self.clock_skew,
             clock_drift=self.clock_drift,

@@ -326,7 +326,7 @@ def most_nodes(scenario: Scenario) -> int:
             most += 1 + int(lasts / fault.every)
         else:
             most += isinstance(fault, Join | Clone)
-    if scenario.chaos is not None and "join" in scenario.chaos.kinds:
+    if scenario.chaos is not None and {"join", "clone"} & {*scenario.chaos.kinds}:
         most += scenario.chaos.count
     return most
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
+from .cluster import FULL
 from .faults import Fault, Partition, Weather
 from .scenario import Scenario
 from .scenario_reader import NODE_FIELDS, only_possible_nodes
@@ -105,7 +106,14 @@ def _nodes(search: _Search) -> None:
 def _settings(search: _Search) -> None:
     """Each setting that is not the default, if it is not needed."""
     usual: list[dict[str, Any]] = [
-        *({"topology": LAN}, {"sealed": False}, {"disk_delay": 0.0}, {"clock_skew": 0.0}, {"clock_drift": 0.0}),
+        *(
+            {"topology": LAN},
+            {"sealed": False},
+            {"disk_delay": 0.0},
+            {"durability": FULL},
+            {"clock_skew": 0.0},
+            {"clock_drift": 0.0},
+        ),
         *({"log_limit": 65_536}, {"view": 0}, {"start": "boot", "view": 0}),
     ]
     for values in usual:

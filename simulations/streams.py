@@ -36,6 +36,10 @@ class Streams:
         """Ends of streams that are open or being opened."""
         return len(self._pipes)
 
+    def open_at(self, address: Address) -> list[int]:
+        """The streams that are open, or being opened, at a host."""
+        return [conn for host, conn in self._pipes if host == address]
+
     def _passes(self, one: Address, other: Address) -> bool:
         return self._network.passes(one, other) and self._network.passes(other, one)
 

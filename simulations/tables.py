@@ -50,24 +50,58 @@ class CheckpointRow:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityRow:
+    """The node goes on as this one, in its first life."""
+
+    who: int
+    """Of which node id, as `Cluster.node_id` has it."""
+    name: str
+    epoch: int
+    life: str
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """The transaction is whole."""
 
 
-Operation: TypeAlias = LogRow | PartRow | CheckpointRow | Commit
-_KINDS: Final[dict[str, type[Operation]]] = {each.__name__: each for each in (LogRow, PartRow, CheckpointRow, Commit)}
+Operation: TypeAlias = LogRow | PartRow | CheckpointRow | IdentityRow | Commit
+_KINDS: Final[dict[str, type[Operation]]] = {
+    each.__name__: each for each in (LogRow, PartRow, CheckpointRow, IdentityRow, Commit)
+}
 
 
-def operations_of(transaction: Transaction, rows: Rows, number: int) -> list[Operation]:
-    """What `gossip.storage.database` would do; ``number`` is that of the row of the log."""
+def operations_of(
+    transaction: Transaction, rows: Rows, number: int, renamed: IdentityRow | None = None
+) -> list[Operation]:
+    """What `gossip.storage.database` would do; ``number`` is that of the row of the log, ``renamed`` who the node is
+    from now on."""
     found: list[Operation] = []
     if rows.log:
         found.append(LogRow(number, rows.log))
     if part := transaction.part:
         found.append(PartRow(part.generation, *part.last, part.in_place, rows.part, number - 1))
+    if renamed:
+        found.append(renamed)
     if finish := transaction.finish:
         found.append(CheckpointRow(finish.generation, finish.log_from, rows.head))
     return found
+
+
+@dataclass(slots=True)
+class Owner:
+    """Who writes there, as the next start finds it."""
+
+    who: int = 0
+    """Of which node id."""
+    name: str = ""
+    epoch: int = 0
+    """Of the last start."""
+    lives: list[str] = field(default_factory=list)
+    """Replica ids of all lives, the latest last."""
+
+    def copy(self) -> "Owner":
+        return Owner(self.who, self.name, self.epoch, list(self.lives))
 
 
 @dataclass(slots=True)
@@ -80,9 +114,10 @@ class Tables:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     gap: tuple[int, int] | None = None
     """Behind which row of the log, and from which generation on, nothing counts until the replica is written anew."""
+    owner: Owner = field(default_factory=Owner)
 
     def copy(self) -> "Tables":
-        return Tables(dict(self.log), list(self.parts), self.checkpoint, self.gap)
+        return Tables(dict(self.log), list(self.parts), self.checkpoint, self.gap, self.owner.copy())
 
     def apply(self, operations: Sequence[Operation]) -> None:
         """Do all of a transaction."""
@@ -92,6 +127,8 @@ class Tables:
                     self.log[number] = data
                 case PartRow() as part:
                     self._add_part(part)
+                case IdentityRow(who, name, epoch, life):
+                    self.owner = Owner(who, name, epoch, [life])
                 case CheckpointRow(generation, log_from, head):
                     self.parts = [part for part in self.parts if part.generation >= generation]
                     self.log = {number: row for number, row in self.log.items() if number > log_from}

@@ -62,7 +62,7 @@ def own_seq_reused_after_a_crash() -> Iterator[None]:
     begin = node_module.Node.__init__
 
     def begins(self: Any, cluster: Any, index: int, disk: Disk, **options: Any) -> None:
-        disk.epoch = 0
+        disk.owner.epoch = 0
         begin(self, cluster, index, disk, **options)
 
     with patch.object(node_module.Node, "__init__", begins):

@@ -1,7 +1,7 @@
 """Bugs that whoever keeps a log and a checkpoint may make, planted into the bookkeeping of a node's disk."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
@@ -13,7 +13,9 @@ from gossip.storage.backlog import Backlog
 from gossip.storage.ledger import Ledger
 from gossip.storage.records import Rows, Transaction
 from simulations.disk import Disk
-from simulations.tables import Operation, PartRow
+from simulations.node import Node
+from simulations.saver import Saver
+from simulations.tables import IdentityRow, Operation, Owner, PartRow
 
 from .planted import Plant, replaced
 
@@ -110,6 +112,74 @@ def prekilled_dots_left_out_of_checkpoints() -> AbstractContextManager[Any]:
     return replaced(Sweep, "__init__", make)
 
 
+def name_saved_behind_the_batches() -> AbstractContextManager[Any]:
+    """Who the node goes on as is saved when there is nothing else to save, and not with what it writes as such."""
+
+    owed: dict[Disk, list[Operation]] = {}
+
+    def make(write: Any) -> Any:
+        def writes(self: Disk, operations: Sequence[Operation], then: Any) -> None:
+            others = [each for each in operations if not isinstance(each, IdentityRow)]
+            late, owed[self] = owed.get(self, []), [each for each in operations if isinstance(each, IdentityRow)]
+            write(self, [*late, *others], then)
+
+        return writes
+
+    return replaced(Disk, "write", make)
+
+
+def name_not_saved() -> AbstractContextManager[Any]:
+    """A node goes on as another, and its disk is never told."""
+    return patch.object(Saver, "rename", lambda *_: None)
+
+
+def life_begun_lazily() -> AbstractContextManager[Any]:
+    """The epoch of a start is not synced, and the epoch is all that tells one life from another."""
+
+    def begins(self: Disk, who: int, name: str, epoch: int, life: str) -> None:
+        self.tables.owner = Owner(who, name, epoch, [*self.owner.lives, life])
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(Disk, "begin_life", begins))
+    stack.enter_context(patch.object(Node, "_nonce", lambda *_: ""))
+    return stack
+
+
+def last_life_gone_on_with() -> AbstractContextManager[Any]:
+    """A start goes on as the last life if that has left something to go on with."""
+
+    def make(begin: Any) -> Any:
+        def begins(self: Any, cluster: Any, index: int, disk: Disk, **options: Any) -> None:
+            lives = disk.owner.lives
+            if disk.tables.log and lives and "-" in lives[-1]:
+                disk.owner.epoch -= 1
+                nonce = lives[-1].partition("-")[2]
+                with patch.object(Node, "_nonce", lambda *_: nonce):
+                    begin(self, cluster, index, disk, **options)
+            else:
+                begin(self, cluster, index, disk, **options)
+
+        return begins
+
+    return replaced(Node, "__init__", make)
+
+
+def everything_taken_in_at_once() -> AbstractContextManager[Any]:
+    """A node takes in what others send however much waits for its disk."""
+    return patch.object(Node, "_is_far_behind", lambda _: False)
+
+
+def never_read_on() -> AbstractContextManager[Any]:
+    """A node that has left unread what others send is not told when its disk has caught up."""
+    return patch.object(Node, "room", lambda _: None)
+
+
+OF_SLOWNESS: Final[list[Plant]] = [everything_taken_in_at_once, never_read_on]
+"""Found where disks are slow."""
+OF_NAMES: Final[list[Plant]] = [name_saved_behind_the_batches, name_not_saved]
+"""Found where directories are copied."""
+OF_POWER: Final[list[Plant]] = [life_begun_lazily, last_life_gone_on_with]
+"""Found where machines lose power."""
 PLANTED: Final[list[Plant]] = [
     part_written_before_its_batches,
     log_cut_at_the_end_of_the_sweep,

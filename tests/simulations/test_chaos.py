@@ -55,7 +55,7 @@ def test_the_schedules_cover_what_they_are_meant_to() -> None:
         states += recording.summary.states_joined
         streams += recording.summary.streams
         refused += recording.summary.refused
-    assert kinds == {fault.kind for fault in one_of_each()}
+    assert kinds == {fault.kind for fault in one_of_each()} - {"clone"}
     assert min(states, streams, refused) > 50
 
 

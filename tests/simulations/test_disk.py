@@ -6,8 +6,8 @@ import pytest
 
 from crdts import Replica
 from simulations import EventQueue
-from simulations.disk import ERROR, FULL, KEPT, LOST, REORDERED, SECTOR_BYTES, TAILS, TORN, Disk
-from simulations.tables import LogRow
+from simulations.disk import ERROR, FULL, KEPT, LOST, REORDERED, SECTOR_BYTES, SYNC_BYTES, TAILS, TORN, Disk
+from simulations.tables import IdentityRow, LogRow, Owner
 
 RNG = random.Random(1)
 
@@ -220,12 +220,87 @@ def test_a_wiped_disk_reads_as_nothing() -> None:
 
 def test_a_copy_has_the_same_content_and_goes_its_own_way() -> None:
     desk = Desk(delay=0.5)
-    desk.disk.epoch = 3
+    desk.disk.owner.epoch = 3
     desk.save(1)
     desk.wait(1.0)
     desk.save(2)
     copy = desk.disk.copy()
-    assert (copy.epoch, list(copy.tables.log), copy.delay, copy.survives) == (3, [1], 0.5, True)
+    assert (copy.owner.epoch, list(copy.tables.log), copy.delay, copy.survives) == (3, [1], 0.5, True)
     desk.wait(1.0)
     copy.wipe()
     assert desk.rows() == [1, 2]
+
+
+def test_a_disk_that_fills_up_at_a_write_is_full_until_there_is_room() -> None:
+    desk = Desk()
+    desk.disk.fill_up(4)
+    desk.save(1)
+    desk.save(2)
+    desk.save(2)
+    desk.disk.make_room()
+    desk.save(2)
+    assert [told for _, _, told in desk.told] == ["", FULL, FULL, ""]
+
+
+# ---- lazy ones
+
+
+def lazy(*, size: int = 1) -> Desk:
+    """One that has saved three transactions, and is busy with a fourth."""
+    desk = Desk(delay=1.0, size=size)
+    desk.disk = Disk(desk.queue, delay=1.0, is_lazy=True)
+    for number in (1, 2, 3):
+        desk.save(number)
+        desk.wait(1.5)
+    desk.save(4)
+    return desk
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_of_a_lazy_disk_the_end_of_a_process_leaves_what_was_saved(tail: str) -> None:
+    desk = lazy()
+    assert desk.left_by(tail)[:3] == [1, 2, 3]
+    assert desk.disk.is_synced
+
+
+@pytest.mark.parametrize(("tail", "wanted"), [(LOST, {0}), (KEPT, {4}), (TORN, {0, 1, 2, 3}), (REORDERED, {0, 1, 2})])
+def test_of_a_lazy_disk_a_power_loss_leaves_some_of_the_first_transactions(tail: str, wanted: set[int]) -> None:
+    left = set()
+    for seed in range(300):
+        desk = lazy()
+        desk.disk.crash(tail, random.Random(seed), power=True)
+        assert desk.rows() == [*range(1, len(desk.rows()) + 1)]
+        left.add(len(desk.rows()))
+    assert wanted <= left
+
+
+def test_a_lazy_disk_syncs_when_much_was_written_and_when_it_is_told_to() -> None:
+    desk = lazy(size=SYNC_BYTES)
+    assert desk.disk.is_synced
+    desk = lazy()
+    assert not desk.disk.is_synced
+    desk.disk.sync()
+    desk.disk.crash(LOST, RNG, power=True)
+    assert desk.rows() == [1, 2, 3]
+
+
+def test_who_begins_a_life_on_a_lazy_disk_is_known_after_any_crash() -> None:
+    desk = lazy()
+    desk.disk.begin_life(7, "n7", 3, "life")
+    desk.disk.crash(LOST, RNG, power=True)
+    assert desk.disk.owner == Owner(7, "n7", 3, ["life"])
+    assert desk.rows() == [1, 2, 3]
+
+
+# ---- who writes there
+
+
+@pytest.mark.parametrize(("tail", "name"), [(LOST, "old"), (KEPT, "new")])
+def test_a_new_name_is_saved_with_what_is_written_under_it_or_not_at_all(tail: str, name: str) -> None:
+    desk = Desk(delay=1.0)
+    desk.disk.begin_life(1, "old", 5, "old life")
+    desk.disk.write([LogRow(1, b"x"), IdentityRow(-1, "new", 1, "new life")], lambda _: None)
+    desk.left_by(tail)
+    assert desk.disk.owner.name == name
+    assert desk.disk.owner.lives == [f"{name} life"]
+    assert desk.rows() == ([1] if name == "new" else [])

@@ -224,7 +224,7 @@ def test_a_crash_that_wipes_leaves_nothing() -> None:
     cluster.run(0.001)
     ending = Crash(node=1, wipe=True).apply(cluster)
     end(ending)
-    assert cluster[1].disk.tables == Tables()
+    assert cluster[1].disk.tables == Tables(owner=cluster[1].disk.owner)
     assert not cluster[1].replica.context
 
 

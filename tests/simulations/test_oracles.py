@@ -150,7 +150,7 @@ def test_a_dot_that_is_used_twice_is_seen_at_once() -> None:
     court = Court(2, disk=False)
     court[1].replica.orset("s").add("first")
     court[1].stop()
-    court[1].disk.epoch = 0
+    court[1].disk.owner.epoch = 0
     again = court.cluster.restart(1)
     assert court.judge.failures == []
     again.replica.orset("s").add("second")

@@ -10,9 +10,17 @@ from simulations.scenario_file import load_scenario
 
 from .planted import PLANTED, Plant
 from .planted_members import PLANTED as OF_MEMBERSHIP
+from .planted_storage import OF_NAMES, OF_POWER, OF_SLOWNESS
 from .planted_storage import PLANTED as OF_STORAGE
 
-PLANTS = {**dict.fromkeys(PLANTED, "chaos"), **OF_MEMBERSHIP, **dict.fromkeys(OF_STORAGE, "crashing-disks")}
+PLANTS = {
+    **dict.fromkeys(PLANTED, "chaos"),
+    **OF_MEMBERSHIP,
+    **dict.fromkeys(OF_STORAGE, "crashing-disks"),
+    **dict.fromkeys(OF_NAMES, "crashing-clones"),
+    **dict.fromkeys(OF_POWER, "power-losses"),
+    **dict.fromkeys(OF_SLOWNESS, "slow-disks"),
+}
 """And the scenario that finds each."""
 SEEDS = range(200)
 FEWER = 100
@@ -23,6 +31,7 @@ LIKELY = {
     "dots_leave_before_the_disk_has_them": 5,
     "epoch_ignored_in_hearsay": 2,
     "fold_before_the_last_range": 3,
+    "name_saved_behind_the_batches": 15,
     "own_seq_reused_after_a_crash": 16,
     "part_written_before_its_batches": 27,
     "prekilled_dots_left_out_of_checkpoints": 50,

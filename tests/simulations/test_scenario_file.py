@@ -327,6 +327,7 @@ GIVEN = {
     "up": st.floats(0.1, 9),
     "tail": st.sampled_from(["lost", "torn", "kept", "reordered"]),
     "wipe": st.booleans(),
+    "power": st.booleans(),
     "write": st.integers(1, 99),
     "full": st.booleans(),
     "share": SHARES,
@@ -353,6 +354,7 @@ SCENARIOS = st.builds(
     config=st.sampled_from([(), (("fanout", 2), ("probe_interval", 0.5))]),
     sealed=st.booleans(),
     disk=st.booleans(),
+    durability=st.sampled_from(["full", "normal"]),
     clock_drift=st.floats(0, 0.5),
     topology=st.builds(Topology, kind=st.sampled_from(KINDS), near=LINKS, far=LINKS) | st.just(LAN),
     workload=st.lists(
@@ -425,7 +427,23 @@ def test_the_readme_names_every_key_and_every_value_of_a_choice() -> None:
     keys = {field.name for cls in (Scenario, Workload, Chaos, Link, Topology, Replay) for field in fields(cls)}
     keys |= {field.name for cls in FAULTS.values() for field in fields(cls)}
     assert keys - {"faults"} <= words
-    choices = {*FAULTS, *LAYOUTS, *PATTERNS, *KINDS, *OPERATIONS, "boot", "warm", "lan", "wan", "local", "wipe"}
+    choices = {
+        *FAULTS,
+        *LAYOUTS,
+        *PATTERNS,
+        *KINDS,
+        *OPERATIONS,
+        "boot",
+        "warm",
+        "lan",
+        "wan",
+        "local",
+        "wipe",
+        "full",
+        "normal",
+        "power-loss",
+        "blackout",
+    }
     assert choices <= words
 
 
