@@ -25,6 +25,7 @@ from .bulk import PAUSE_FROM, collection_paused
 from .catchup import Held, pieces_of, prefers_state, whole_delta
 from .context import Context, Dot, DotRange, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
+from .doubled import Doubled, doubled_in
 from .entries import BULK_EVENTS, Entries
 from .errors import InvalidValue
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
@@ -58,10 +59,17 @@ class Kernel(Entries):
         self.wrote = False
         self.impostors = 0
         """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
+        self.doubled = Doubled()
+        """Dots that two processes have used."""
         self.refused = 0
         """Events that came from beyond such a limit."""
         self.undo: list[tuple[Event, list[Event]]] | None = None
         """Own events since somebody set this to a list, with the entries they replaced; see `rollback`."""
+
+    def go_on_as(self, replica_id: str) -> None:
+        """Write under another id from now on, as somebody else may use the present one, and without its rights."""
+        self.doubled.disown(self.replica_id)
+        self.replica_id, self.wrote, self.former = replica_id, False, ()
 
     # ---- writing
 
@@ -312,10 +320,21 @@ class Kernel(Entries):
         if self._goes_too_far(theirs, state.events):
             return
         self._drop_absent(theirs, state.events)
+        for held, told in doubled_in(self.live, state.events):
+            self._choose(held, told)
         for dot in state.prekilled:
             self._kill(dot, dot)
         self._insert_new(state.events)
         self._absorb(theirs)
+
+    def _choose(self, held: Event, told: Event) -> None:
+        """Of a dot with two contents keep the greater one, as everybody does."""
+        self.doubled.count += 1
+        self.impostors += self.wrote and held.replica == self.replica_id
+        if told > held:
+            self._drop(held.dot, held.dot)
+            self._insert(told)
+            self.doubled.lose(held, self.replica_id)
 
     def join_difference(
         self, theirs: Context, gone: list[Dot], events: list[Event], prekilled: list[Dot], seen: Context

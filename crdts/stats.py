@@ -31,6 +31,8 @@ class Stats:
     """Events of retired writers that came too late."""
     impostors: int
     """Events under this replica's own id that it has not written: not 0 means that somebody else uses the id."""
+    doubled: int
+    """How often a dot came with another content than it has here: two processes have used one replica id."""
     stamps_refused: int
     """Stamps too far ahead of the clock to follow; their values were taken all the same."""
     encoded_bytes: int
@@ -63,6 +65,7 @@ def stats_of(store: Store) -> Stats:
         prekilled=sum(map(len, kernel.prekilled.values())),
         refused=kernel.refused,
         impostors=kernel.impostors,
+        doubled=kernel.doubled.count,
         stamps_refused=store.clock.refused,
         encoded_bytes=len(encode(kernel.state())),
         bytes_by_object=by_object,

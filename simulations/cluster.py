@@ -168,10 +168,13 @@ class Cluster:
         node.join(self._seeds(node.index))
         return node
 
-    def clone(self, index: int) -> Node:
-        """Start a copy of a node's data directory at another address, while the node itself may go on."""
+    def clone(self, index: int, *, step: int | None = None) -> Node:
+        """Start a copy of a node's data directory at another address, while the node itself may go on.
+
+        ``step``: how many epochs later, if that is not left to chance.
+        """
         original = self.nodes[index]
-        step = random.Random(f"{self.seed} step {len(self.nodes)}").randint(1, EPOCH_STEP)
+        step = step or random.Random(f"{self.seed} step {len(self.nodes)}").randint(1, EPOCH_STEP)
         node = self._boot_next(original.disk.copy(), original.disk.owner.who, step)
         node.join(self._seeds(node.index))
         return node

@@ -338,10 +338,18 @@ class Engine:
         self._out.notify(notices.IDENTITY_FORKED, why=why, id=fresh, former_id=former.node_id.hex())
         self._out.notify(notices.DATA_RECEIVED)  # whoever waits for acknowledgements of former writes looks again
 
+    def _write_again(self, now: float) -> None:
+        """What we wrote under dots that somebody else has used too, and that others have another content for."""
+        kernel = self._out.kernel
+        if kernel.doubled.count:
+            for event in kernel.doubled.take_lost():
+                self._pusher.wrote(now, kernel.write(event.obj, event.key, event.payload, ()))
+
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
         if not self.retired and (why := self._lineage.doubt(now)):
             self._begin_anew(now, why)
+        self._write_again(now)
         self._retiring.notice()
         for peer, seq in self._dissemination.confirmed:
             self._antientropy.acked(peer, seq)

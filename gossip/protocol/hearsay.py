@@ -183,7 +183,7 @@ class Hearsay:
             if row.node_id == self._out.identity.node_id:
                 self._on_word_of_us(now, teller, source, row)
             elif row.node_id == teller.node_id:
-                self._on_word_of_itself(now, teller, row)
+                self._on_word_of_itself(now, teller, source, row)
             else:
                 self._on_word_of_another(now, teller, source, row)
         self._go_on_with_list(teller, updates)
@@ -194,6 +194,10 @@ class Hearsay:
         if row.epoch > me.epoch:
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)
             self.contest(now, row.epoch, source)
+        if row.epoch == me.epoch and row.nonce not in (None, me.nonce):
+            self._out.contested = f"{source} says that a copy of this node goes on too, in the same epoch"
+            self._out.notify_rarely(now, notices.IDENTITY_CONTESTED, epoch=row.epoch, ours=me.epoch, source=str(source))
+            return
         if row.epoch != me.epoch or row.counter < self._counter or self._has_left:
             return
         if row.counter > min(self._counter + COUNTER_JUMP, MAX_COUNTER - 1):
@@ -225,7 +229,12 @@ class Hearsay:
                 )
             self._out.notify_rarely(now, notices.IDENTITY_CONTESTED, epoch=epoch, ours=ours, source=str(source))
 
-    def _on_word_of_itself(self, now: float, peer: Peer, row: Update) -> None:
+    def _on_word_of_itself(self, now: float, peer: Peer, source: Address, row: Update) -> None:
+        if row.epoch == peer.epoch and None not in (row.nonce, peer.nonce) and row.nonce != peer.nonce:
+            self.warn_former_life(
+                now, peer, source
+            )  # two copies of it are in one epoch: let this one hear of the other
+            return
         if row.epoch == peer.epoch:
             peer.vouched = max(peer.vouched, row.counter)
         contradicts = row.counter > peer.counter

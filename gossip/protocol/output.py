@@ -56,7 +56,7 @@ class Output:
     def take_identity(self, identity: Identity) -> None:
         """Go on as somebody else. What waits to be sent in our former name is not sent; the disk gets all the same."""
         self.identity = identity
-        self.kernel.replica_id, self.kernel.wrote, self.kernel.former = identity.replica_id, False, ()
+        self.kernel.go_on_as(identity.replica_id)
         self._outgoing.clear()
         self._held.clear()
         self._effects.append(Rename(identity))

@@ -113,7 +113,7 @@ def test_leaving_tells_every_member_that_is_there() -> None:
         puppet.meets(rig)
     puppets[0].leaves(rig)
     effects = rig.done(rig.engine.leave())
-    goodbye = Updates((Update(rig.identity.node_id, "left", 3, 0),))
+    goodbye = Updates((Update(rig.identity.node_id, "left", 3, 0, nonce=""),))
     assert [puppet.hears(effects) for puppet in puppets] == [[], *[[goodbye]] * 4]
 
 

@@ -1,6 +1,7 @@
 """Somebody else is who we are: how it shows, and that we go on as somebody new with all that we have."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,28 @@ def test_who_is_said_to_have_started_again_since_goes_on_as_a_new_node() -> None
     rig, puppet = Rig(epoch=3, lives=("1", "2")), Puppet()
     row = Update(rig.identity.node_id, "alive", 4, 0, puppet.address, "", ())
     assert len(forks(heard(rig, puppet, Updates((row,))))) == 1
+
+
+def test_who_hears_that_a_copy_goes_on_in_the_same_epoch_goes_on_as_a_new_node() -> None:
+    rig, puppet = Rig(epoch=3, lives=("1", "2")), Puppet()
+    row = Update(rig.identity.node_id, "alive", 3, 0, puppet.address, nonce="cccccc")
+    [notice] = forks(heard(rig, puppet, Updates((row,))))
+    assert "a copy of this node goes on too" in str(notice.fields["why"])
+    assert not forks(heard(rig, puppet, Updates((replace(row, node_id=rig.identity.node_id, nonce=None),))))
+
+
+def test_a_copy_of_a_member_in_the_same_epoch_is_told_of_it_and_not_believed() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    me = Update(puppet.node_id, "alive", puppet.epoch, 0, None, nonce="aaaaaa")
+    rig.receive(puppet.address, puppet.says(Updates((me,))))
+    copy = Puppet(puppet.name, host="10.2.0.9")
+    copy.meets(rig)
+    told = copy.hears(rig.receive(copy.address, copy.says(Updates((replace(me, nonce="bbbbbb"),)))))
+    [row] = [row for message in told if isinstance(message, Updates) for row in message.rows]
+    assert (row.node_id, row.epoch, row.nonce) == (puppet.node_id, puppet.epoch, "aaaaaa")
+    [member] = rig.engine.members(rig.now)
+    assert member.replica_id == f"{puppet.node_id.hex()}.{puppet.epoch}-aaaaaa"
 
 
 def test_the_new_node_greets_whom_the_former_one_knew_and_its_words_are_in_its_own_name() -> None:
