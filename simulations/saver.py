@@ -154,8 +154,8 @@ class Saver:
                 self.start()
 
     def _save_once(self) -> None:
-        self._arrived = False
         self._node.settle()
+        self._arrived = False
         batches, token = self.backlog.take()
         self._node.room()
         if not batches and not self._has_more:
