@@ -5,7 +5,7 @@ checkpoint is a state without entries. Each is encoded canonically (`crdts.encod
 that lies about one bit would be spread to everybody as a change.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
@@ -104,30 +104,35 @@ class Contents:
 
 def rows_of(transaction: Transaction) -> Rows:
     """What to write. Takes some microseconds for each event."""
-    steps = encoding(transaction)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            rows: Rows = end.value
-            return rows
+    encoding = Encoding(transaction)
+    for _ in encoding.steps():
+        pass
+    return encoding.rows
 
 
-def encoding(transaction: Transaction) -> Generator[None, None, Rows]:
-    """Make the rows to write, in steps of a millisecond or two, between which others can have their turn."""
-    log: list[bytes] = []
-    for delta in deltas_of(transaction.batches):
-        if log:
+class Encoding:
+    """Makes what to write in steps of about a millisecond."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self.rows = Rows()
+        """All of it, once the steps are done."""
+
+    def steps(self) -> Iterator[None]:
+        """Does the work. Others can have their turn between two steps; most transactions are made in one."""
+        log: list[bytes] = []
+        for delta in deltas_of(self._transaction.batches):
+            if log:
+                yield
+            log.append(encode(delta))
+        part, finish = self._transaction.part, self._transaction.finish
+        if part and log:
             yield
-        log.append(encode(delta))
-    part, finish = transaction.part, transaction.finish
-    if part and log:
-        yield
-    return Rows(
-        _sealed(cbor2.dumps(log)) if log else b"",
-        _sealed(encode(events_delta(part.events))) if part else b"",
-        _sealed(encode(finish.head)) if finish else b"",
-    )
+        self.rows = Rows(
+            _sealed(cbor2.dumps(log)) if log else b"",
+            _sealed(encode(events_delta(part.events))) if part else b"",
+            _sealed(encode(finish.head)) if finish else b"",
+        )
 
 
 def deltas_of(batches: Iterable[Persist]) -> Iterator[Delta]:

@@ -16,7 +16,7 @@ from .errors import DiskFailed, StorageError
 from .ledger import Ledger
 from .marks import Mark, make_mark, remove_other_marks
 from .patience import DISK_GRACE, NO_ANSWER, run_patiently
-from .records import Rows, Transaction, encoding
+from .records import Encoding, Rows, Transaction
 from .sqlite import failures
 
 
@@ -117,11 +117,7 @@ class DatabaseDisk:
 
 async def _encoded(transaction: Transaction) -> Rows:
     """The rows, made in the event loop's own thread: beside it, Python would only take turns, in pieces of 5 ms."""
-    steps = encoding(transaction)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            rows: Rows = end.value
-            return rows
+    encoding = Encoding(transaction)
+    for _ in encoding.steps():
         await trio.lowlevel.checkpoint()
+    return encoding.rows
