@@ -2,6 +2,7 @@
 
 from crdts import Change
 
+from .collector import short_collections
 from .faults import TransportFaults
 from .keeping import Storage
 from .node import Node
@@ -54,4 +55,5 @@ __all__ = [
     "WrongThread",
     "new_key",
     "open_node",
+    "short_collections",
 ]

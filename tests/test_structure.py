@@ -150,6 +150,7 @@ PUBLIC = {
         *("KeyFormatError", "Storage", "StorageError", "UnknownFormat"),
         *("LocalError", "Member", "MemberAlive", "Node", "NodeRetired", "NotRunning", "RemoteError", "Statistics"),
         *("SyncTimeout", "TransportFaults", "UnknownMember", "Version", "Watch", "WrongThread", "new_key", "open_node"),
+        "short_collections",
     ],
     "gossip.protocol": [
         *("Address", "Close", "Config", "Effect", "Engine", "Identity", "Member", "Notify", "OpenStream"),

@@ -1,6 +1,5 @@
 """`gossip run`: one node in the foreground."""
 
-import gc
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import structlog
 import trio
 
 from gossip.advertised import resolve_advertised
+from gossip.collector import short_collections
 from gossip.log import PORT_TAKEN
 from gossip.node import Node
 from gossip.open import open_node
@@ -215,10 +215,10 @@ async def _run(name: str, bind: str | None, options: dict[str, Any]) -> str | No
         _cancel_on_signals(scope, caught)  # before the node is there, so that no signal finds the system's own handler
         await _look_up_advertised(options)
         async with _node(name, bind, options) as node:
-            gc.freeze()  # or every full search for cycles, of which entries have none, would stop the node for long
             click.echo(f"{name} listens on {node.address}; join it with --join {_as_seen_from_elsewhere(node.address)}")
             try:
-                await node.stop_requested.wait()
+                with short_collections():
+                    await node.stop_requested.wait()
             finally:
                 if caught:
                     node.stop_reason = caught[0].name

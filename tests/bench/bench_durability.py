@@ -1,6 +1,5 @@
 """What keeping data on a disk costs: durable writes beside a bare loop of commits, stalls, and growth."""
 
-import gc
 import shutil
 import sqlite3
 import statistics
@@ -93,13 +92,10 @@ async def _beat(stalls: list[float]) -> None:
 
 @asynccontextmanager
 async def _node(path: Path, durability: str) -> AsyncIterator[gossip.Node]:
-    """A node in a program that keeps Python's collector from what is there at its start, as `gossip run` does."""
+    """A node in a program that keeps Python's collections short, as `gossip run` does."""
     async with gossip.open_node("bench", data_dir=path, durability=durability) as node:
-        gc.freeze()
-        try:
+        with gossip.short_collections():
             yield node
-        finally:
-            gc.unfreeze()
 
 
 async def _alone(path: Path, durability: str) -> tuple[int, float, list[float]]:
