@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +18,15 @@ from crdts import Replica
 
 from ..datadir import LOCK_FILE, DataDir
 from ..protocol.errors import ConfigError
+from .asides import has_kept_wal
 from .database import FORMAT, OF_THE_DATA, Database
 from .errors import DamagedData, DiskFailed
 from .files import DATABASE_FILE, check_is_no_link, sync, wal_of
+from .former import read_former
+from .meta import get_meta
 from .records import check_row, read_into
 from .sqlite import check_version, connect, failures
+from .wal import look_behind
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
@@ -50,7 +55,7 @@ def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[
 def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
     """The same for a data directory that nobody runs on, of which nothing is changed; raises `DataDirInUse` too.
 
-    It need not be writable.
+    It need not be writable. Where the WAL is damaged there is no copy, as it would lack what had been saved.
     """
     source = directory / DATABASE_FILE
     check_is_no_link(source)
@@ -59,6 +64,7 @@ def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
             shutil.copyfile(source, fresh)
             if wal_of(source).exists():  # the node was killed
                 shutil.copyfile(wal_of(source), wal_of(fresh))
+        _check_wal(fresh, source)
         _finish(fresh, source)
     return target.stat().st_size
 
@@ -134,6 +140,22 @@ def _remove(file: Path) -> None:
 
 
 # ---- what a copy must be
+
+
+def _check_wal(copy: Path, source: Path) -> None:
+    """Raise `DamagedData` if something that was saved cannot be read; ``copy`` is fresh, with its WAL beside it."""
+    with failures(f"the copy of {source} cannot be read"), closing(connect(copy)) as connection:
+        dropped = look_behind(connection, wal_of(copy))
+        is_told = has_kept_wal(source)
+        if not dropped.is_suspicious and not is_told:
+            return
+        former = read_former(partial(get_meta, connection, source), source)
+        if is_told or (former is not None and former.cut(dropped)):
+            raise DamagedData(
+                f"{wal_of(source)} is damaged, and a backup would lack the last writes; start a node on "
+                f"{source.parent}: it keeps the damaged file, goes on with what can be read, and others give back what they have; make "
+                "the backup then"
+            )
 
 
 def _finish(copy: Path, source: Path) -> None:

@@ -8,18 +8,17 @@ from typing import Final
 from crdts import Replica
 
 from ..protocol import Identity
+from .asides import finish_setting_aside, has_kept_wal, keep_wal, number_kept_wal, set_aside
 from .database import FULL, Database
-from .errors import DamagedData, DiskFailed
-from .files import DATABASE_FILE, check_is_no_link, sync, wal_of
+from .errors import DamagedData
+from .files import DATABASE_FILE, check_is_no_link
 from .former import Former, read_former
 from .ledger import Ledger
 from .marks import make_mark, marks_in, remove_marks, remove_other_marks
 from .records import identity_row, read_into
 from .sqlite import failures, lacks_wal
-from .wal import Dropped
 from .writer import DatabaseDisk
 
-DAMAGED: Final = "damaged"
 FORMER_LIVES: Final = 1024
 """Earlier lives of a node that are remembered, to be closed and told from others': those that wrote, and"""
 LATEST_LIVES: Final = 16
@@ -46,6 +45,10 @@ class Opened:
     """what was wrong with it."""
     cut: str = ""
     """Why something may be missing at the end of what was written, although it had been saved."""
+    kept_wal: Path | None = None
+    """Where a copy of the damaged WAL is that this was in."""
+    former_id: bytes = b""
+    """Who wrote the file before, if anybody did: another node if it is forked."""
 
 
 def open_data(directory: Path, name: str, rng: random.Random, *, durability: str = FULL) -> Opened:
@@ -56,25 +59,26 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
     """
     path = directory / DATABASE_FILE
     check_is_no_link(path)
-    _finish_setting_aside(path)
+    finish_setting_aside(path)
     try:
         return _open(path, name, rng, durability)
     except DamagedData as error:
-        damage, set_aside = str(error), _set_aside(path)
+        damage, aside = str(error), set_aside(path)
     opened = _open(path, name, rng, durability)
-    opened.set_aside, opened.damage = set_aside, damage
+    opened.set_aside, opened.damage = aside, damage
     return opened
 
 
 def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
     is_gone = _look_for_the_file(path)
     copied = _missing_wal(path)
-    database = Database(path, durability=durability)
+    database = Database(path, durability=durability, before_writing=_keep_damaged_wal)
     try:
-        former = read_former(database)
+        former = read_former(database.get, path)
+        cut = _cut(former, database)
         if former is not None:
             copied = copied or former.doubt(path)
-        identity, lives, full = _next_life(former, name, rng, database.dropped, is_copy=bool(copied))
+        identity, lives, full = _next_life(former, name, rng, is_copy=bool(copied), is_cut=bool(cut))
         replica = Replica(identity.replica_id)
         contents = database.contents()
         read_into(replica, contents)
@@ -84,14 +88,32 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         lives = (*filter(wrote, lives[:-LATEST_LIVES]), *lives[-LATEST_LIVES:])[-FORMER_LIVES:]
         kernel.former = full = tuple(filter(wrote, full))
         _begin(database, identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
+        kept_wal = number_kept_wal(path)
     except BaseException:
         database.close()
         raise
     opened = Opened(identity, replica, DatabaseDisk(database, Ledger(kernel, contents)), lives)
     opened.damage = f"{path} is gone" if is_gone else ""
+    opened.kept_wal, opened.cut = kept_wal, cut
     if former is not None:
-        opened.forked, opened.cut = copied, former.cut(database.dropped)
+        opened.forked, opened.former_id = copied, former.node_id
     return opened
+
+
+def _keep_damaged_wal(database: Database) -> None:
+    """Keep the WAL if something may be missing that is only there."""
+    former = read_former(database.get, database.path)
+    if former is not None and former.cut(database.dropped):
+        keep_wal(database.path)
+
+
+def _cut(former: Former | None, database: Database) -> str:
+    """Why something that had been saved may be missing at the end; empty if nothing says so."""
+    if former is None:
+        return ""
+    if cut := former.cut(database.dropped):
+        return cut
+    return "the write-ahead log was damaged, as a start found that came no further" * has_kept_wal(database.path)
 
 
 def _look_for_the_file(path: Path) -> bool:
@@ -113,14 +135,14 @@ def _missing_wal(path: Path) -> str:
 
 
 def _next_life(
-    former: Former | None, name: str, rng: random.Random, dropped: Dropped, *, is_copy: bool
+    former: Former | None, name: str, rng: random.Random, *, is_copy: bool, is_cut: bool
 ) -> tuple[Identity, tuple[str, ...], tuple[str, ...]]:
     """Who it is now, who it was, and as whom it has certainly done nothing that is not here."""
     if former is None or is_copy:
         return Identity.fresh(name, rng), (), ()
     epoch = former.epoch + rng.randint(1, EPOCH_STEP)
     identity = Identity(former.node_id, name, epoch, Identity.draw_nonce(rng))
-    return identity, former.lives, former.sure(dropped)
+    return identity, former.lives, () if is_cut else former.sure()
 
 
 def _begin(database: Database, identity: dict[str, object]) -> None:
@@ -135,37 +157,3 @@ def _check_fingerprint(database: Database, last_row: int, replica: Replica) -> N
     closed = database.get("closed")
     if closed is not None and closed[0] == last_row and closed[1] != replica.fingerprint:
         raise DamagedData(f"{database.path} does not hold what the node had when it stopped")
-
-
-def _set_aside(path: Path) -> Path:
-    """Rename a damaged file, and then its WAL: without that it must never be opened. Raises `DiskFailed`."""
-    aside = _asides(path)[-1]
-    try:
-        path.rename(aside)
-        sync(path.parent)
-    except OSError as error:
-        raise DiskFailed(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
-    _finish_setting_aside(path)
-    return aside
-
-
-def _finish_setting_aside(path: Path) -> None:
-    """Rename a WAL that was left behind when its file was set aside, or taken away; raises `DiskFailed`."""
-    wal = wal_of(path)
-    if path.exists() or not wal.exists():
-        return
-    asides = _asides(path)
-    owner = asides[-2] if len(asides) > 1 and not wal_of(asides[-2]).exists() else asides[-1]
-    try:
-        wal.rename(wal_of(owner))
-        sync(path.parent)
-    except OSError as error:
-        raise DiskFailed(f"{wal} belongs to a file that is gone and cannot be renamed: {error.strerror}") from None
-
-
-def _asides(path: Path) -> list[Path]:
-    """The names that damaged files were given so far, and the next one."""
-    names: list[Path] = []
-    while not names or names[-1].exists() or wal_of(names[-1]).exists():
-        names.append(path.with_name(f"{path.name}.{DAMAGED}-{len(names) + 1}"))
-    return names
