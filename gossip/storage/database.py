@@ -20,7 +20,7 @@ from .errors import DamagedData, DiskFailed
 from .files import wal_of
 from .meta import check_sum, get_meta, put_meta, sum_in, sum_of
 from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
-from .sqlite import check_version, connect, failures
+from .sqlite import check_version, connect, failures, in_brief
 from .wal import look_behind
 
 FULL: Final = "full"
@@ -154,7 +154,7 @@ class Database:
         execute = self._connection.execute
         found = [text for (text,) in execute("PRAGMA integrity_check(1)") if text != "ok"]
         if found:
-            raise DamagedData(f"{self.path}: {found[0]}")
+            raise DamagedData(f"{self.path} is damaged: {in_brief(found[0])}")
         if sorted(execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")) != _schema():
             raise DamagedData(f"{self.path}: its tables are not those of format {FORMAT}")
 
