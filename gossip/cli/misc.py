@@ -9,6 +9,9 @@ from typing import Final
 
 import click
 
+from gossip.protocol.errors import ConfigError
+from gossip.storage.files import why
+
 from .options import file_type
 
 DISTRIBUTION: Final = "gossip-crdts"
@@ -30,6 +33,8 @@ def keygen(out: Path | None) -> None:
             file.write(key + "\n")
     except FileExistsError:
         raise click.UsageError(f"{out} exists; remove it first if the key in it is no longer needed") from None
+    except FileNotFoundError as error:
+        raise ConfigError(f"{out}: {why(error, mend='make its directory first, or name another file')}") from None
 
 
 def _private(path: str, flags: int) -> int:
