@@ -297,8 +297,8 @@ class Node(Accessors):
 
         Reads and writes go on. The copy has nothing of this node's identity: `gossip restore` makes a data directory
         of it, for a new node. It is there whole or not at all, for its owner only. Raises `ConfigError` if there is
-        such a file and it is not to be replaced, if it would be in the data directory, or if everything is in memory
-        only; `DiskFailed` if either disk does not work; `NotRunning`.
+        such a file and it is not to be replaced, if none can be made there, if it would be in the data directory, or if
+        all is in memory only; `DiskFailed` if either disk does not work; `DamagedData`; `NotRunning`.
         """
         try:
             await self.flush()
