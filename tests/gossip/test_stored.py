@@ -227,7 +227,7 @@ class Hanging:
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
-    for module in ("gossip.node", "gossip.storage.patience", "gossip.storage.writer"):
+    for module in ("gossip.node", "gossip.storage.beside", "gossip.storage.patience", "gossip.storage.writer"):
         monkeypatch.setattr(f"{module}.DISK_GRACE", 0.1)
     hanging = Hanging(monkeypatch)
     yield hanging
