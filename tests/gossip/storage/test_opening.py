@@ -695,7 +695,7 @@ async def test_a_mark_that_cannot_be_written_is_not_left_behind(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(marks.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         for _ in range(3):
             with pytest.raises(DiskFailed, match="the mark beside"):
                 await opened.disk.save(())
