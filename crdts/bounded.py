@@ -16,8 +16,9 @@ from .clock import HybridClock
 from .delta import NOTHING, Delta
 from .errors import InsufficientRights, InvalidValue, UnsupportedType
 from .folds import Shares, read_share
+from .kernel import Kernel
 from .limits import MAX_INT
-from .schema import BOUNDED, check_replica_id
+from .schema import BOUNDED, check_replica_id, type_tag
 from .store import Store
 from .values import encode_value
 
@@ -150,6 +151,17 @@ class BoundedCounter(Crdt):
                 row = [max(seq, shares.covered.get(holder, 0)), check_total(shares.voided.get(holder, 0) + rights)]
                 store.write(self._object, key, cbor2.dumps(row), replaced)
         return done.delta
+
+
+def receivers(kernel: Kernel) -> dict[str, None]:
+    """The ids that rights to any bounded counter were ever transferred to; looks at every object."""
+    found: dict[str, None] = {}
+    for obj in kernel.objects:
+        if type_tag(obj) == BOUNDED:
+            for held in kernel.places(obj).values():
+                share, *_ = read_share(held)
+                found |= dict.fromkeys(share[3] if share else ())
+    return found
 
 
 def _row(payload: bytes | None) -> list[object]:

@@ -103,7 +103,13 @@ class Names:
             ids = ", ".join(node.id for node in found)
             raise UnknownMember(f"{len(found)} members are called {who}; name one by its id: {ids}")
         if found:
-            return found[0].replica_id or self._of_life(who, found[0].id, found[0].epoch)
+            writer = found[0].replica_id or self._of_life(who, found[0].id, found[0].epoch)
+            if writer in self._kernel.limits and writer != self._kernel.replica_id:
+                raise UnknownMember(
+                    f"{who} has left and keeps nothing: nobody writes as {writer} any more, so rights given to it "
+                    f"would be lost. {_NAME_IT}"
+                )
+            return writer
         if self._kernel.context.last(who) and who not in self._kernel.limits:
             return who  # no node's, but somebody's
         raise UnknownMember(

@@ -106,9 +106,17 @@ class Closing:
                 continue
             if self._incomplete.get(writer) == (self._mark, kernel.context.steps(writer)):
                 continue
-            if limit is not None or self._is_to_close(writer):
+            if limit is not None or (self._is_to_close(writer) and not self._is_unconfirmed(writer)):
                 found.append(writer)
         return found
+
+    def _is_unconfirmed(self, writer: str) -> bool:
+        """Whether it was this node in an earlier life, and nobody is there who could know more of it.
+
+        A disk that was put back whole looks as a kill left it: alone, we would set a limit that makes everybody drop
+        what was written since, and what that had replaced.
+        """
+        return writer in self._former and not self._members.alive()
 
     def _is_to_close(self, writer: str) -> bool:
         """Whether its node was retired, or left and keeps nothing, or was this one in an earlier life.

@@ -69,14 +69,19 @@ def make_mark(database: Path) -> Mark:
     mark = database.with_name(f"mark-{token_hex(8)}")
     handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, _TEXT)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    sync(mark.parent)
-    status = mark.stat()
-    machine, boot = _digest(_MACHINE_ID), _digest(_BOOT_ID)
-    return Mark(mark.name, status.st_ino, status.st_ctime_ns, database.stat().st_ino, machine, boot)
+        try:
+            os.write(handle, _TEXT)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        sync(mark.parent)
+        status = mark.stat()
+        machine, boot = _digest(_MACHINE_ID), _digest(_BOOT_ID)
+        return Mark(mark.name, status.st_ino, status.st_ctime_ns, database.stat().st_ino, machine, boot)
+    except OSError:
+        with suppress(OSError):  # or there would be one for each time that a full disk is tried again
+            mark.unlink()
+        raise
 
 
 def marks_in(directory: Path) -> list[Path]:

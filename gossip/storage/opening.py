@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from crdts import Replica
+from crdts.bounded import receivers
+from crdts.kernel import Kernel
 
 from ..protocol import Identity
 from .database import FULL, Database
@@ -82,7 +84,7 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         kernel = replica.store.kernel
         wrote = kernel.context.last
         lives = (*filter(wrote, lives[:-LATEST_LIVES]), *lives[-LATEST_LIVES:])[-FORMER_LIVES:]
-        kernel.former = full = tuple(filter(wrote, full))
+        kernel.former = full = _holding(kernel, full)
         _begin(database, identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
     except BaseException:
         database.close()
@@ -121,6 +123,14 @@ def _next_life(
     epoch = former.epoch + rng.randint(1, EPOCH_STEP)
     identity = Identity(former.node_id, name, epoch, Identity.draw_nonce(rng))
     return identity, former.lives, former.sure(dropped)
+
+
+def _holding(kernel: Kernel, lives: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of them that may hold rights: they wrote, or were given some, or others may have done that just now."""
+    earlier, latest = lives[:-LATEST_LIVES], lives[-LATEST_LIVES:]
+    silent = [life for life in earlier if not kernel.context.last(life)]
+    given = receivers(kernel) if silent else {}
+    return (*(life for life in earlier if kernel.context.last(life) or life in given), *latest)
 
 
 def _begin(database: Database, identity: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ import cbor2
 
 from crdts import CrdtError, Delta, Dot, Event, Replica, decode, encode
 from crdts.context import DotRange
-from crdts.delta import events_delta
+from crdts.delta import Batch, events_delta
 from crdts.schema import RETIRED
 from crdts.sweep import restored
 
@@ -139,9 +139,14 @@ def deltas_of(batches: Iterable[Persist]) -> Iterator[Delta]:
     """What batches hold, as deltas to be merged in order. Events of several go into one, which takes less room."""
     events: list[Event] = []
     for batch in batches:
-        events += batch.events
-        if batch.runs or batch.states:
-            yield from _deltas(events, batch.runs, len(events) if batch.runs else _DELTA_EVENTS)
+        if batch.runs:  # some of its own events may count only with them
+            yield from _deltas(events, (), _DELTA_EVENTS)
+            yield from _deltas(batch.events, batch.runs, len(batch.events))
+            events = []
+        else:
+            events += batch.events
+        if batch.states:
+            yield from _deltas(events, (), _DELTA_EVENTS)
             yield from batch.states
             events = []
     yield from _deltas(events, (), _DELTA_EVENTS)
@@ -161,11 +166,13 @@ def _unordered(events: Iterable[Event], most: int) -> Iterator[Iterable[Event]]:
     before.
     """
     part: dict[Dot, Event] = {}
+    last: tuple[str, Batch | None] | None = None
     for event in events:
-        if len(part) >= most and event.batch is None:
+        if len(part) >= most and (event.batch is None or (event.replica, event.batch) != last):
             yield part.values()
             part = {}
         part[event.dot] = event
+        last = event.replica, event.batch
         if event.obj == RETIRED:
             yield part.values()
             part = {}

@@ -97,6 +97,10 @@ async def test_who_has_started_again_and_written_nothing_is_given_rights_in_its_
                 with patience():
                     await b.wait_for(a.version())
                 assert b.bounded_counter("budget").rights(me) == 1
+        async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
+            with patience():
+                await b.wait_for(a.version())
+            b.bounded_counter("budget").decrement(2)
 
 
 async def test_a_member_that_has_not_said_what_it_writes_under_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +152,18 @@ async def test_an_earlier_life_is_refused_and_the_later_one_spends_what_the_earl
             a.bounded_counter("budget").transfer("b", 1)
             await equal(a, b)
             b.bounded_counter("budget").decrement(5)
+
+
+async def test_nobody_gives_rights_to_a_member_that_has_left_and_keeps_nothing() -> None:
+    async with open_node("a", config=FAST) as a:
+        async with open_node("b", join=[a.address], config=FAST) as b:
+            await acquainted(a, b)
+            await budget_of(a, b)
+            replica_id = b.replica.replica_id
+        await until(a, lambda: replica_id in a.replica.store.kernel.limits)
+        for to in ("b", b.id, replica_id):
+            with pytest.raises(UnknownMember, match=f"nobody writes as {replica_id} any more"):
+                a.bounded_counter("budget").transfer(to, 1)
 
 
 async def test_nobody_gives_rights_to_a_node_that_was_retired() -> None:
