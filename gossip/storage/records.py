@@ -179,16 +179,28 @@ def _unordered(events: Iterable[Event], most: int) -> Iterator[Iterable[Event]]:
     yield part.values()
 
 
-def identity_row(
-    identity: Identity, lives: Sequence[str] = (), full: Sequence[str] = (), *, is_full: bool
-) -> dict[str, object]:
-    """Who writes, under which ids it wrote before, and under which of them nothing left the machine before it was safe.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The replica ids that a node wrote under before, the latest last."""
 
-    ``is_full``: whether that holds of the present one.
-    """
+    lives: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
+    """Those of them as whom nothing left the machine before it was safe."""
+    ended: tuple[str, ...] = ()
+    """Those of them that are over, with all that they ever wrote in the file."""
+
+
+def identity_row(identity: Identity, past: Past = Past(), *, is_full: bool) -> dict[str, object]:
+    """Who writes, and who it was before. ``is_full``: whether nothing leaves the machine before it is safe."""
     me = identity.replica_id
-    row: dict[str, object] = {"node_id": identity.node_id, "epoch": identity.epoch, "name": identity.name}
-    return row | {"lives": [*lives, me], "full": [*full, *([me] if is_full else [])]}
+    return {
+        "node_id": identity.node_id,
+        "epoch": identity.epoch,
+        "name": identity.name,
+        "lives": [*past.lives, me],
+        "full": [*past.full, *([me] if is_full else [])],
+        "ended": [*past.ended],
+    }
 
 
 def _sealed(body: bytes) -> bytes:

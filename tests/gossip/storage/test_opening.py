@@ -109,8 +109,30 @@ async def test_what_was_written_before_a_kill_is_there_and_the_killed_life_is_re
     let_go(killed)
     opened = await reopened(tmp_path)
     assert values(opened) == ["x", "y"]
-    assert opened.lives == (killed.identity.replica_id,)
+    assert opened.past.lives == (killed.identity.replica_id,)
     assert opened.identity.node_id == killed.identity.node_id
+
+
+@pytest.mark.parametrize("stop", [True, False])
+@pytest.mark.parametrize("gone", ["nothing", "boot", "device"])
+async def test_a_life_is_over_for_certain_if_it_ended_well_or_just_its_process_died(
+    stop: bool, gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = await life(tmp_path, "x", stop=stop)
+    if not stop:
+        await save(former)
+        let_go(former)
+    if gone == "boot":
+        other = tmp_path / "boot_id"
+        other.write_text("another")
+        monkeypatch.setattr(marks, "_BOOT_ID", other)
+    elif gone == "device":
+        monkeypatch.setattr(marks.Mark, "is_where_it_was", lambda *_: False)
+    opened = await reopened(tmp_path)
+    assert not opened.forked
+    is_over = stop or gone == "nothing"
+    assert opened.past.ended == ((former.identity.replica_id,) if is_over else ())
+    assert opened.past.lives == (former.identity.replica_id,)
 
 
 async def test_rights_given_to_a_life_that_wrote_nothing_are_held_however_often_it_starts_again(tmp_path: Path) -> None:
@@ -263,7 +285,7 @@ async def test_a_copied_directory_is_another_node_with_the_same_data(tmp_path: P
     assert copied.forked == "it is a copy of the directory that was written"
     assert copied.identity.node_id != former.identity.node_id
     assert values(copied) == ["x"]
-    assert copied.lives == ()
+    assert copied.past.lives == ()
     same = await reopened(original)
     assert not same.forked
     assert same.identity.node_id == former.identity.node_id
