@@ -60,18 +60,15 @@ class DataDir:
             for place in missing:
                 sync(place.parent)  # what is durable in it would be lost with it
         except OSError as error:
-            raise self._unusable(error) from None
+            raise unusable(self.path, error) from None
 
     def _open(self, place: Path, flags: int) -> int:
         try:
             handle = os.open(place, flags | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise self._unusable(error) from None
+            raise unusable(self.path, error) from None
         self._handles.append(handle)
         return handle
-
-    def _unusable(self, error: OSError) -> ConfigError:
-        return ConfigError(f"cannot use {self.path} as data directory: {error.strerror}; choose another")
 
     def _lock(self, handle: int, kind: int, *, is_optional: bool = False) -> None:
         try:
@@ -134,6 +131,14 @@ class DataDir:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def unusable(path: Path, error: OSError) -> ConfigError:
+    """Why a directory is none for data."""
+    is_file = isinstance(error, FileExistsError | NotADirectoryError)
+    file = next((place for place in (path, *path.parents) if place.is_file()), None) if is_file else None
+    what = error.strerror if file is None else "it is a file" if file == path else f"{file} is a file"
+    return ConfigError(f"cannot use {path} as data directory: {what}; choose another")
 
 
 def _place_of(handle: int) -> tuple[int, int]:

@@ -37,7 +37,7 @@ from .protocol.profile import Profile, check_tags
 from .protocol.seal import DEFAULT_CLUSTER
 from .release import RELEASE
 from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
-from .storage.database import DURABILITIES, FULL
+from .storage.database import DURABILITIES, FULL, NONE
 from .storage.records import Past
 from .stored import close_stored, open_stored
 from .transport import Sockets, Transport
@@ -58,7 +58,7 @@ async def open_node(
     advertise: str | Address | None = None,
     tags: Mapping[str, str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
-    durability: str = FULL,
+    durability: str | None = None,
     config: Config | None = None,
     faults: TransportFaults | None = None,
     log: Any = None,
@@ -71,9 +71,10 @@ async def open_node(
     never mix, even under one key. ``log`` is a structlog logger to use instead of the library's own.
 
     ``data_dir`` is where everything is kept, by one process at a time; without one it is in memory only, and gone with
-    the process. ``durability`` is what is promised of it: ``"full"`` that what `Node.flush` has waited for, and what
-    any other member may have seen, survives a power loss; ``"normal"`` that it survives a crash of the process, while a
-    power loss may take the last moments of it; ``"none"`` nothing: the directory only holds the control socket.
+    the process. ``durability`` is what is promised of it: ``"full"``, if nothing is said, that what `Node.flush` has
+    waited for, and what any other member may have seen, survives a power loss; ``"normal"`` that it survives a crash of
+    the process, while a power loss may take the last moments of it; ``"none"`` nothing: the directory only holds the
+    control socket. Without a directory only ``"none"`` can be said.
 
     ``discover`` finds the other nodes of the cluster on the local network by multicast DNS, and lets them find this
     one; a node on loopback finds those on this machine. It is off unless asked for, because it tells everybody on that
@@ -91,8 +92,7 @@ async def open_node(
     Raises `ConfigError` (also if it cannot bind or use the directory), `KeyFormatError`, `DataDirInUse`, `DiskFailed`
     or `UnknownFormat`. A damaged file is set aside, and a copied one goes on as a new node; the log says so.
     """
-    if durability not in DURABILITIES:
-        raise ConfigError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")
+    durability = _check_kept(data_dir, durability)
     host, port = split_address(bind)
     seeds = parse_seeds(join)
     secret = parse_key(key) if key is not None else None
@@ -124,6 +124,17 @@ async def open_node(
             log=log,
         ) as node:
             yield node
+
+
+def _check_kept(data_dir: str | os.PathLike[str] | None, durability: str | None) -> str:
+    """What is promised; raises `ConfigError` if that cannot be, or the directory is none."""
+    if durability is not None and durability not in DURABILITIES:
+        raise ConfigError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")
+    if data_dir is not None and not os.fspath(data_dir):
+        raise ConfigError("data_dir is empty; name a directory, or leave it out to keep everything in memory")
+    if data_dir is None and durability not in (None, NONE):
+        raise ConfigError(f"durability {durability!r} needs a directory to keep the data in; give it as data_dir")
+    return durability or FULL
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import random
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -25,7 +26,13 @@ async def open_stored(
         return None
     if durability == NONE:
         if (directory.path / DATABASE_FILE).exists():
-            log.warning(DATA_UNREAD, directory=str(directory.path), durability=NONE)
+            log.warning(
+                DATA_UNREAD,
+                directory=str(directory.path),
+                durability=NONE,
+                advice="the data that is kept there is left as it is and not read; to have it, start with "
+                "durability full or normal",
+            )
         return None
     read = partial(open_data, directory.path, name, rng, durability=durability)
     limiter = trio.CapacityLimiter(1)
@@ -38,7 +45,7 @@ async def open_stored(
         log.error(
             DATA_DAMAGED,
             why=opened.damage,
-            set_aside=str(opened.set_aside or "nothing"),
+            set_aside=_names(opened.set_aside, opened.kept_wal),
             id=opened.identity.node_id.hex(),
             advice="what others have comes back from them; what nobody else had is only in that file, or in a backup",
         )
@@ -46,11 +53,19 @@ async def open_stored(
         log.error(
             DATA_CUT,
             why=opened.cut,
-            advice="what the file itself lacks of them comes back from others, if they have it; look at the disk",
+            set_aside=_names(opened.kept_wal),
+            advice="the last writes before the crash may be missing here; the damaged log is kept under that name, and "
+            "what others have comes back from them; what nobody else had is only in a backup, if at all; check the "
+            "disk",
         )
     if opened.forked:
-        log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex())
+        former_id = opened.former_id.hex()
+        log.warning(notices.IDENTITY_FORKED, why=opened.forked, id=opened.identity.node_id.hex(), former_id=former_id)
     return opened
+
+
+def _names(*files: Path | None) -> str:
+    return " and ".join(str(file) for file in files if file is not None) or "nothing"
 
 
 async def close_stored(

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -16,11 +17,11 @@ from gossip.document import DocumentError, Item, document_of, items_in, read_doc
 from gossip.porting import Outcome, cut, parts_of, size_of, write_items
 from gossip.protocol.errors import ConfigError, DataDirInUse
 from gossip.storage.copies import back_up_closed, restore_into, written_beside
-from gossip.storage.files import DATABASE_FILE
+from gossip.storage.files import DATABASE_FILE, why
 from gossip.storage.sqlite import failures
 
 from .client import NodeUnreachable, ask, follow
-from .options import data_option, verb_options
+from .options import data_option, data_type, document_type, file_type, verb_options
 from .show import count, print_json, print_line, size_text
 
 MAX_DOCUMENT_BYTES: Final = 1 << 30
@@ -37,7 +38,7 @@ force_option = click.option("--force", is_flag=True, help="Replace FILE if it is
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=file_type)
 @force_option
 @verb_options
 def backup(file: Path, force: bool, data_dir: Path, as_json: bool) -> None:
@@ -47,12 +48,18 @@ def backup(file: Path, force: bool, data_dir: Path, as_json: bool) -> None:
     user only, and holds nothing of the node's identity and no key. While the node's disk fails there is no backup:
     `gossip export` writes down what it has in memory. FILE is none of the node's own files, even with --force.
     """
+    _check_is_new(file, force=force)
     file = file.absolute()
     size = _back_up(file, data_dir, force=force)
     if as_json:
         print_json({"path": str(file), "bytes": size})
     else:
         print_line(f"{file} has all data, {size_text(size)}")
+
+
+def _check_is_new(file: Path, *, force: bool) -> None:
+    if file.exists() and not force:
+        raise ConfigError(f"{file} exists; name a new file, or use --force to replace it")
 
 
 def _back_up(file: Path, data_dir: Path, *, force: bool) -> int:
@@ -73,11 +80,11 @@ def _back_up(file: Path, data_dir: Path, *, force: bool) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=file_type)
 @click.option(
     "--data",
     "data_dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=data_type,
     required=True,
     metavar="DIR",
     help="The data directory to make: a new one, or an empty one.",
@@ -101,7 +108,7 @@ def restore(file: Path, data_dir: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("file", default="-", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.argument("file", default="-", type=document_type)
 @click.option("--json", "as_json", is_flag=True, help="On one line, for programs.")
 @force_option
 @data_option
@@ -109,9 +116,12 @@ def export(file: Path, as_json: bool, force: bool, data_dir: Path) -> None:
     """Write all shared objects as JSON to FILE.
 
     Those of the running node, to standard output if there is no FILE: by type and name, with what is read there now;
-    `gossip import` reads it back. The node goes on meanwhile: a large document holds different parts as of different
-    moments. `gossip backup` makes a copy of one moment.
+    `gossip import` reads it back. Where no node runs, start one first: only a running node can do it. The node goes on
+    meanwhile: a large document holds different parts as of different moments. `gossip backup` makes a copy of one
+    moment.
     """
+    if str(file) != "-":
+        _check_is_new(file, force=force)
     document = document_of(_exported(data_dir))
     text = json.dumps(document, ensure_ascii=False, indent=None if as_json else 2) + "\n"
     if str(file) == "-":
@@ -133,7 +143,7 @@ def _exported(data_dir: Path) -> Iterator[Item]:
 
 
 @click.command(name="import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.argument("file", type=document_type)
 @click.option("--add", is_flag=True, help="Add the values of counters to those that count something already.")
 @verb_options
 def import_(file: Path, add: bool, data_dir: Path, as_json: bool) -> None:
@@ -145,9 +155,11 @@ def import_(file: Path, add: bool, data_dir: Path, as_json: bool) -> None:
     alone and named, as nobody can tell whether it counts the same things; --add adds it. The document is checked as a
     whole before anything is written. Importing it twice changes nothing, but with --add.
     """
-    items = list(items_in(read_document(_read(file))))
-    write_items(Replica("check"), items, add=True)  # whatever is wrong with it is found here
-    total = _import(items, data_dir, add=add)
+    with _errors_of(file):
+        items = list(items_in(read_document(_read(file))))
+        write_items(Replica("check"), items, add=True)  # whatever is wrong with it is found here
+        parts = _parts_of(items)
+    total = _import(parts, data_dir, add=add)
     if as_json:
         print_json(asdict(total))
         return
@@ -156,12 +168,29 @@ def import_(file: Path, add: bool, data_dir: Path, as_json: bool) -> None:
         print_line(f"left alone, because it counts something else: {name} (--add adds to it)")
 
 
-def _import(items: Iterable[Item], data_dir: Path, *, add: bool) -> Outcome:
-    total = Outcome()
+@contextmanager
+def _errors_of(file: Path) -> Iterator[None]:
+    """Say which document is wrong."""
+    name = "standard input" if str(file) == "-" else str(file)
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ConfigError(f"{name}: {why(error, mend='name a document that `gossip export` has made')}") from None
+    except DocumentError as error:
+        raise DocumentError(f"{name}: {error}") from None
+
+
+def _parts_of(items: Iterable[Item]) -> list[list[Item]]:
+    """What one request takes each; raises `DocumentError` for one that takes too much."""
     parts = list(parts_of(cut(items)))
     for part in parts:
         if size_of(part) > MAX_REQUEST_BYTES - REQUEST_ROOM:
             raise DocumentError(f"{part[0].where} takes more than {MAX_REQUEST_BYTES >> 20} MiB of JSON in one piece")
+    return parts
+
+
+def _import(parts: Iterable[list[Item]], data_dir: Path, *, add: bool) -> Outcome:
+    total = Outcome()
     for part in parts:
         done = Outcome(**ask(data_dir, "import", items=part, add=add))
         total.changed += done.changed

@@ -9,6 +9,7 @@ import click
 
 from crdts import CrdtError
 from gossip.protocol.errors import GossipError
+from gossip.storage.files import why
 
 
 def launch(command: click.Command, name: str) -> NoReturn:
@@ -31,7 +32,7 @@ def launch(command: click.Command, name: str) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        _tell(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        _tell(f"{error.filename}: {why(error)}" if error.filename else str(error))
         sys.exit(1)
     except (GossipError, CrdtError) as error:
         _tell(str(error))

@@ -9,14 +9,14 @@ from typing import Final
 
 import click
 
+from .options import file_type
+
 DISTRIBUTION: Final = "gossip-crdts"
 IMPORT_NAMES: Final = ("crdts", "gossip", "simulations")
 
 
 @click.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a new file, for this user only."
-)
+@click.option("--out", type=file_type, help="Write it to a new file, for this user only.")
 def keygen(out: Path | None) -> None:
     """Print a new cluster key. Whoever has it can read and write everything the cluster shares."""
     from gossip.protocol import new_key

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,10 +20,30 @@ def default_data_dir() -> Path:
     return platformdirs.user_data_path("gossip-crdts") / "node"
 
 
+class PathType(click.Path):
+    """A path, which must not be empty: that would be the working directory, or a name that no file can have."""
+
+    def __init__(self, what: str, *, file_okay: bool = True, dir_okay: bool = True, allow_dash: bool = False) -> None:
+        """``what`` it is to name, for people."""
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, allow_dash=allow_dash, path_type=Path)
+        self._what = what
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if not os.fspath(value):
+            self.fail(f"it is empty; name {self._what}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+data_type = PathType("a directory", file_okay=False)
+file_type = PathType("a file", dir_okay=False)
+document_type = PathType("a file, or - for standard input or output", dir_okay=False, allow_dash=True)
+
 data_option = click.option(
     "--data",
     "data_dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=data_type,
     default=default_data_dir,
     metavar="DIR",
     help="Directory of the node: its data, its identity and its control socket."

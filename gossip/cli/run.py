@@ -28,7 +28,7 @@ from gossip.protocol.seal import DEFAULT_CLUSTER
 from gossip.storage.database import DURABILITIES, FULL
 from gossip.storage.errors import DiskFailed
 
-from .options import AddressType, checked, data_option, parse_tags, wrong_usage
+from .options import AddressType, PathType, checked, data_option, parse_tags, wrong_usage
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
@@ -99,7 +99,7 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
     help="A word about this node that all members see, such as role=worker; may be given several times. Tags are not "
     "kept: give them at every start.",
 )
-@click.option("--key-file", type=click.Path(path_type=Path), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
+@click.option("--key-file", type=PathType("a file"), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
 @click.option(
     "--profile",
     type=click.Choice(list(PROFILES)),

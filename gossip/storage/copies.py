@@ -10,22 +10,42 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from crdts import Replica
 
-from ..datadir import LOCK_FILE, DataDir
+from ..datadir import LOCK_FILE, DataDir, unusable
 from ..protocol.errors import ConfigError
+from .asides import has_kept_wal
 from .database import FORMAT, OF_THE_DATA, Database
 from .errors import DamagedData, DiskFailed
-from .files import DATABASE_FILE, check_is_no_link, sync, wal_of
+from .files import DATABASE_FILE, check_is_no_link, sync, wal_of, why
+from .former import read_former
+from .meta import get_meta
 from .records import check_row, read_into
-from .sqlite import check_version, connect, failures
+from .sqlite import check_version, connect, failures, in_brief
+from .wal import look_behind
 
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 _TABLES: Final = {"meta", "log", "parts"}
+
+
+_START_THERE: Final = (
+    "there is no backup of it. Start a node there: it keeps the damaged file under another name and gets back what "
+    "others have; or restore an earlier backup"
+)
+_AND_THEN: Final = (
+    "start a node there: it keeps the damaged file under another name, goes on with what can be read, and gets back "
+    "what others have; make the backup then"
+)
+_START_AGAIN: Final = (
+    "there is no backup of it. `gossip export` writes down what the node has in memory; started again, it keeps the "
+    "damaged file under another name and gets back what others have"
+)
+_ANOTHER: Final = "use another backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +61,7 @@ def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[
 
     Raises `ConfigError` if there is a file and it is not to be replaced, `StorageError`, or what ``pause`` does.
     """
-    with written_beside(target, database.path.parent, replace=replace) as fresh:
+    with written_beside(target, database.path.parent, replace=replace) as fresh, _advised(_START_AGAIN):
         database.copy_to(fresh, pause)
         _finish(fresh, database.path)
     return target.stat().st_size
@@ -50,7 +70,7 @@ def back_up(database: Database, target: Path, *, replace: bool, pause: Callable[
 def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
     """The same for a data directory that nobody runs on, of which nothing is changed; raises `DataDirInUse` too.
 
-    It need not be writable.
+    It need not be writable. Where the WAL is damaged there is no copy, as it would lack what had been saved.
     """
     source = directory / DATABASE_FILE
     check_is_no_link(source)
@@ -59,7 +79,14 @@ def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
             shutil.copyfile(source, fresh)
             if wal_of(source).exists():  # the node was killed
                 shutil.copyfile(wal_of(source), wal_of(fresh))
-        _finish(fresh, source)
+        with _advised(_START_THERE):
+            if not fresh.stat().st_size and not wal_of(fresh).exists():
+                raise DamagedData(f"{source} is empty")
+            is_cut = _lacks_the_end(fresh, source)
+        if is_cut:
+            raise DamagedData(f"{wal_of(source)} is damaged, and a backup would lack the last writes; {_AND_THEN}")
+        with _advised(_START_THERE):
+            _finish(fresh, source)
     return target.stat().st_size
 
 
@@ -69,9 +96,14 @@ def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[
     _check_target(target, directory, replace=replace)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        with failures(f"{target} cannot be written"):
+        try:
             fresh.unlink(missing_ok=True)
             os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError as error:  # not the node's disk
+            raise ConfigError(
+                f"{target} cannot be written: {error.strerror}; name a file in a directory that is there and that you "
+                "may write to"
+            ) from None
         yield fresh
         with failures(f"{target} cannot be written"):
             sync(fresh)
@@ -108,7 +140,7 @@ def _files_in(directory: Path) -> list[Path]:
 
 
 def _exists(target: Path) -> ConfigError:
-    return ConfigError(f"{target} exists; name a new file, or use --force (replace=True) to replace it")
+    return ConfigError(f"{target} exists; name a new file, or replace it with replace=True")
 
 
 def _rename(fresh: Path, target: Path, *, replace: bool) -> None:
@@ -136,6 +168,28 @@ def _remove(file: Path) -> None:
 # ---- what a copy must be
 
 
+@contextmanager
+def _advised(advice: str) -> Iterator[None]:
+    """Tell what to do about what is damaged."""
+    try:
+        yield
+    except DamagedData as error:
+        raise DamagedData(f"{error}; {advice}") from None
+
+
+def _lacks_the_end(copy: Path, source: Path) -> bool:
+    """Whether something that was saved cannot be read; ``copy`` is fresh, with its WAL beside it. Raises
+    `DamagedData`."""
+    if has_kept_wal(source):
+        return True
+    if not wal_of(copy).exists():
+        return False
+    with failures(f"the copy of {source} cannot be read"), closing(connect(copy)) as connection:
+        dropped = look_behind(connection, wal_of(copy))
+        former = read_former(partial(get_meta, connection, source), source) if dropped.is_suspicious else None
+        return former is not None and bool(former.cut(dropped))
+
+
 def _finish(copy: Path, source: Path) -> None:
     """Take out who wrote it, and make it one whole file; raises `DamagedData` or `UnknownFormat` if it is not sound."""
     with failures(f"the copy of {source} cannot be finished"), closing(connect(copy)) as connection:
@@ -150,13 +204,13 @@ def _check_format(source: Path, connection: sqlite3.Connection) -> None:
     version = check_version(source, connection, FORMAT)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version < 1 or not tables >= _TABLES:
-        raise DamagedData(f"{source} is a database, but holds no node's data")
+        raise DamagedData(f"{source} is a database that holds no node's data")
 
 
 def _check_sound(source: Path, connection: sqlite3.Connection) -> None:
     """Every page and the checksum of every row; what the rows say is not looked at, which takes much longer."""
     if found := [text for (text,) in connection.execute("PRAGMA quick_check(1)") if text != "ok"]:
-        raise DamagedData(f"{source} is damaged: {found[0]}")
+        raise DamagedData(f"{source} is damaged: {in_brief(found[0])}")
     try:
         for rows in ("SELECT data FROM log", "SELECT data FROM parts"):
             for (row,) in connection.execute(rows):
@@ -196,11 +250,12 @@ def _restore(backup: Path, fresh: Path) -> Restored:
     with failures(f"{backup} cannot be copied to {fresh.parent}"):
         os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
         shutil.copyfile(backup, fresh)
-    _finish(fresh, backup)
-    try:
-        restored = _read(fresh)
-    except DamagedData as error:
-        raise DamagedData(f"{backup} is damaged: {error}") from None
+    with _advised(_ANOTHER):
+        _finish(fresh, backup)
+        try:
+            restored = _read(fresh)
+        except DamagedData as error:
+            raise DamagedData(f"{backup} is damaged: {error}") from None
     with failures(f"{fresh.parent} cannot be written"):
         sync(fresh)
         fresh.replace(fresh.with_name(DATABASE_FILE))
@@ -224,16 +279,16 @@ def _check_backup(backup: Path) -> None:
     try:
         with open(backup, "rb") as file:
             header = file.read(_HEADER_BYTES)
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file {backup}") from None
+    except FileNotFoundError as error:
+        raise ConfigError(f"{backup}: {why(error, mend='name a file that `gossip backup` has made')}") from None
     except OSError as error:
-        raise DiskFailed(f"{backup} cannot be read: {error.strerror}") from None
+        raise DiskFailed(f"{backup}: {why(error)}") from None
     if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
-        raise ConfigError(f"{backup} is no backup; `gossip backup` makes one (and `gossip import` reads an export)")
+        raise ConfigError(f"{backup}: it is no backup; `gossip backup` makes one (and `gossip import` reads an export)")
     if header[18] != 1:  # in WAL mode: what is in the file beside it would be missing
         raise ConfigError(
-            f"{backup} is a node's own file and no backup; start a node on a copy of its directory, which goes on as a "
-            "new node with all data"
+            f"{backup}: it is a node's own file and no backup; start a node on a copy of its directory, which goes on "
+            "as a new node with all data"
         )
 
 
@@ -241,4 +296,4 @@ def _listed(directory: Path) -> list[Path]:
     try:
         return list(directory.iterdir())
     except OSError as error:
-        raise ConfigError(f"cannot use {directory} as data directory: {error.strerror}; choose another") from None
+        raise unusable(directory, error) from None

@@ -8,21 +8,20 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cache, partial
-from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
-import cbor2
-
 from ..protocol.errors import NotRunning
+from .asides import wal_out_of_reach
 from .errors import DamagedData, DiskFailed
 from .files import wal_of
+from .meta import check_sum, get_meta, put_meta, sum_in, sum_of
 from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
-from .sqlite import check_version, connect, failures
-from .wal import Dropped, dropped_behind
+from .sqlite import check_version, connect, failures, in_brief
+from .wal import look_behind
 
 FULL: Final = "full"
 NORMAL: Final = "normal"
@@ -61,10 +60,6 @@ OF_THE_DATA: Final = ("checkpoint", "gap", "swept")
 """What is under these names belongs to the data, and everything else to the node."""
 
 
-def _sum(*columns: object) -> bytes:
-    return blake2b(cbor2.dumps(columns), digest_size=SUM_BYTES).digest()
-
-
 def _text(content: bytes) -> str:
     """Text as it is stored; what is none is found by its checksum."""
     return content.decode("utf-8", "replace")
@@ -82,10 +77,17 @@ def _schema() -> list[tuple[str, str, str, str | None]]:
 class Database:
     """An open file. Close it, or it counts as not closed."""
 
-    def __init__(self, path: str | os.PathLike[str], *, durability: str = FULL) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: str = FULL,
+        before_writing: Callable[["Database"], None] | None = None,
+    ) -> None:
         """Open or create the file, and look through all of it.
 
-        Raises `DamagedData`, `UnknownFormat`, or `DiskFailed`.
+        ``before_writing`` is called where more of the WAL was `dropped` than one crash can leave, which the first write
+        would go over. Raises `DamagedData`, `UnknownFormat`, or `DiskFailed`, or what ``before_writing`` does.
         """
         self.path = Path(path)
         self._needs_wal = wal_of(self.path).exists()
@@ -99,12 +101,16 @@ class Database:
             self._connection.text_factory = _text
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._inodes: dict[Path, int] = {}
+        may_write = False
         try:
             with self._failures("opened"):
                 version = check_version(
                     self.path, self._connection, FORMAT
                 )  # first: one of a later format is left as it is
-                self.dropped = self._look_behind_wal()
+                self.dropped = look_behind(self._connection, wal_of(self.path))  # a write would go over it
+                if before_writing is not None and self.dropped.is_suspicious:
+                    before_writing(self)
+                may_write = True
                 self._set_up()
                 self._migrate(version)
                 self._check()
@@ -112,6 +118,8 @@ class Database:
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if self.is_full else 'NORMAL'}")
             self.is_in_place()  # from now on
         except BaseException:
+            with nullcontext() if may_write else wal_out_of_reach(self.path):
+                self._connection.close()
             self._let_go()
             raise
 
@@ -125,14 +133,6 @@ class Database:
             os.close(handle)
         if any(version not in _VERSIONS for version in versions):
             raise DamagedData(f"{self.path}: its header is of no version of SQLite")
-
-    def _look_behind_wal(self) -> Dropped:
-        """What SQLite has not taken of the WAL. Before anything is written, as that goes over it.
-
-        Up to where it did take it, only a checkpoint tells.
-        """
-        (_, frames, _) = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return dropped_behind(wal_of(self.path), frames) if frames >= 0 else Dropped()
 
     def _set_up(self) -> None:
         execute = self._connection.execute
@@ -154,7 +154,7 @@ class Database:
         execute = self._connection.execute
         found = [text for (text,) in execute("PRAGMA integrity_check(1)") if text != "ok"]
         if found:
-            raise DamagedData(f"{self.path}: {found[0]}")
+            raise DamagedData(f"{self.path} is damaged: {in_brief(found[0])}")
         if sorted(execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")) != _schema():
             raise DamagedData(f"{self.path}: its tables are not those of format {FORMAT}")
 
@@ -173,25 +173,7 @@ class Database:
     def get(self, key: str) -> Any:
         """What was put there last; None if nothing was. Raises `DamagedData`."""
         with self._failures("read"):
-            found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        try:
-            if found is None:
-                return None
-            checksum, body = self._sum_in(found[0]), found[0][SUM_BYTES:]
-            self._check_sum(checksum, key, body)
-            return cbor2.loads(body)
-        except (cbor2.CBORDecodeError, TypeError) as error:
-            raise DamagedData(f"{self.path}: {key}: {error}") from None
-
-    def _sum_in(self, data: object) -> bytes:
-        """The checksum that stored bytes begin with."""
-        if type(data) is not bytes:
-            raise DamagedData(f"{self.path}: a row is of another type than it was written with")
-        return data[:SUM_BYTES]
-
-    def _check_sum(self, found: object, *columns: object) -> None:
-        if found != _sum(*columns):
-            raise DamagedData(f"{self.path}: a row has another checksum than it was written with")
+            return get_meta(self._connection, self.path, key)
 
     def begin(self, identity: Any, mark: Any) -> None:
         """Somebody writes from now on, and the file is in use. Durable when this returns; raises `DiskFailed`.
@@ -222,8 +204,7 @@ class Database:
             self._connection.execute(f"PRAGMA synchronous = {usual}")
 
     def _put(self, key: str, value: Any) -> None:
-        body = cbor2.dumps(value)
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _sum(key, body) + body))
+        put_meta(self._connection, key, value)
 
     # ---- the replica
 
@@ -242,9 +223,9 @@ class Database:
         if self._digest() != digest or last_row < min(swept_to, log_to):
             raise DamagedData(f"{self.path}: its parts are not of the same moment")
         for number, found, data in rows:
-            self._check_sum(found, number, self._sum_in(data))
+            check_sum(self.path, found, number, sum_in(self.path, data))
         for *place, found, data in parts:
-            self._check_sum(found, *place, self._sum_in(data))
+            check_sum(self.path, found, *place, sum_in(self.path, data))
         return Contents(
             Checkpoint(generation, log_from, head),
             [data for *_, data in parts],
@@ -289,7 +270,7 @@ class Database:
 
     def _append(self, number: int, data: bytes) -> None:
         """Add to the log, in place of a row that was written although we were told that it was not."""
-        row = number, _sum(number, data[:SUM_BYTES]), data
+        row = number, sum_of(number, data[:SUM_BYTES]), data
         self._connection.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", row)
 
     def is_in_place(self) -> bool:
@@ -310,7 +291,7 @@ class Database:
     def _write_part(self, part: Part, data: bytes, number: int) -> None:
         execute = self._connection.execute
         place = part.generation, *part.last
-        row = *place, _sum(*place, data[:SUM_BYTES]), data
+        row = *place, sum_of(*place, data[:SUM_BYTES]), data
         execute("INSERT INTO parts (generation, last_replica, last_seq, sum, data) VALUES (?, ?, ?, ?, ?)", row)
         if part.in_place:
             replaced = "DELETE FROM parts WHERE (last_replica, last_seq) <= (?, ?) AND generation < ?"

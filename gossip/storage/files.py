@@ -1,5 +1,6 @@
 """The files of a data directory, and how they come to be there after a crash."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,20 @@ def check_is_no_link(database: Path) -> None:
         raise ConfigError(
             f"{database} is a symbolic link; move the file here, and make the directory a link, or name another one"
         )
+
+
+def why(error: OSError, *, mend: str = "") -> str:
+    """What the system says and how to mend it, for people; ``mend`` it so, if the file is not there."""
+    advice = {
+        errno.ENOENT: mend or "name one that is there",
+        errno.ENOTDIR: "name one that lies in a directory",
+        errno.EISDIR: "name a file",
+        errno.EACCES: "look at its permissions",
+        errno.EPERM: "look at its permissions",
+        errno.EROFS: "name one on another disk",
+        errno.ENOSPC: "make room",
+    }.get(error.errno or 0, "")
+    return "; ".join(filter(None, [error.strerror or str(error), advice]))
 
 
 def sync(path: Path) -> None:

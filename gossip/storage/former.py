@@ -1,10 +1,11 @@
 """Who wrote a node's data before, and what of it is sure: whether all is here that anybody was told of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..protocol.identity import NODE_ID_BYTES
-from .database import Database
 from .errors import DamagedData
 from .marks import Mark
 from .wal import Dropped
@@ -34,25 +35,23 @@ class Former:
         """Why something that had been saved may be missing at the end; empty if nothing says so."""
         if not dropped.is_damage(power_stayed=self._power_stayed, was_synced=self._was_full):
             return ""
-        return f"the write-ahead log is damaged: {dropped.transactions} transactions at its end are not taken from it"
+        return f"the write-ahead log is damaged: the last {dropped.transactions} transactions in it cannot be read"
 
-    def sure(self, dropped: Dropped) -> tuple[str, ...]:
-        """The lives that are known to have done nothing that is not here. None, if the last one may have: it may have
-        spent what those before it held."""
-        if self.cut(dropped):
-            return ()
+    def sure(self) -> tuple[str, ...]:
+        """The lives that are known to have done nothing that is not here, if nothing is `cut`. None, if the last one
+        may have: it may have spent what those before it held."""
         if self.is_closed or self._power_stayed:  # whatever was promised
             return tuple(dict.fromkeys([*self.full, *self.lives[-1:]]))
         return self.full if self._was_full else ()
 
-    def over(self, path: Path, dropped: Dropped) -> tuple[str, ...]:
-        """The lives that are over for certain, and of which nothing can be missing here.
+    def over(self, path: Path) -> tuple[str, ...]:
+        """The lives that are over for certain, and of which nothing is missing here if nothing is `cut`.
 
         Not one behind a power loss: by what the file says it may be that of a disk that was copied, or put back, as a
         whole. Somebody may have more of that life, or even live it.
         """
         is_over = self.is_closed or (self.mark is not None and self.mark.is_where_it_was(path))
-        return (*self.ended, *self.lives[-1:]) if is_over and not self.cut(dropped) else self.ended
+        return (*self.ended, *self.lives[-1:]) if is_over else self.ended
 
     @property
     def _was_full(self) -> bool:
@@ -64,9 +63,9 @@ class Former:
         return self.mark is not None and self.mark.is_of_this_boot
 
 
-def read_former(database: Database) -> Former | None:
-    """None if nobody has written it yet; raises `DamagedData`."""
-    row = database.get("identity")
+def read_former(get: Callable[[str], Any], path: Path) -> Former | None:
+    """From what ``get`` finds in the file at ``path``; None if nobody has written it yet. Raises `DamagedData`."""
+    row = get("identity")
     if row is None:
         return None
     try:
@@ -74,8 +73,7 @@ def read_former(database: Database) -> Former | None:
         lives, full, ended = [tuple(map(str, row[key])) for key in ("lives", "full", "ended")]
         if type(node_id) is not bytes or len(node_id) != NODE_ID_BYTES or type(epoch) is not int or epoch < 1:
             raise ValueError
-        mark = database.get("mark")
-        is_closed = database.get("closed") is not None
+        mark, is_closed = get("mark"), get("closed") is not None
         return Former(node_id, epoch, lives, full, ended, Mark(**mark) if mark else None, is_closed)
     except (ValueError, KeyError, TypeError):
-        raise DamagedData(f"{database.path}: the identity in it is none") from None
+        raise DamagedData(f"{path}: the identity in it is none") from None

@@ -1,7 +1,7 @@
 """Opening a node's data: who it is this time, and all that it had."""
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +10,10 @@ from crdts.bounded import receivers
 from crdts.kernel import Kernel
 
 from ..protocol import Identity
+from .asides import finish_setting_aside, has_kept_wal, keep_wal, number_kept_wal, set_aside
 from .database import FULL, Database
-from .errors import DamagedData, DiskFailed
-from .files import DATABASE_FILE, check_is_no_link, sync, wal_of
+from .errors import DamagedData
+from .files import DATABASE_FILE, check_is_no_link
 from .former import Former, read_former
 from .ledger import Ledger
 from .marks import make_mark, marks_in, remove_marks, remove_other_marks
@@ -20,7 +21,6 @@ from .records import Past, identity_row, read_into
 from .sqlite import failures, lacks_wal
 from .writer import DatabaseDisk
 
-DAMAGED: Final = "damaged"
 FORMER_LIVES: Final = 1024
 """Earlier lives of a node that are remembered, to be closed and told from others': those that wrote, and"""
 LATEST_LIVES: Final = 16
@@ -47,6 +47,10 @@ class Opened:
     """what was wrong with it."""
     cut: str = ""
     """Why something may be missing at the end of what was written, although it had been saved."""
+    kept_wal: Path | None = None
+    """Where a copy of the damaged WAL is that this was in."""
+    former_id: bytes = b""
+    """Who wrote the file before, if anybody did: another node if it is forked."""
 
 
 def open_data(directory: Path, name: str, rng: random.Random, *, durability: str = FULL) -> Opened:
@@ -57,29 +61,31 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
     """
     path = directory / DATABASE_FILE
     check_is_no_link(path)
-    _finish_setting_aside(path)
+    finish_setting_aside(path)
     try:
         return _open(path, name, rng, durability)
     except DamagedData as error:
-        damage, set_aside = str(error), _set_aside(path)
+        damage, aside = str(error), set_aside(path)
     opened = _open(path, name, rng, durability)
-    opened.set_aside, opened.damage = set_aside, damage
+    opened.set_aside, opened.damage = aside, damage
     return opened
 
 
 def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
     is_gone = _look_for_the_file(path)
     copied = _missing_wal(path)
-    database = Database(path, durability=durability)
+    database = Database(path, durability=durability, before_writing=_keep_damaged_wal)
     try:
-        former = read_former(database)
+        former = read_former(database.get, path)
+        cut = _cut(former, database)
         if former is not None:
             copied = copied or former.doubt(path)
         identity = Identity.fresh(name, rng)
         past = Past()
         if former is not None and not copied:
             identity = _next_life(former, name, rng)
-            past = Past(former.lives, former.sure(database.dropped), former.over(path, database.dropped))
+            past = Past(former.lives, former.sure(), former.over(path))
+            past = replace(past, full=(), ended=former.ended) if cut else past
         replica = Replica(identity.replica_id)
         contents = database.contents()
         read_into(replica, contents)
@@ -88,14 +94,32 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         past = _worth_keeping(kernel, past)
         kernel.former = past.full
         _begin(database, identity_row(identity, past, is_full=database.is_full))  # before it says a word
+        kept_wal = number_kept_wal(path)
     except BaseException:
         database.close()
         raise
     opened = Opened(identity, replica, DatabaseDisk(database, Ledger(kernel, contents)), past)
     opened.damage = f"{path} is gone" if is_gone else ""
+    opened.kept_wal, opened.cut = kept_wal, cut
     if former is not None:
-        opened.forked, opened.cut = copied, former.cut(database.dropped)
+        opened.forked, opened.former_id = copied, former.node_id
     return opened
+
+
+def _keep_damaged_wal(database: Database) -> None:
+    """Keep the WAL if something may be missing that is only there."""
+    former = read_former(database.get, database.path)
+    if former is not None and former.cut(database.dropped):
+        keep_wal(database.path)
+
+
+def _cut(former: Former | None, database: Database) -> str:
+    """Why something that had been saved may be missing at the end; empty if nothing says so."""
+    if former is None:
+        return ""
+    if cut := former.cut(database.dropped):
+        return cut
+    return "the write-ahead log was damaged, as a start found that came no further" * has_kept_wal(database.path)
 
 
 def _look_for_the_file(path: Path) -> bool:
@@ -149,37 +173,3 @@ def _check_fingerprint(database: Database, last_row: int, replica: Replica) -> N
     closed = database.get("closed")
     if closed is not None and closed[0] == last_row and closed[1] != replica.fingerprint:
         raise DamagedData(f"{database.path} does not hold what the node had when it stopped")
-
-
-def _set_aside(path: Path) -> Path:
-    """Rename a damaged file, and then its WAL: without that it must never be opened. Raises `DiskFailed`."""
-    aside = _asides(path)[-1]
-    try:
-        path.rename(aside)
-        sync(path.parent)
-    except OSError as error:
-        raise DiskFailed(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
-    _finish_setting_aside(path)
-    return aside
-
-
-def _finish_setting_aside(path: Path) -> None:
-    """Rename a WAL that was left behind when its file was set aside, or taken away; raises `DiskFailed`."""
-    wal = wal_of(path)
-    if path.exists() or not wal.exists():
-        return
-    asides = _asides(path)
-    owner = asides[-2] if len(asides) > 1 and not wal_of(asides[-2]).exists() else asides[-1]
-    try:
-        wal.rename(wal_of(owner))
-        sync(path.parent)
-    except OSError as error:
-        raise DiskFailed(f"{wal} belongs to a file that is gone and cannot be renamed: {error.strerror}") from None
-
-
-def _asides(path: Path) -> list[Path]:
-    """The names that damaged files were given so far, and the next one."""
-    names: list[Path] = []
-    while not names or names[-1].exists() or wal_of(names[-1]).exists():
-        names.append(path.with_name(f"{path.name}.{DAMAGED}-{len(names) + 1}"))
-    return names

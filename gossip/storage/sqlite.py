@@ -22,6 +22,19 @@ _ADVICE: Final[dict[str, tuple[type[Exception], str]]] = {
 }
 
 
+_SAYS_IT_ALL: Final = ("FULL", "READONLY", "CORRUPT", "NOTADB")
+"""Where SQLite's own words add nothing."""
+_BRIEF: Final = 100
+"""Letters of SQLite's words that are repeated to people."""
+_WHERE: Final = "*** in database main ***"
+
+
+def in_brief(text: str) -> str:
+    """What SQLite says, on one line."""
+    line = " ".join(text.replace(_WHERE, " ").split())
+    return line if len(line) <= _BRIEF else f"{line[: _BRIEF - 1]}…"
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """For what is no node's own file, and this process's alone."""
     connection = sqlite3.connect(path, isolation_level=None)
@@ -60,6 +73,7 @@ def failures(what: str) -> Iterator[None]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
         kind, advice = _ADVICE.get(name, (DiskFailed, "see what it says"))
-        raise kind(f"{what}: {advice} ({error})") from None
+        told = "" if name in _SAYS_IT_ALL else f" ({in_brief(str(error))})"
+        raise kind(f"{what}: {advice}{told}") from None
     except OSError as error:
         raise DiskFailed(f"{what}: {error.strerror}") from None

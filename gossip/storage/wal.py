@@ -5,6 +5,7 @@ no further (https://sqlite.org/fileformat2.html#the_write_ahead_log). That is ho
 where each transaction is synced before the next one, no more than one can be cut short: more of them prove damage.
 """
 
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -33,10 +34,25 @@ class Dropped:
     """Whether it has one that is sound. A power loss can tear it where the WAL begins anew, and then what is behind it
     is in the file already."""
 
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether it may be more than what a crash leaves."""
+        return self.transactions > _IN_FLIGHT
+
     def is_damage(self, *, power_stayed: bool, was_synced: bool) -> bool:
         """Whether it cannot be what a crash leaves. ``power_stayed``: just the process has died since it was written;
         ``was_synced``: each transaction was on the disk before the next one was begun."""
-        return self.transactions > _IN_FLIGHT and (power_stayed or (was_synced and self.has_header))
+        return self.is_suspicious and (power_stayed or (was_synced and self.has_header))
+
+
+def look_behind(connection: sqlite3.Connection, wal: Path) -> Dropped:
+    """What SQLite has not taken of the WAL of a file that was just opened, and not written to.
+
+    Up to where it did take it, only a checkpoint tells, which leaves the WAL as it is. Raises OSError, or what SQLite
+    does.
+    """
+    (_, frames, _) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return dropped_behind(wal, frames) if frames >= 0 else Dropped()
 
 
 def dropped_behind(wal: Path, frames: int) -> Dropped:

@@ -162,9 +162,27 @@ def test_a_directory_on_a_read_only_disk_can_be_taken_to_read_it_unless_it_is_in
 def test_a_path_that_is_a_file_or_lies_below_one_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    for place in (file, file / "below"):
-        with pytest.raises(ConfigError, match=f"cannot use {place} as data directory: .*; choose another"):
+    for place, what in ((file, "it is a file"), (file / "below", f"{file} is a file")):
+        with pytest.raises(ConfigError, match=f"cannot use {place} as data directory: {what}; choose another"):
             DataDir(place)
+
+
+async def test_an_empty_path_is_no_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="data_dir is empty; name a directory"):
+        async with open_node("a", data_dir=""):
+            pass
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_nothing_is_promised_without_a_place_to_keep_it(durability: str) -> None:
+    with pytest.raises(ConfigError, match=f"durability '{durability}' needs a directory .* data_dir"):
+        async with open_node("a", durability=durability):
+            pass
+    for options in ({}, {"durability": "none"}):
+        async with open_node("a", **options) as node:
+            assert node.storage().durability == "none"
 
 
 async def test_a_node_that_cannot_start_leaves_its_directory_free(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ async def test_a_backup_has_what_was_written_a_moment_ago(tmp_path: Path, monkey
             await node.backup(tmp_path / "copy.db")
         await node.backup(tmp_path / "second.db")
         await node.backup("copy.db", replace=True)
+        for path, says in (("", "is empty; name a file"), ("nowhere/x", "nowhere/x cannot be written: No such file")):
+            with pytest.raises(ConfigError, match=says):
+                await node.backup(path)
     restore_into(tmp_path / "second.db", tmp_path / "b")
     async with open_node("b", data_dir="b", config=FAST) as node:
         assert set(node.orset("s")) == {*range(100), "late"}

@@ -17,7 +17,9 @@ from gossip import DataDirInUse, DiskFailed, open_node
 from gossip.log import DATA_CUT, DATA_DAMAGED, DATA_UNREAD, DISK_FAILED, NODE_STARTED, WRITES_UNSAVED, WRITES_UNSHARED
 from gossip.protocol import notices
 from gossip.storage import opening
+from gossip.storage.copies import back_up_closed
 from gossip.storage.database import Database
+from gossip.storage.errors import DamagedData
 from gossip.storage.files import DATABASE_FILE
 
 from .cli.process import environment
@@ -129,7 +131,26 @@ async def test_a_damaged_write_ahead_log_is_told_of_and_costs_the_rights(tmp_pat
         assert node.bounded_counter("budget").rights() == 0
     [line] = journal.named(DATA_CUT)
     assert "transactions" in line["why"]
-    assert line["advice"]
+    assert line["set_aside"] == f"{wal}.damaged-1"
+    assert (tmp_path / "state.db-wal.damaged-1").read_bytes() == content
+    assert "only in a backup" in line["advice"]
+
+
+async def test_no_backup_is_made_where_the_write_ahead_log_is_damaged_until_a_node_was_there(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy.db"
+    done = subprocess.run([sys.executable, "-c", KILLED, data], timeout=60, check=False, env=environment())
+    assert done.returncode == -signal.SIGKILL
+    wal = data / "state.db-wal"
+    content = bytearray(wal.read_bytes())
+    content[32 + 24 + 500] ^= 1
+    wal.write_bytes(content)
+    with pytest.raises(DamagedData, match=r"state\.db-wal is damaged, and a backup would lack the last writes; start"):
+        back_up_closed(data, copy, replace=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["data"]
+    assert wal.read_bytes() == content, "nothing is changed there"
+    async with open_node("a", data_dir=data):
+        pass
+    assert back_up_closed(data, copy, replace=False) == copy.stat().st_size
 
 
 async def test_a_directory_whose_data_is_not_read_is_told_of(tmp_path: Path) -> None:
@@ -138,7 +159,8 @@ async def test_a_directory_whose_data_is_not_read_is_told_of(tmp_path: Path) -> 
     journal = Journal()
     async with open_node("a", data_dir=tmp_path, durability="none", log=journal.logger) as node:
         assert not node.replica.objects()
-    assert DATA_UNREAD in journal.events()
+    [line] = journal.named(DATA_UNREAD)
+    assert "durability full or normal" in line["advice"]
     async with open_node("a", data_dir=tmp_path) as node:
         assert set(node.orset("tasks")) == {"one"}
 

@@ -73,7 +73,7 @@ async def test_a_backup_replaces_a_file_only_by_force(node: Node, gossip: Gossip
     target.write_text("precious")
     answer = await gossip("backup", str(target))
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err == f"gossip: {target} exists; name a new file, or use --force (replace=True) to replace it\n"
+    assert answer.err == f"gossip: {target} exists; name a new file, or use --force to replace it\n"
     assert target.read_text() == "precious"
     answer = await gossip("backup", str(target), "--force", "--json")
     assert json.loads(answer.out) == {"path": str(target), "bytes": target.stat().st_size}
@@ -102,8 +102,9 @@ async def test_what_cannot_be_copied_is_told_in_one_line(gossip: Gossip, data: P
     async with open_node("memory", data_dir=data, durability="none"):
         in_memory = await gossip("backup", str(tmp_path / "b.db"))
         assert "keeps its data in memory only" in in_memory.err
+    missing = ": No such file or directory; name a file that `gossip "
     full = await gossip("restore", str(tmp_path / "b.db"), at=tmp_path)
-    assert (full.code, full.err) == (1, f"gossip: there is no file {tmp_path / 'b.db'}\n")
+    assert (full.code, full.err) == (1, f"gossip: {tmp_path / 'b.db'}{missing}backup` has made\n")
     assert (await gossip("restore", "x", at=None)).code == 2
 
 
@@ -130,6 +131,21 @@ async def test_a_backup_under_load_has_every_write_that_was_acknowledged_before(
         found = await run_gossip("get", "s", "--json", "--data", str(new.data))
     (held,) = json.loads(found.stdout)
     assert {f"{number}" for number in range(before)} <= set(held["value"])
+
+
+async def test_an_empty_path_is_not_the_working_directory(
+    gossip: Gossip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["run"], ["status"], ["backup", "x"], ["export"], ["import", "x"], ["restore", "x"], ["ls"]):
+        answer = await gossip(*command, "--data", "", at=None)
+        assert (answer.code, answer.out) == (2, ""), command
+        assert "'--data': it is empty; name a directory" in answer.err
+    for command in (["backup", ""], ["restore", ""], ["import", ""], ["export", ""]):
+        answer = await gossip(*command, at=tmp_path / "data")
+        assert (answer.code, answer.out) == (2, ""), command
+        assert "it is empty; name a file" in answer.err
+    assert [*tmp_path.iterdir()] == []
 
 
 # ---- documents
@@ -215,12 +231,14 @@ async def test_of_a_document_with_an_error_nothing_is_written(
     answer = await gossip("import", str(tmp_path / "x.json"))
     assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
     assert says in answer.err
+    assert answer.err.startswith(f"gossip: {tmp_path / 'x.json'}: ")
     assert node.replica.objects() == []
 
 
 async def test_a_missing_file_and_a_missing_node_are_told_of(node: Node, gossip: Gossip, tmp_path: Path) -> None:
+    what = "No such file or directory; name a document that `gossip export` has made"
     missing = await gossip("import", str(tmp_path / "missing.json"))
-    assert (missing.code, missing.err) == (1, f"gossip: No such file or directory: {tmp_path / 'missing.json'}\n")
+    assert (missing.code, missing.err) == (1, f"gossip: {tmp_path / 'missing.json'}: {what}\n")
     for verb in (["export"], ["import", "-"]):
         (tmp_path / "x.json").write_text('{"gossip": 1, "objects": {"orset": {"a": [1]}}}')
         command = ["import", str(tmp_path / "x.json")] if verb[0] == "import" else verb

@@ -39,7 +39,7 @@ async def test_a_key_is_written_for_this_user_only_and_over_no_other(gossip: Gos
 async def test_a_key_that_cannot_be_written_is_a_failure_in_one_line(gossip: Gossip, tmp_path: Path) -> None:
     answer = await gossip("keygen", "--out", str(tmp_path / "no" / "where"), at=None)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err == f"gossip: No such file or directory: {tmp_path}/no/where\n"
+    assert answer.err == f"gossip: {tmp_path}/no/where: No such file or directory; name one that is there\n"
     answer = await gossip("keygen", "--out", str(tmp_path), at=None)
     assert answer.code == 2
     assert "is a directory" in answer.err

@@ -174,7 +174,8 @@ def test_no_copy_is_put_into_the_directory_by_another_way(kept: Kept, tmp_path: 
 
 
 def test_a_place_that_cannot_be_written_is_named(kept: Kept, tmp_path: Path) -> None:
-    with pytest.raises(DiskFailed, match=r"nowhere/b\.db cannot be written: No such file or directory"):
+    says = r"nowhere/b\.db cannot be written: No such file or directory; name a file in a directory that is there"
+    with pytest.raises(ConfigError, match=says):  # the node's own disk is well
         back_up(kept.database, tmp_path / "nowhere" / "b.db", replace=False, pause=do_nothing)
 
 
@@ -302,7 +303,7 @@ def test_other_files_are_told_from_backups(kept: Kept, backup: Path, tmp_path: P
         (other, DamagedData, "holds no node's data"),
         (text, ConfigError, "is no backup"),
         (own, ConfigError, "a node's own file"),
-        (tmp_path / "missing", ConfigError, "there is no file"),
+        (tmp_path / "missing", ConfigError, r"missing: No such file or directory; .*`gossip backup`"),
         (tmp_path, DiskFailed, "Is a directory"),
     ):
         with pytest.raises(expected, match=says):
@@ -315,6 +316,29 @@ def test_a_backup_of_a_later_release_is_refused(backup: Path, tmp_path: Path) ->
         later.execute("PRAGMA user_version = 99")
     with pytest.raises(UnknownFormat, match="format 99"):
         restore_into(backup, tmp_path / "new")
+
+
+def test_a_damaged_file_is_not_copied_and_its_owner_is_told_what_to_do(kept: Kept, tmp_path: Path) -> None:
+    kept.database.close()
+    directory = tmp_path / "damaged"
+    directory.mkdir()
+    whole = kept.path.read_bytes()
+    text = whole.find(LARGE[:100].encode())
+    contents = {
+        "empty": b"",
+        "not SQLite's": b"no database" * 1000,
+        "cut": whole[: len(whole) // 2],
+        "a page": whole[:8192] + b"\xff" * 4096 + whole[8192 + 4096 :],
+        "a letter": whole[:text] + b"y" + whole[text + 1 :],
+    }
+    for what, content in contents.items():
+        (directory / "state.db").write_bytes(content)
+        with pytest.raises(DamagedData, match=r"state\.db.*; there is no backup of it\. Start a node there") as refused:
+            back_up_closed(directory, tmp_path / "b.db", replace=False)
+        told = str(refused.value)
+        assert "\n" not in told, what
+        assert "***" not in told, what
+        assert not (tmp_path / "b.db").exists(), what
 
 
 def test_a_full_disk_leaves_no_half_of_a_copy(kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ import pytest
 from crdts import Replica, Value
 from gossip import ConfigError, open_node
 from gossip.protocol import Identity
-from gossip.storage import database, marks, opening
-from gossip.storage.errors import DiskFailed, StorageError, UnknownFormat
+from gossip.storage import asides, database, marks, opening
+from gossip.storage.errors import DamagedData, DiskFailed, StorageError, UnknownFormat
 from gossip.storage.files import DATABASE_FILE, wal_of
 from gossip.storage.opening import EPOCH_STEP, LATEST_LIVES, Opened, open_data
 from gossip.storage.sqlite import lacks_wal
@@ -586,6 +586,80 @@ async def test_transactions_behind_a_damaged_place_in_the_wal_are_missed(durabil
     assert not (await reopened(tmp_path, seed=10)).cut, "it is told of once"
 
 
+def damaged(directory: Path) -> bytes:
+    """Damage the WAL of a process that was killed; returns what is in it."""
+    wal = wal_of(killed(directory))
+    damage_frame(wal, 1)
+    return wal.read_bytes()
+
+
+def kept_wals(directory: Path) -> list[str]:
+    return sorted(file.name for file in directory.iterdir() if "-wal.damaged" in file.name)
+
+
+async def test_a_damaged_wal_is_kept_as_it_was(tmp_path: Path) -> None:
+    for number in (1, 2):
+        content = damaged(tmp_path)
+        opened = await reopened(tmp_path, seed=number)
+        assert opened.cut
+        assert opened.kept_wal == tmp_path / f"state.db-wal.damaged-{number}"
+        assert opened.kept_wal.read_bytes() == content
+        assert stat.S_IMODE(opened.kept_wal.stat().st_mode) == 0o600
+    assert kept_wals(tmp_path) == ["state.db-wal.damaged-1", "state.db-wal.damaged-2"]
+
+
+async def test_a_wal_that_is_not_damaged_is_not_kept(tmp_path: Path) -> None:
+    killed(tmp_path)
+    assert (await reopened(tmp_path)).kept_wal is None
+    assert kept_wals(tmp_path) == []
+
+
+@pytest.mark.parametrize("where", ["copy", "sync", "set up", "check", "read", "begin"])
+async def test_a_start_that_fails_behind_a_damaged_wal_loses_neither_it_nor_word_of_it(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = damaged(tmp_path)
+    place, call = {
+        "copy": (asides.shutil, "copyfile"),
+        "sync": (asides, "sync"),
+        "set up": (database.Database, "_set_up"),
+        "check": (database.Database, "_check"),
+        "read": (opening, "read_into"),
+        "begin": (database.Database, "begin"),
+    }[where]
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "no room")
+
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, call, fail)
+            with pytest.raises((DiskFailed, OSError), match="no room"):
+                open_data(tmp_path, "a", random.Random(2))
+    opened = await reopened(tmp_path)
+    assert opened.cut
+    assert not opened.forked
+    assert opened.replica.store.kernel.former == ()
+    assert kept_wals(tmp_path) == ["state.db-wal.damaged-1"], "one for all attempts"
+    assert opened.kept_wal is not None
+    assert opened.kept_wal.read_bytes() == content
+    assert not (await reopened(tmp_path, seed=10)).cut, "it is told of once"
+
+
+async def test_a_damaged_wal_of_a_damaged_file_is_kept_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = damaged(tmp_path)
+
+    def refuse(self: database.Database) -> None:
+        monkeypatch.undo()
+        raise DamagedData("its tables are of another moment")
+
+    monkeypatch.setattr(database.Database, "_check", refuse)
+    opened = await reopened(tmp_path)
+    assert opened.set_aside == tmp_path / f"{DATABASE_FILE}.damaged-1"
+    assert opened.kept_wal is not None
+    assert opened.kept_wal.read_bytes() == content
+
+
 async def test_the_end_of_a_wal_that_was_cut_short_is_no_damage(tmp_path: Path) -> None:
     file = killed(tmp_path)
     damage_frame(wal_of(file), (wal_of(file).stat().st_size - 32) // (24 + 4096) - 1)
@@ -693,12 +767,14 @@ async def test_a_node_restarts_as_itself_and_with_what_it_had(tmp_path: Path) ->
 async def test_a_node_says_that_it_was_copied_and_that_a_file_was_set_aside(tmp_path: Path) -> None:
     journal = Journal()
     original, copy = tmp_path / "original", tmp_path / "copy"
-    async with open_node("a", data_dir=original, config=FAST):
+    async with open_node("a", data_dir=original, config=FAST) as node:
         pass
     shutil.copytree(original, copy)
     async with open_node("a", data_dir=copy, config=FAST, log=journal.logger):
         pass
-    assert len(journal.named("identity.forked")) == 1
+    (line,) = journal.named("identity.forked")
+    assert line["former_id"] == node.id
+    assert line["id"] != node.id
     (copy / DATABASE_FILE).write_bytes(b"not a database" * 100)
     async with open_node("a", data_dir=copy, config=FAST, log=journal.logger):
         pass
