@@ -362,7 +362,7 @@ class Node(Accessors):
         """First, as nobody is told of a write that is not saved."""
         try:
             with trio.fail_after(DISK_GRACE):
-                await self.flush()
+                await self._driver.flush(patiently=True)
         except (trio.TooSlowError, DiskFailed) as error:
             if isinstance(error, trio.TooSlowError):
                 self._driver.note_silence()
