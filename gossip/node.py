@@ -80,7 +80,7 @@ class Node(Accessors):
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
         self._names = Names(replica.store.kernel, lambda: engine.identity, self.members)
-        replica.store.receiver_of = self._names.replica_of
+        self._names.serve(replica.store)
         self._awaited: list[int] = []
         self._watches: WeakSet[Watch] = WeakSet()
 
