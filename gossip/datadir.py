@@ -87,9 +87,8 @@ class DataDir:
                 f"{self.path} is in use: this process has it open already, or the one that it was forked from. "
                 "Use the node that runs there or close it first, or give this one another data directory"
             )
-        owner = _holder(self._place) or _signed(self.path / LOCK_FILE)
-        who = f"process {owner}" if owner else "another process"
-        return DataDirInUse(f"{self.path} is in use by {who}; stop it, or give this node another data directory")
+        user = _user(self.path, self._place)
+        return DataDirInUse(f"{self.path} is in use by {user}; stop it, or give this node another data directory")
 
     def _sign(self, handle: int) -> None:
         """Leave our number for who finds the directory locked."""
@@ -139,6 +138,28 @@ def unusable(path: Path, error: OSError) -> ConfigError:
     file = next((place for place in (path, *path.parents) if place.is_file()), None) if is_file else None
     what = error.strerror if file is None else "it is a file" if file == path else f"{file} is a file"
     return ConfigError(f"cannot use {path} as data directory: {what}; choose another")
+
+
+def user_of(path: Path) -> str:
+    """Who uses a data directory, for people; empty if nobody does. Nothing is changed there."""
+    try:
+        handle = os.open(path / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _user(path, _place_of(handle))
+    except OSError:
+        pass  # that file system has no locks: nobody uses a directory there
+    finally:
+        os.close(handle)
+    return ""
+
+
+def _user(path: Path, place: tuple[int, int]) -> str:
+    owner = _holder(place) or _signed(path / LOCK_FILE)
+    return f"process {owner}" if owner else "another process"
 
 
 def _place_of(handle: int) -> tuple[int, int]:
