@@ -16,6 +16,8 @@ KERNEL_LOCKS: Final = Path("/proc/locks")
 
 _held: set[tuple[int, int]] = set()
 """The device and inode of every directory that is open in this process, or was in the one that it was forked from."""
+_open_here: "dict[int, DataDir]" = {}
+"""Those that are open in this process, by `id`."""
 
 
 class DataDir:
@@ -48,6 +50,7 @@ class DataDir:
             self._let_go()
             raise
         _held.add(self._place)
+        _open_here[id(self)] = self
 
     def _lock_file_to_read(self) -> None:
         if (self.path / LOCK_FILE).exists():
@@ -119,6 +122,7 @@ class DataDir:
         """Unlock it, unless it is kept."""
         if not self._kept and self._handles:
             _held.discard(self._place)
+            _open_here.pop(id(self), None)
             self._let_go()
 
     def _let_go(self) -> None:
@@ -185,3 +189,14 @@ def _holder(place: tuple[int, int]) -> str:
             if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == wanted and int(fields[4]) > 0:
                 return fields[4]
     return ""
+
+
+def _let_go_in_child() -> None:
+    """A process that was forked has the locks as well, and would hold them when this one has ended. Its copies are
+    closed, which unlocks nothing here; the directory is not its own."""
+    for directory in _open_here.values():
+        directory._let_go()
+    _open_here.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
