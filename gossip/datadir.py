@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,9 @@ from .protocol.errors import ConfigError, DataDirInUse
 from .storage.files import sync
 
 LOCK_FILE: Final = "lock"
+LOOKS: Final = 2
+LOOK_SECONDS: Final = 0.01
+"""How often to try again to lock a directory, and seconds in between."""
 KERNEL_LOCKS: Final = Path("/proc/locks")
 """Where Linux tells which process holds which lock, by device and inode."""
 
@@ -75,6 +79,10 @@ class DataDir:
 
     def _lock(self, handle: int, kind: int, *, is_optional: bool = False) -> None:
         try:
+            for _ in range(LOOKS):  # somebody may just be looking who uses it
+                with suppress(BlockingIOError):
+                    return fcntl.flock(handle, kind | fcntl.LOCK_NB)
+                time.sleep(LOOK_SECONDS)
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise self._in_use() from None
