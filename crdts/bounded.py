@@ -16,8 +16,9 @@ from .clock import HybridClock
 from .delta import NOTHING, Delta
 from .errors import InsufficientRights, InvalidValue, UnsupportedType
 from .folds import Shares, read_share
+from .kernel import Kernel
 from .limits import MAX_INT
-from .schema import BOUNDED, check_replica_id
+from .schema import BOUNDED, check_replica_id, type_tag
 from .store import Store
 from .values import encode_value
 
@@ -64,15 +65,23 @@ class BoundedCounter(Crdt):
     def rights(self, holder: str | None = None) -> int:
         """How much ``holder``, by default this replica, may take away without asking anyone.
 
-        What it held under ids that it has given up (`Kernel.former`) is its own.
+        What it held under ids that it has given up (`Kernel.former`) is its own. At a node of `gossip`, ``holder`` may
+        be the name or id of a member or any replica id of it, and all that it held under others counts as its own;
+        what is nobody's raises its `UnknownMember`.
         """
         shares = self._shares()
+        if holder is not None and self._store.lives_of is not None:
+            return sum(map(shares.of, self._store.lives_of(holder, shares.spendable)))
         if holder is not None:
             return shares.of(holder)
         return sum(map(shares.of, (self.replica_id, *self._store.kernel.former)))
 
     def holders(self) -> dict[str, int]:
-        """Who holds rights, and how many."""
+        """Who holds rights, by replica id, and how many.
+
+        At a node of `gossip`, each start of a member has its own replica id; `Node.name_of` tells whose it is, and
+        `rights` adds up what one member holds.
+        """
         shares = self._shares().spendable
         return {holder: shares[holder] for holder in sorted(shares) if shares[holder] > 0}
 
@@ -91,9 +100,8 @@ class BoundedCounter(Crdt):
         Rights that are given to an id that nobody writes under are lost until a reset. At a node of `gossip`, ``to``
         may be the name or id of a member too, and what is nobody's raises its `UnknownMember`.
         """
-        check_replica_id(to)
-        if self._store.receiver_of is not None:
-            to = self._store.receiver_of(to)
+        receiver_of = self._store.receiver_of
+        to = check_replica_id(to) if receiver_of is None or type(to) is not str else receiver_of(to)
         self._check_rights(check_amount(amount), f"transfer {amount} to {to!r}")
         return self._use(amount, to=to, moved=amount) if amount and to != self.replica_id else NOTHING
 
@@ -104,9 +112,17 @@ class BoundedCounter(Crdt):
     def _check_rights(self, amount: int, purpose: str) -> None:
         rights = self.rights()
         if amount > rights:
-            others = {holder: n for holder, n in self.holders().items() if holder != self.replica_id}
-            hint = f"ask for a transfer: {others}" if others else "nobody else holds any that we know of"
-            raise InsufficientRights(f"{self.replica_id!r} holds rights to {rights}, not enough to {purpose}; {hint}")
+            me = self._store.name_of(self.replica_id)
+            raise InsufficientRights(f"{me!r} holds rights to {rights}, not enough to {purpose}; {self._hint()}")
+
+    def _hint(self) -> str:
+        """Whom to ask."""
+        store, others = self._store, dict[str, int]()
+        for holder, rights in self.holders().items():
+            if holder not in (self.replica_id, *store.kernel.former):
+                name = store.name_of(holder)
+                others[name] = others.get(name, 0) + rights
+        return f"ask for a transfer: {others}" if others else "nobody else holds any that we know of"
 
     def _use(self, amount: int, *, spent: int = 0, to: str = "", moved: int = 0) -> Delta:
         """`_move`, behind what it takes to hold the rights under the present id."""
@@ -150,6 +166,17 @@ class BoundedCounter(Crdt):
                 row = [max(seq, shares.covered.get(holder, 0)), check_total(shares.voided.get(holder, 0) + rights)]
                 store.write(self._object, key, cbor2.dumps(row), replaced)
         return done.delta
+
+
+def receivers(kernel: Kernel) -> dict[str, None]:
+    """The ids that rights to any bounded counter were ever transferred to; looks at every object."""
+    found: dict[str, None] = {}
+    for obj in kernel.objects:
+        if type_tag(obj) == BOUNDED:
+            for held in kernel.places(obj).values():
+                share, *_ = read_share(held)
+                found |= dict.fromkeys(share[3] if share else ())
+    return found
 
 
 def _row(payload: bytes | None) -> list[object]:

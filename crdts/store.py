@@ -56,7 +56,7 @@ class Store:
 
     __slots__ = (
         *("_aborted", "_blocks", "_guards", "_on_change", "_on_merge", "_on_write", "_pending", "_pending_bytes"),
-        *("_untold", "clock", "kernel", "on_listener_error", "receiver_of"),
+        *("_untold", "clock", "kernel", "lives_of", "name_of", "on_listener_error", "receiver_of"),
     )
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
@@ -77,6 +77,11 @@ class Store:
         self.receiver_of: Callable[[str], str] | None = None
         """The replica id of who is meant where something is given away; raises if it is nobody's. None takes what is
         given for one."""
+        self.lives_of: Callable[[str, Iterable[str]], Iterable[str]] | None = None
+        """Which of these replica ids are of who is meant, who may have written under several; raises if it is nobody.
+        None takes what is given for the only one."""
+        self.name_of: Callable[[str], str] = lambda replica_id: replica_id
+        """What to call who writes under a replica id, for people."""
 
     # ---- writing
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -11,11 +12,16 @@ from .protocol.errors import ConfigError, DataDirInUse
 from .storage.files import sync
 
 LOCK_FILE: Final = "lock"
+LOOKS: Final = 2
+LOOK_SECONDS: Final = 0.01
+"""How often to try again to lock a directory, and seconds in between."""
 KERNEL_LOCKS: Final = Path("/proc/locks")
 """Where Linux tells which process holds which lock, by device and inode."""
 
 _held: set[tuple[int, int]] = set()
 """The device and inode of every directory that is open in this process, or was in the one that it was forked from."""
+_open_here: "dict[int, DataDir]" = {}
+"""Those that are open in this process, by `id`."""
 
 
 class DataDir:
@@ -48,6 +54,7 @@ class DataDir:
             self._let_go()
             raise
         _held.add(self._place)
+        _open_here[id(self)] = self
 
     def _lock_file_to_read(self) -> None:
         if (self.path / LOCK_FILE).exists():
@@ -72,6 +79,10 @@ class DataDir:
 
     def _lock(self, handle: int, kind: int, *, is_optional: bool = False) -> None:
         try:
+            for _ in range(LOOKS):  # somebody may just be looking who uses it
+                with suppress(BlockingIOError):
+                    return fcntl.flock(handle, kind | fcntl.LOCK_NB)
+                time.sleep(LOOK_SECONDS)
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise self._in_use() from None
@@ -87,9 +98,8 @@ class DataDir:
                 f"{self.path} is in use: this process has it open already, or the one that it was forked from. "
                 "Use the node that runs there or close it first, or give this one another data directory"
             )
-        owner = _holder(self._place) or _signed(self.path / LOCK_FILE)
-        who = f"process {owner}" if owner else "another process"
-        return DataDirInUse(f"{self.path} is in use by {who}; stop it, or give this node another data directory")
+        user = _user(self.path, self._place)
+        return DataDirInUse(f"{self.path} is in use by {user}; stop it, or give this node another data directory")
 
     def _sign(self, handle: int) -> None:
         """Leave our number for who finds the directory locked."""
@@ -120,6 +130,7 @@ class DataDir:
         """Unlock it, unless it is kept."""
         if not self._kept and self._handles:
             _held.discard(self._place)
+            _open_here.pop(id(self), None)
             self._let_go()
 
     def _let_go(self) -> None:
@@ -139,6 +150,28 @@ def unusable(path: Path, error: OSError) -> ConfigError:
     file = next((place for place in (path, *path.parents) if place.is_file()), None) if is_file else None
     what = error.strerror if file is None else "it is a file" if file == path else f"{file} is a file"
     return ConfigError(f"cannot use {path} as data directory: {what}; choose another")
+
+
+def user_of(path: Path) -> str:
+    """Who uses a data directory, for people; empty if nobody does. Nothing is changed there."""
+    try:
+        handle = os.open(path / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _user(path, _place_of(handle))
+    except OSError:
+        pass  # that file system has no locks: nobody uses a directory there
+    finally:
+        os.close(handle)
+    return ""
+
+
+def _user(path: Path, place: tuple[int, int]) -> str:
+    owner = _holder(place) or _signed(path / LOCK_FILE)
+    return f"process {owner}" if owner else "another process"
 
 
 def _place_of(handle: int) -> tuple[int, int]:
@@ -164,3 +197,14 @@ def _holder(place: tuple[int, int]) -> str:
             if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == wanted and int(fields[4]) > 0:
                 return fields[4]
     return ""
+
+
+def _let_go_in_child() -> None:
+    """A process that was forked has the locks as well, and would hold them when this one has ended. Its copies are
+    closed, which unlocks nothing here; the directory is not its own."""
+    for directory in _open_here.values():
+        directory._let_go()
+    _open_here.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)

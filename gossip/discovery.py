@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
+from math import inf
 from typing import Any, Final, Protocol, TypeAlias
 
 import trio
@@ -36,6 +37,8 @@ MAX_NEIGHBOURS: Final = 256
 the engine whether they are remembered here or not."""
 MAX_UNREADABLE: Final = 64
 """Neighbours that a log line tells about at most, in the life of a node."""
+STRANGERS_INTERVAL: Final = 60.0
+"""Seconds until a log line tells of another neighbour that is of another cluster."""
 MAX_ADDRESSES: Final = 8
 """Addresses that are tried of one neighbour at most."""
 MAX_UNHEARD: Final = 1024
@@ -198,6 +201,8 @@ class Discovery:
         self._has_found = False
         self._starts = 0
         self._trouble: str | None = None
+        self._strangers_from = -inf
+        """When a log line may tell of a neighbour of another cluster again."""
 
     @trio.lowlevel.enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -287,10 +292,18 @@ class Discovery:
         for _ in range(len(self._unheard)):
             unreadable = self._neighbourhood.hear(self._unheard.popleft())
             if unreadable is not None:
-                # Another cluster beside ours is usual; a node that names ours and cannot be read is not.
-                tell = self._log.warning if unreadable["cluster"] == self._card.cluster else self._log.info
-                tell(NEIGHBOUR_UNREADABLE, **unreadable)
+                self._tell_unreadable(unreadable)
         if len(self._neighbourhood) or self._has_found:
             wanted = self._neighbourhood.wanted(self._present())
             self._has_found = bool(wanted)
             self._book.put(self, wanted, hints=True)
+
+    def _tell_unreadable(self, neighbour: dict[str, Any]) -> None:
+        """Another cluster beside ours is usual; a node that names ours and cannot be read is not."""
+        tell, now = self._log.debug, trio.current_time()
+        if neighbour["cluster"] == self._card.cluster:
+            tell = self._log.warning
+        elif now >= self._strangers_from:
+            self._strangers_from = now + STRANGERS_INTERVAL
+            tell = self._log.info
+        tell(NEIGHBOUR_UNREADABLE, **neighbour)

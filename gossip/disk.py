@@ -1,13 +1,15 @@
 """Where a node's data may be kept beyond its process, and the queue in front of it."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Protocol
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from .log import DISK_FAILED, DISK_RECOVERED
+from .log import DISK_FAILED, DISK_RECOVERED, DISK_SLOW
 from .protocol import Identity, Persist
+from .storage import patience
 from .storage.backlog import UNSAVED_BATCHES, Backlog
 from .storage.errors import DiskFailed, StorageError
 
@@ -43,8 +45,20 @@ class Disk(Protocol):
         is saved."""
 
 
+class _Turn:
+    """What those wait for who have flushed: the save behind that."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.is_given_up = False
+        """Whether it was over before the disk has answered."""
+
+
 class Saver:
-    """Hands batches to a disk from one task: those that come while it saves are saved together next."""
+    """Hands batches to a disk from one task: those that come while it saves are saved together next.
+
+    A disk that takes very long counts as one that fails, until it has answered.
+    """
 
     def __init__(self, disk: Disk, settle: Callable[[], None], saved: Callable[[int], None], log: Any) -> None:
         """``settle`` puts all that the replica has been told so far; ``saved`` is called with the token up to which
@@ -56,13 +70,27 @@ class Saver:
         self._backlog = Backlog(disk, most=UNSAVED_BATCHES)
         self._arrived = trio.Event()
         self._room = trio.Event()
-        self._next = trio.Event()
-        self._ended = False
+        self._next = _Turn()
+        self._present = _Turn()
+        self._being_saved: list[Persist] = []
+        self._asked: float | None = None
+        """When the disk was asked for what it is doing now; None if it does nothing."""
+        self._is_silent = False
+        self._look_again = trio.CancelScope()
+        self._ended: float | None = None
 
     @property
     def failure(self) -> StorageError | None:
         """Why nothing is saved at present; None while all is well."""
+        if self._is_silent:
+            return DiskFailed(patience.no_answer_for(self._waited))
         return self._backlog.failure
+
+    @property
+    def _waited(self) -> float:
+        """Seconds for which the disk has not answered, or had not when `run` ended."""
+        now = trio.current_time() if self._ended is None else self._ended
+        return 0.0 if self._asked is None else now - self._asked
 
     @property
     def unsaved(self) -> int:
@@ -71,6 +99,8 @@ class Saver:
 
     def check(self) -> None:
         """Raises `DiskFailed` while nothing can be saved."""
+        if self._is_silent:
+            raise DiskFailed(f"nothing was written: {self.failure}")
         self._backlog.check()
 
     def put(self, batch: Persist) -> None:
@@ -78,18 +108,24 @@ class Saver:
         self._backlog.put(batch)
         self._arrived.set()
 
-    async def flush(self) -> None:
+    async def flush(self, *, patiently: bool = False) -> None:
         """Wait until all that the replica holds now is saved; raises `DiskFailed` if that cannot be at present.
 
         Costs the writer next to nothing: however many wait, one save begins for all of them. Returns at once when
-        `run` has ended, as nothing is saved any more.
+        `run` has ended, as nothing is saved any more. ``patiently``: wait for a disk that does not answer, too.
         """
         while True:
             self._arrived.set()
-            await self._next.wait()
-            if self.failure is not None:
-                raise DiskFailed(f"not saved yet, and kept in memory until it can be: {self.failure}")
-            if self._ended or not self._disk.is_replacing:
+            turn = self._next
+            if not self._is_silent or patiently:
+                await turn.over.wait()
+            if turn.is_given_up and patiently:
+                continue
+            if turn.is_given_up or self.failure is not None:
+                await trio.lowlevel.checkpoint()
+                why = self.failure or patience.NO_ANSWER
+                raise DiskFailed(f"not saved yet, and kept in memory until it can be: {why}")
+            if self._ended is not None or not self._disk.is_replacing:
                 return
 
     def rename(self, identity: Identity) -> None:
@@ -113,27 +149,29 @@ class Saver:
                 if self.failure is not None:
                     await trio.sleep(self._backlog.pause())
         finally:
-            self._ended = True
-            self._next.set()
+            self._ended = trio.current_time()
+            self._next.over.set()
 
     async def _save_once(self) -> None:
         self._settle()
         self._arrived = trio.Event()  # behind it: what it puts is saved now
-        waited_for, self._next = self._next, trio.Event()
+        self._present, self._next = self._next, _Turn()
         try:
             await self._save_batches()
         finally:
-            waited_for.set()
+            self._present.over.set()
 
     async def _save_batches(self) -> None:
         batches, token = self._backlog.take()
-        self._room.set()
-        self._room = trio.Event()
+        self._make_room()
         if not batches and not self._disk.has_more:
             return  # whoever has flushed had nothing to flush
         try:
+            self._note_asked(batches)
             await self._disk.save(batches)
+            self._note_answered()
         except StorageError as error:
+            self._note_answered()
             self._fail(batches, error)
             return
         if self._backlog.saved():
@@ -141,8 +179,50 @@ class Saver:
         if not self._disk.is_replacing:
             self._saved(token)
 
+    def _make_room(self) -> None:
+        self._room.set()
+        self._room = trio.Event()
+
+    def _note_asked(self, batches: list[Persist]) -> None:
+        self._asked, self._being_saved = trio.current_time(), batches
+        if self._look_again.deadline == inf:  # else `watch` will see by itself: most saves need not set an alarm
+            self._look_again.deadline = self._asked + patience.DISK_SLOW
+
+    def _note_answered(self) -> None:
+        self._asked, self._being_saved, self._is_silent = None, [], False
+
+    @enable_ki_protection
+    async def watch(self) -> None:
+        """See whether the disk answers, until cancelled."""
+        while True:
+            with trio.CancelScope(deadline=self._slow_at) as self._look_again:
+                await trio.sleep_forever()
+            if trio.current_time() >= self._slow_at:
+                self._note_silence()
+
+    @property
+    def _slow_at(self) -> float:
+        """When the disk will have been waited for too long; never, if it does nothing or that is known."""
+        if self._asked is None or self._is_silent:
+            return inf
+        return self._asked + patience.DISK_SLOW + patience.DISK_SLOW_EVENT * _events_of(self._being_saved)
+
+    def _note_silence(self) -> None:
+        self._log.error(DISK_SLOW, seconds=round(self._waited, 1), unsaved=self.unsaved)
+        self._is_silent = True
+        self._backlog.failure = DiskFailed(patience.NO_ANSWER)
+        self._make_room()
+        given_up, self._present, self._next = (self._present, self._next), _Turn(), _Turn()
+        for turn in given_up:
+            turn.is_given_up = True
+            turn.over.set()
+
     def _fail(self, batches: list[Persist], error: StorageError) -> None:
         if self.failure is None or str(error) != str(self.failure):
             self._log.error(DISK_FAILED, problem=str(error))
         self._backlog.failed(batches, error)
         self._arrived.set()
+
+
+def _events_of(batches: Sequence[Persist]) -> int:
+    return sum(len(batch.events) for batch in batches)

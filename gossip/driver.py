@@ -97,6 +97,7 @@ class Driver:
                 nursery.start_soon(self._transport.serve_streams, self._accept)
                 if self._saver is not None:
                     nursery.start_soon(self._saver.run)
+                    nursery.start_soon(self._saver.watch)
                 task_status.started()
         finally:
             self._nursery = None
@@ -138,13 +139,16 @@ class Driver:
         if self._saver is not None:
             self._saver.check()
 
-    async def flush(self) -> None:
-        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be now."""
+    async def flush(self, *, patiently: bool = False) -> None:
+        """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be now.
+
+        ``patiently``: not because the disk does not answer; that is waited for.
+        """
         if self._saver is None or self._engine.durable:
             self._settle()
             await trio.lowlevel.checkpoint()
         else:
-            await self._saver.flush()
+            await self._saver.flush(patiently=patiently)
 
     @property
     def unsaved_batches(self) -> int:

@@ -5,14 +5,16 @@ have heard the node say it, or have something that it wrote. Rights that are giv
 are lost, so that is refused.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from crdts.kernel import Kernel
+from crdts.store import Store
 
 from .protocol import Identity, Member
 from .protocol.errors import UnknownMember
 from .protocol.fence import is_fenced, life_of
+from .protocol.peers import ALIVE, SUSPECT
 
 _NAME_IT: Final = (
     "Give the name or id of a member (`node.members()`), or the replica id that it writes under now (there: "
@@ -27,6 +29,7 @@ class _Node(NamedTuple):
     name: str
     epoch: int
     replica_id: str | None
+    state: str
 
 
 class Names:
@@ -38,6 +41,10 @@ class Names:
         self._kernel = kernel
         self._identity = identity
         self._members = members
+
+    def serve(self, store: Store) -> None:
+        """Let members be called by name where rights are given away or asked about."""
+        store.receiver_of, store.lives_of, store.name_of = self.replica_of, self.lives_of, self.name_of
 
     @property
     def _own_id(self) -> str:
@@ -98,17 +105,42 @@ class Names:
             )
 
     def _of_member(self, who: str) -> str:
-        found = [node for node in self._nodes() if who in (node.id, node.name)]
-        if len(found) > 1:
-            ids = ", ".join(node.id for node in found)
-            raise UnknownMember(f"{len(found)} members are called {who}; name one by its id: {ids}")
-        if found:
-            return found[0].replica_id or self._of_life(who, found[0].id, found[0].epoch)
+        node = self._called(who)
+        if node is not None:
+            writer = node.replica_id or self._of_life(who, node.id, node.epoch)
+            if writer in self._kernel.limits and writer != self._kernel.replica_id:
+                raise UnknownMember(
+                    f"{who} has left and keeps nothing: nobody writes as {writer} any more, so rights given to it "
+                    f"would be lost. {_NAME_IT}"
+                )
+            return writer
         if self._kernel.context.last(who) and who not in self._kernel.limits:
             return who  # no node's, but somebody's
         raise UnknownMember(
-            f"{who!r} is neither a member nor a replica id, so rights given to it would be lost. {_NAME_IT}"
+            f"{who!r:.60} is neither a member nor a replica id, so rights given to it would be lost. {_NAME_IT}"
         )
+
+    def _called(self, who: str) -> _Node | None:
+        """The node of that id, or the only one of that name, or the only such that is there; raises `UnknownMember`."""
+        found = [node for node in self._nodes() if who in (node.id, node.name)]
+        there = [node for node in found if node.state in (ALIVE, SUSPECT)]
+        if len(found) > 1 and len(there) != 1:
+            raise UnknownMember(f"{len(found)} members are called {who}; name one by its id: {_ids(found)}")
+        return next(iter(there or found), None)
+
+    def lives_of(self, who: str, writers: Iterable[str]) -> list[str]:
+        """Those of the replica ids ``writers`` that who is meant by a name, an id or a replica id writes or has written
+        under; of this node those whose rights are its own. Raises `UnknownMember`."""
+        among = list(writers)
+        life = life_of(who)
+        node = self._called(who) if life is None else None
+        node_id = life[0].hex() if life is not None else who if node is None else node.id
+        if node_id == self._own_id:
+            return [self._kernel.replica_id, *self._kernel.former]
+        found = [each for each in among if who == each or each.partition(".")[0] == node_id]
+        if not found and node is None and life is None and not self._kernel.context.last(who):
+            raise UnknownMember(f"{who!r:.60} is neither a member nor a replica id. {_NAME_IT}")
+        return found
 
     def _of_life(self, who: str, node_id: str, epoch: int) -> str:
         writers = self._writers(node_id, epoch)
@@ -132,9 +164,11 @@ class Names:
     def _nodes(self) -> list[_Node]:
         """Every node that is known, this one first."""
         own = self._identity()
-        others = [_Node(member.id, member.name, member.epoch, member.replica_id) for member in self._members()]
-        return [_Node(own.node_id.hex(), own.name, own.epoch, self._kernel.replica_id), *others]
+        others = [
+            _Node(member.id, member.name, member.epoch, member.replica_id, member.state) for member in self._members()
+        ]
+        return [_Node(own.node_id.hex(), own.name, own.epoch, self._kernel.replica_id, ALIVE), *others]
 
 
-def _ids(members: list[Member]) -> str:
+def _ids(members: Sequence[Member | _Node]) -> str:
     return ", ".join(f"{member.id} ({member.state})" for member in members)

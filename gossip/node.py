@@ -18,7 +18,7 @@ from .log import WRITES_UNSAVED, WRITES_UNSHARED
 from .naming import Names
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout
-from .protocol.peers import ALIVE, SUSPECT
+from .protocol.peers import ALIVE, FAILED, SUSPECT
 from .storage.errors import DiskFailed
 from .storage.patience import DISK_GRACE
 from .version import Version
@@ -80,7 +80,7 @@ class Node(Accessors):
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
         self._names = Names(replica.store.kernel, lambda: engine.identity, self.members)
-        replica.store.receiver_of = self._names.replica_of
+        self._names.serve(replica.store)
         self._awaited: list[int] = []
         self._watches: WeakSet[Watch] = WeakSet()
 
@@ -335,7 +335,7 @@ class Node(Accessors):
         self._driver.end_writing()
         self._driver.do(self._engine.flush(trio.current_time()))
         with trio.move_on_after(LAST_WORDS_GRACE), self._asking_for(self._last_words):
-            while self._last_words and self._may_be_heard("alive") and not self._engine.acked_by(self._last_words)[0]:
+            while self._last_words and self._may_be_heard() and not self._engine.acked_by(self._last_words)[0]:
                 await self._changed()
 
     async def _hand_over(self) -> int:
@@ -349,11 +349,11 @@ class Node(Accessors):
         await self._save_last_writes()
         with trio.move_on_after(SHUTDOWN_GRACE):
             with self._asking_for(seq):
-                while self._is_sole_holder(seq) and self._may_be_heard("alive"):
+                while self._is_sole_holder(seq) and self._may_be_heard():
                     await self._changed()
         if self._is_sole_holder(seq):
             # Nobody was ever there, or all have left: that the last one takes its data with it is no surprise.
-            tell = self._log.warning if self._may_be_heard("alive", "failed") else self._log.info
+            tell = self._log.warning if self._may_be_heard(FAILED) else self._log.info
             tell(WRITES_UNSHARED, members=self._engine.acked_by(seq)[1])
         self._handed_over = seq
         return seq
@@ -362,7 +362,7 @@ class Node(Accessors):
         """First, as nobody is told of a write that is not saved."""
         try:
             with trio.fail_after(DISK_GRACE):
-                await self.flush()
+                await self._driver.flush(patiently=True)
         except (trio.TooSlowError, DiskFailed) as error:
             if isinstance(error, trio.TooSlowError):
                 self._driver.note_silence()
@@ -371,9 +371,11 @@ class Node(Accessors):
     def _is_sole_holder(self, seq: int) -> bool:
         return seq > 0 and not self._engine.acked_by(seq)[0]
 
-    def _may_be_heard(self, *states: str) -> bool:
+    def _may_be_heard(self, *besides: str) -> bool:
+        """Whether there is a member that is alive or just suspect, or in one of the states ``besides``, or may be."""
         members = self.members()
-        return any(member.state in states for member in members) or (self._has_seeds and not members)
+        there = (ALIVE, SUSPECT, *besides)
+        return any(member.state in there for member in members) or (self._has_seeds and not members)
 
     async def finish(self) -> None:
         """Leave, if there is still anything to leave with. For `open_node`.

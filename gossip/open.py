@@ -38,6 +38,7 @@ from .protocol.seal import DEFAULT_CLUSTER
 from .release import RELEASE
 from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
 from .storage.database import DURABILITIES, FULL, NONE
+from .storage.records import Past
 from .stored import close_stored, open_stored
 from .transport import Sockets, Transport
 
@@ -167,8 +168,10 @@ async def run_node(
             replica = Replica(identity.replica_id)
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         seal = seal_for(secret, cluster)
-        lives = opened.lives if opened is not None else ()
-        engine = Engine(identity, config, rng, replica, seal, trio.current_time(), profile, lives=lives)
+        past = opened.past if opened is not None else Past()
+        engine = Engine(
+            identity, config, rng, replica, seal, trio.current_time(), profile, lives=past.lives, ended=past.ended
+        )
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
         replica.on_write(driver.wrote)

@@ -205,6 +205,8 @@ class Cluster:
             raise ValueError(f"{old.name} is running; stop it first")
         if wipe:
             old.disk.wipe()
+        elif not old.lost_power:  # else a real start could not tell this disk from a copy of it
+            old.disk.end_life()
         node = self.nodes[index] = Node(self, index, old.disk, who=old.disk.owner.who, clock=old.clock)
         node.join(self._seeds(index))
         return node

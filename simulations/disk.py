@@ -104,10 +104,15 @@ class Disk:
 
     # ---- writing
 
+    def end_life(self) -> None:
+        """The last life is over for certain, and all that it wrote is here."""
+        owner = self.tables.owner
+        owner.ended += owner.lives[-1:]
+
     def begin_life(self, who: int, name: str, epoch: int, life: str) -> None:
         """Save, and sync, who the node is this time, before it says a word."""
         owner = self.tables.owner
-        self.tables.owner = Owner(who, name, epoch, [*owner.lives, life])
+        self.tables.owner = Owner(who, name, epoch, [*owner.lives, life], owner.ended)
         self.sync()
 
     def sync(self) -> None:

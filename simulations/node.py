@@ -70,8 +70,9 @@ class Node:
         disk.read_into(self.replica)
         self.saver = Saver(self, disk, self.replica.store.kernel, cluster.queue) if disk.survives else None
         """Without one there is only memory: what is applied is as durable as it gets."""
+        lives, ended = tuple(disk.owner.lives), tuple(disk.owner.ended)
         self.engine = Engine(
-            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=tuple(disk.owner.lives)
+            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=lives, ended=ended
         )
         disk.begin_life(who, identity.name, epoch, identity.replica_id)
         self.replica.on_write(self._wrote)

@@ -99,9 +99,11 @@ class Owner:
     """Of the last start."""
     lives: list[str] = field(default_factory=list)
     """Replica ids of all lives, the latest last."""
+    ended: list[str] = field(default_factory=list)
+    """Those of them that are over for certain, with all that they wrote saved here."""
 
     def copy(self) -> "Owner":
-        return Owner(self.who, self.name, self.epoch, list(self.lives))
+        return Owner(self.who, self.name, self.epoch, list(self.lives), list(self.ended))
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from gossip.control import socket_path
+from gossip.datadir import user_of
 from gossip.protocol.errors import LocalError
 
 TIMEOUT: Final = 30.0
@@ -73,6 +74,10 @@ def _connect(data_dir: Path, timeout: float | None) -> socket.socket:
         raise NodeUnreachable(f"the node on {data_dir} belongs to another user; run this as that user") from None
     except OSError:
         connection.close()
+        if user := user_of(data_dir):
+            raise NodeUnreachable(
+                f"no node answers on {data_dir}: {user} is starting or stopping there; wait a moment, its log says more"
+            ) from None
         raise NodeUnreachable(
             f"no node runs on {data_dir}; start one with `gossip run --data {quote(str(data_dir))}`, "
             "or name another with --data"

@@ -116,7 +116,7 @@ def export(file: Path, as_json: bool, force: bool, data_dir: Path) -> None:
     """Write all shared objects as JSON to FILE.
 
     Those of the running node, to standard output if there is no FILE: by type and name, with what is read there now;
-    `gossip import` reads it back. Where no node runs, start one first: only a running node can do it. It goes on
+    `gossip import` reads it back. Where no node runs, start one first: only a running node can do it. The node goes on
     meanwhile: a large document holds different parts as of different moments. `gossip backup` makes a copy of one
     moment.
     """

@@ -2,14 +2,22 @@
 
 import json
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
+
+from gossip.datadir import user_of
 
 from .client import ask
 from .options import parse_tags, verb_options
 from .show import STATE_COLOURS, count, duration, print_json, print_line, print_table, size_text
+
+LEAVE_WAIT: Final = 10.0
+"""Seconds that `gossip leave` waits at most until the node has let go of its directory: a program may go on with it."""
+LEAVE_LOOK: Final = 0.02
+"""Seconds until it looks again."""
 
 
 @click.command()
@@ -132,13 +140,27 @@ def retire(node: str, yes: bool, force: bool, data_dir: Path, as_json: bool) -> 
 def leave(data_dir: Path, as_json: bool) -> None:
     """Stop the node in good order.
 
-    It hands over its last writes and says goodbye to the members first.
+    It hands over its last writes and says goodbye to the members first. When this returns, the data directory is free.
+    The exit code is 1 if something could not be saved.
     """
     answer = ask(data_dir, "leave")
     if as_json:
         print_json({"left": True} | answer)
     else:
         print_line(f"left; {_fate_of_writes(answer)}")
+    _wait_until_free(data_dir)
+    if answer["disk_failure"]:
+        click.get_current_context().exit(1)
+
+
+def _wait_until_free(data_dir: Path) -> None:
+    """Or who copies the directory next would copy one in use."""
+    until = time.monotonic() + LEAVE_WAIT
+    while user := user_of(data_dir):
+        if time.monotonic() > until:
+            click.echo(f"gossip: {user} goes on with {data_dir}: copy it only once that has ended", err=True)
+            return
+        time.sleep(LEAVE_LOOK)
 
 
 def _fate_of_writes(answer: dict[str, Any]) -> str:
@@ -150,5 +172,5 @@ def _fate_of_writes(answer: dict[str, Any]) -> str:
     if holders:
         return f"its writes are held by {count(holders, 'other member')}"
     if kept_in:
-        return f"its writes are saved in {kept_in}; no other member has all of them yet"
-    return "no other member has all its writes: what only it had is gone"
+        return f"its writes are saved in {kept_in}; no other member that is there has all of them yet"
+    return "no other member that is there has all its writes: what only it had is gone"

@@ -1,6 +1,8 @@
 """Closing writers that will write no more, so that their ids leave the contexts: one member sees to it for all.
 
-Those are closed whose node was retired, or left and keeps nothing. Of the members that are alive the one with the
+Those are closed whose node was retired, or left and keeps nothing, and those that a node itself wrote under before, if
+it is certain that it has all of that: a file that was copied or put back would set the limit too low, and everybody
+would drop what lies beyond. Of the members that are alive the one with the
 lowest id asks all others how much they have of these writers. Once all have the same, agree on who is alive, and miss
 nobody who might have more, it says in the shared state that this was all (the limit); and once all have reported again
 behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As a limit is not set before everybody has
@@ -39,7 +41,7 @@ class Closing:
     """Finds out which writers are over, and drives their retirement if that is up to this node."""
 
     def __init__(self, output: Output, members: Members, former: Sequence[str] = ()) -> None:
-        """``former``: the ids under which this node wrote before: it has what no power loss took."""
+        """``former``: the ids under which this node wrote before, and nobody does any more: it has all of that."""
         self._out = output
         self._members = members
         self._former = dict.fromkeys(former)
@@ -106,9 +108,17 @@ class Closing:
                 continue
             if self._incomplete.get(writer) == (self._mark, kernel.context.steps(writer)):
                 continue
-            if limit is not None or self._is_to_close(writer):
+            if limit is not None or (self._is_to_close(writer) and not self._is_unconfirmed(writer)):
                 found.append(writer)
         return found
+
+    def _is_unconfirmed(self, writer: str) -> bool:
+        """Whether it was this node in an earlier life, and nobody is there who could know more of it.
+
+        A disk that was put back whole looks as a kill left it: alone, we would set a limit that makes everybody drop
+        what was written since, and what that had replaced.
+        """
+        return writer in self._former and not self._members.alive()
 
     def _is_to_close(self, writer: str) -> bool:
         """Whether its node was retired, or left and keeps nothing, or was this one in an earlier life.

@@ -48,21 +48,23 @@ class Engine:
         profile: Profile | None = None,
         *,
         lives: Sequence[str] | None = None,
+        ended: Sequence[str] | None = None,
         dissemination: MakeDissemination = SplitTree,
     ) -> None:
         """``rng`` must be unpredictable in production: cookies and nonces come from it.
 
         ``lives``: the replica ids under which this node wrote before, if they are known; what is left of it must be in
-        the replica.
+        the replica. ``ended``: those of them that are over for certain, with all that they wrote in the replica, so
+        that they can be closed; all, if it is not given.
 
         ``dissemination``: another way to send news, for comparisons.
         """
         self._out = Output(identity, config, rng, replica, seal)
         self._make_dissemination = dissemination
         self._lineage = Lineage(self._out, lives)
-        self._compose(now, profile or Profile(), lives or ())
+        self._compose(now, profile or Profile(), (lives or ()) if ended is None else ended)
 
-    def _compose(self, now: float, profile: Profile, lives: Sequence[str]) -> None:
+    def _compose(self, now: float, profile: Profile, ended: Sequence[str]) -> None:
         """Make the parts, which know nobody yet."""
         self._members = Members(self._out, profile)
         self._dissemination = self._make_dissemination(self._out, self._members)
@@ -70,7 +72,7 @@ class Engine:
         self._streams = Streams(self._out, self._members, self._pusher)
         self._antientropy = AntiEntropy(self._out, self._members, self._streams)
         self._detector = Detector(self._out, self._members, self._antientropy, now)
-        self._retiring = Retiring(self._out, self._members, self._streams, lives)
+        self._retiring = Retiring(self._out, self._members, self._streams, ended)
 
     # ---- what happened
 

@@ -33,8 +33,8 @@ class Identity:
     name: str
     epoch: int
     nonce: str = ""
-    """Drawn for each life, but the first, of a node whose id is stored: two that go on from one copied store write
-    under two ids."""
+    """Drawn for each life but the first of a node whose id is stored: two that go on from one copied store write under
+    two ids."""
 
     def __post_init__(self) -> None:
         if len(self.node_id) != NODE_ID_BYTES:

@@ -32,12 +32,12 @@ OBJECTS_NAMED: Final = 5
 class Retiring:
     """Keeps fenced nodes out, and takes this one out of the cluster if it is one of them."""
 
-    def __init__(self, output: Output, members: Members, streams: Streams, lives: Sequence[str] = ()) -> None:
-        """``lives``: the ids under which this node wrote before."""
+    def __init__(self, output: Output, members: Members, streams: Streams, ended: Sequence[str] = ()) -> None:
+        """``ended``: the ids under which this node wrote before, and nobody does any more."""
         self._out = output
         self._members = members
         self._streams = streams
-        self.closing = Closing(output, members, lives)
+        self.closing = Closing(output, members, ended)
         self._known: dict[bytes, None] = {}
         self._limits = 0
         self._told: dict[tuple[bytes, Address], float] = {}

@@ -30,9 +30,12 @@ DURABILITIES: Final = (FULL, NORMAL, NONE)
 
 WAL_BYTES: Final = 4 << 20
 """What is kept of the WAL when its content has gone to where it belongs; one transaction may make it longer."""
+WAL_SHARE: Final = 8
+"""It is no longer than one in so many bytes of the whole disk, either."""
 FREE_SHARE: Final = 8
 """When more than one in so many pages of the file is free behind a checkpoint, they are given back."""
 
+PAGE_BYTES: Final = 4096
 COPY_PAGES: Final = 1024
 """Pages, of 4 KiB, that a copy takes in one step: some milliseconds, in which nothing is saved."""
 COPY_PAUSE: Final = 0.001
@@ -143,7 +146,10 @@ class Database:
         execute("PRAGMA synchronous = FULL")
         execute("PRAGMA fullfsync = 1")  # where a usual sync stops in the disk's own cache
         execute("PRAGMA checkpoint_fullfsync = 1")
-        execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        system = os.statvfs(self.path)
+        most = min(WAL_BYTES, system.f_blocks * system.f_frsize // WAL_SHARE)
+        execute(f"PRAGMA journal_size_limit = {most}")
+        execute(f"PRAGMA wal_autocheckpoint = {max(1, most // PAGE_BYTES)}")
 
     def _migrate(self, version: int) -> None:
         for number in range(version, FORMAT):

@@ -21,6 +21,8 @@ class Former:
     """Replica ids, the last one's at the end."""
     full: tuple[str, ...]
     """Those of them as whom nothing left the machine before it was on the disk."""
+    ended: tuple[str, ...]
+    """Those of them that are over, with all that they ever wrote in the file."""
     mark: Mark | None
     is_closed: bool
     """Whether the last one stopped in good order, so that everything is in the file."""
@@ -42,6 +44,15 @@ class Former:
             return tuple(dict.fromkeys([*self.full, *self.lives[-1:]]))
         return self.full if self._was_full else ()
 
+    def over(self, path: Path) -> tuple[str, ...]:
+        """The lives that are over for certain, and of which nothing is missing here if nothing is `cut`.
+
+        Not one behind a power loss: by what the file says it may be that of a disk that was copied, or put back, as a
+        whole. Somebody may have more of that life, or even live it.
+        """
+        is_over = self.is_closed or (self.mark is not None and self.mark.is_where_it_was(path))
+        return (*self.ended, *self.lives[-1:]) if is_over else self.ended
+
     @property
     def _was_full(self) -> bool:
         return self.lives[-1:] == self.full[-1:]
@@ -58,12 +69,11 @@ def read_former(get: Callable[[str], Any], path: Path) -> Former | None:
     if row is None:
         return None
     try:
-        node_id, epoch, lives, full = row["node_id"], row["epoch"], row["lives"], row["full"]
+        node_id, epoch = row["node_id"], row["epoch"]
+        lives, full, ended = [tuple(map(str, row[key])) for key in ("lives", "full", "ended")]
         if type(node_id) is not bytes or len(node_id) != NODE_ID_BYTES or type(epoch) is not int or epoch < 1:
             raise ValueError
         mark, is_closed = get("mark"), get("closed") is not None
-        return Former(
-            node_id, epoch, tuple(map(str, lives)), tuple(map(str, full)), Mark(**mark) if mark else None, is_closed
-        )
+        return Former(node_id, epoch, lives, full, ended, Mark(**mark) if mark else None, is_closed)
     except (ValueError, KeyError, TypeError):
         raise DamagedData(f"{path}: the identity in it is none") from None

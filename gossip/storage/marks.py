@@ -38,6 +38,8 @@ class Mark:
     machine: str
     boot: str
     """Names the time from one start of the machine to the next; empty where the system does not say."""
+    device: int
+    """The file system, for as long as it stays mounted."""
 
     def doubt(self, database: Path) -> str:
         """Why the file that says so is not the one that was written here, for people; empty if nothing says so."""
@@ -63,20 +65,29 @@ class Mark:
         """Whether the machine has run without a break since then: what a process wrote is there, synced or not."""
         return self.boot != "" and self.boot == _digest(_BOOT_ID)
 
+    def is_where_it_was(self, database: Path) -> bool:
+        """Whether it is beyond doubt in place: a file system that was copied as a whole is at another one."""
+        return self.is_of_this_boot and database.stat().st_dev == self.device
+
 
 def make_mark(database: Path) -> Mark:
     """Make a mark, durably, that is not in force before the database records it; raises OSError."""
     mark = database.with_name(f"mark-{token_hex(8)}")
     handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, _TEXT)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    sync(mark.parent)
-    status = mark.stat()
-    machine, boot = _digest(_MACHINE_ID), _digest(_BOOT_ID)
-    return Mark(mark.name, status.st_ino, status.st_ctime_ns, database.stat().st_ino, machine, boot)
+        try:
+            os.write(handle, _TEXT)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        sync(mark.parent)
+        status = mark.stat()
+        machine, boot = _digest(_MACHINE_ID), _digest(_BOOT_ID)
+        return Mark(mark.name, status.st_ino, status.st_ctime_ns, database.stat().st_ino, machine, boot, status.st_dev)
+    except OSError:
+        with suppress(OSError):  # or there would be one for each time that a full disk is tried again
+            mark.unlink()
+        raise
 
 
 def marks_in(directory: Path) -> list[Path]:

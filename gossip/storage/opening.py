@@ -1,11 +1,13 @@
 """Opening a node's data: who it is this time, and all that it had."""
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from crdts import Replica
+from crdts.bounded import receivers
+from crdts.kernel import Kernel
 
 from ..protocol import Identity
 from .asides import finish_setting_aside, has_kept_wal, keep_wal, number_kept_wal, set_aside
@@ -15,7 +17,7 @@ from .files import DATABASE_FILE, check_is_no_link
 from .former import Former, read_former
 from .ledger import Ledger
 from .marks import make_mark, marks_in, remove_marks, remove_other_marks
-from .records import identity_row, read_into
+from .records import Past, identity_row, read_into
 from .sqlite import failures, lacks_wal
 from .writer import DatabaseDisk
 
@@ -35,8 +37,8 @@ class Opened:
     identity: Identity
     replica: Replica
     disk: DatabaseDisk
-    lives: tuple[str, ...]
-    """The replica ids of earlier lives, the latest last."""
+    past: Past
+    """Who it was before."""
     forked: str = ""
     """Why it goes on as a new node although there was one; empty if it does not."""
     set_aside: Path | None = None
@@ -78,21 +80,25 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         cut = _cut(former, database)
         if former is not None:
             copied = copied or former.doubt(path)
-        identity, lives, full = _next_life(former, name, rng, is_copy=bool(copied), is_cut=bool(cut))
+        identity = Identity.fresh(name, rng)
+        past = Past()
+        if former is not None and not copied:
+            identity = _next_life(former, name, rng)
+            past = Past(former.lives, former.sure(), former.over(path))
+            past = replace(past, full=(), ended=former.ended) if cut else past
         replica = Replica(identity.replica_id)
         contents = database.contents()
         read_into(replica, contents)
         _check_fingerprint(database, contents.last_row, replica)
         kernel = replica.store.kernel
-        wrote = kernel.context.last
-        lives = (*filter(wrote, lives[:-LATEST_LIVES]), *lives[-LATEST_LIVES:])[-FORMER_LIVES:]
-        kernel.former = full = tuple(filter(wrote, full))
-        _begin(database, identity_row(identity, lives, full, is_full=database.is_full))  # before it says a word
+        past = _worth_keeping(kernel, past)
+        kernel.former = past.full
+        _begin(database, identity_row(identity, past, is_full=database.is_full))  # before it says a word
         kept_wal = number_kept_wal(path)
     except BaseException:
         database.close()
         raise
-    opened = Opened(identity, replica, DatabaseDisk(database, Ledger(kernel, contents)), lives)
+    opened = Opened(identity, replica, DatabaseDisk(database, Ledger(kernel, contents)), past)
     opened.damage = f"{path} is gone" if is_gone else ""
     opened.kept_wal, opened.cut = kept_wal, cut
     if former is not None:
@@ -134,15 +140,25 @@ def _missing_wal(path: Path) -> str:
     return "its write-ahead log is missing: the latest writes are not in it"
 
 
-def _next_life(
-    former: Former | None, name: str, rng: random.Random, *, is_copy: bool, is_cut: bool
-) -> tuple[Identity, tuple[str, ...], tuple[str, ...]]:
-    """Who it is now, who it was, and as whom it has certainly done nothing that is not here."""
-    if former is None or is_copy:
-        return Identity.fresh(name, rng), (), ()
+def _next_life(former: Former, name: str, rng: random.Random) -> Identity:
     epoch = former.epoch + rng.randint(1, EPOCH_STEP)
-    identity = Identity(former.node_id, name, epoch, Identity.draw_nonce(rng))
-    return identity, former.lives, () if is_cut else former.sure()
+    return Identity(former.node_id, name, epoch, Identity.draw_nonce(rng))
+
+
+def _worth_keeping(kernel: Kernel, past: Past) -> Past:
+    """Without the lives of which there is nothing."""
+    wrote, lives = kernel.context.last, past.lives
+    lives = (*filter(wrote, lives[:-LATEST_LIVES]), *lives[-LATEST_LIVES:])[-FORMER_LIVES:]
+    ended = [life for life in past.ended if life in lives]
+    return Past(lives, _holding(kernel, past.full), tuple(ended))
+
+
+def _holding(kernel: Kernel, lives: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of them that may hold rights: they wrote, or were given some, or others may have done that just now."""
+    earlier, latest = lives[:-LATEST_LIVES], lives[-LATEST_LIVES:]
+    silent = [life for life in earlier if not kernel.context.last(life)]
+    given = receivers(kernel) if silent else {}
+    return (*(life for life in earlier if kernel.context.last(life) or life in given), *latest)
 
 
 def _begin(database: Database, identity: dict[str, object]) -> None:

@@ -8,9 +8,19 @@ import trio
 
 DISK_GRACE: Final = 10.0
 """Seconds that a node waits at its end for a disk that does not answer."""
-NO_ANSWER: Final = "the disk does not answer; look at its mount and at the system's log"
+DISK_SLOW: Final = 5.0
+"""Seconds after which a disk that has not saved what it was given counts as one that does not answer, and"""
+DISK_SLOW_EVENT: Final = 0.0001
+"""seconds more for each event that it was given: a great many take long on any disk."""
+_NO_ANSWER: Final = "the disk does not answer{since}; look at its mount and at the system's log"
+NO_ANSWER: Final = _NO_ANSWER.format(since="")
 
 _T = TypeVar("_T")
+
+
+def no_answer_for(seconds: float) -> str:
+    """`NO_ANSWER`, with how long that has been so."""
+    return _NO_ANSWER.format(since=f" since {seconds:.0f} s")
 
 
 async def run_patiently(work: Callable[[], _T], limiter: trio.CapacityLimiter) -> _T:

@@ -14,7 +14,7 @@ import cbor2
 
 from crdts import CrdtError, Delta, Dot, Event, Replica, decode, encode
 from crdts.context import DotRange
-from crdts.delta import events_delta
+from crdts.delta import Batch, events_delta
 from crdts.schema import RETIRED
 from crdts.sweep import restored
 
@@ -139,9 +139,14 @@ def deltas_of(batches: Iterable[Persist]) -> Iterator[Delta]:
     """What batches hold, as deltas to be merged in order. Events of several go into one, which takes less room."""
     events: list[Event] = []
     for batch in batches:
-        events += batch.events
-        if batch.runs or batch.states:
-            yield from _deltas(events, batch.runs, len(events) if batch.runs else _DELTA_EVENTS)
+        if batch.runs:  # some of its own events may count only with them
+            yield from _deltas(events, (), _DELTA_EVENTS)
+            yield from _deltas(batch.events, batch.runs, len(batch.events))
+            events = []
+        else:
+            events += batch.events
+        if batch.states:
+            yield from _deltas(events, (), _DELTA_EVENTS)
             yield from batch.states
             events = []
     yield from _deltas(events, (), _DELTA_EVENTS)
@@ -161,27 +166,41 @@ def _unordered(events: Iterable[Event], most: int) -> Iterator[Iterable[Event]]:
     before.
     """
     part: dict[Dot, Event] = {}
+    last: tuple[str, Batch | None] | None = None
     for event in events:
-        if len(part) >= most and event.batch is None:
+        if len(part) >= most and (event.batch is None or (event.replica, event.batch) != last):
             yield part.values()
             part = {}
         part[event.dot] = event
+        last = event.replica, event.batch
         if event.obj == RETIRED:
             yield part.values()
             part = {}
     yield part.values()
 
 
-def identity_row(
-    identity: Identity, lives: Sequence[str] = (), full: Sequence[str] = (), *, is_full: bool
-) -> dict[str, object]:
-    """Who writes, under which ids it wrote before, and under which of them nothing left the machine before it was safe.
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The replica ids that a node wrote under before, the latest last."""
 
-    ``is_full``: whether that holds of the present one.
-    """
+    lives: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
+    """Those of them as whom nothing left the machine before it was safe."""
+    ended: tuple[str, ...] = ()
+    """Those of them that are over, with all that they ever wrote in the file."""
+
+
+def identity_row(identity: Identity, past: Past = Past(), *, is_full: bool) -> dict[str, object]:
+    """Who writes, and who it was before. ``is_full``: whether nothing leaves the machine before it is safe."""
     me = identity.replica_id
-    row: dict[str, object] = {"node_id": identity.node_id, "epoch": identity.epoch, "name": identity.name}
-    return row | {"lives": [*lives, me], "full": [*full, *([me] if is_full else [])]}
+    return {
+        "node_id": identity.node_id,
+        "epoch": identity.epoch,
+        "name": identity.name,
+        "lives": [*past.lives, me],
+        "full": [*past.full, *([me] if is_full else [])],
+        "ended": [*past.ended],
+    }
 
 
 def _sealed(body: bytes) -> bytes:

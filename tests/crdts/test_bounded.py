@@ -104,6 +104,19 @@ def test_who_knows_the_receivers_says_who_is_meant_and_refuses_others() -> None:
     assert budget.holders() == {"a": 3, "b.1": 2}
 
 
+def test_who_knows_the_holders_adds_up_what_one_holds_and_names_whom_to_ask() -> None:
+    replica = Replica("a")
+    for writer in ("b.1", "b.2", "c.1"):
+        replica.merge(Replica(writer).bounded_counter("budget").increment(5))
+    budget = replica.bounded_counter("budget")
+    assert budget.rights("b.1") == 5
+    replica.store.lives_of = lambda who, holders: [each for each in holders if each.startswith(who)]
+    replica.store.name_of = {"a": "Ann", "b.1": "Bob", "b.2": "Bob", "c.1": "Cy"}.__getitem__
+    assert budget.rights("b") == 10
+    with pytest.raises(InsufficientRights, match=r"^'Ann' holds rights to 0, .*: {'Bob': 10, 'Cy': 5}$"):
+        budget.decrement(1)
+
+
 def test_a_transfer_to_oneself_or_of_nothing_changes_nothing() -> None:
     a, _ = pair()
     a.increment(5)

@@ -91,6 +91,34 @@ def test_a_directory_without_its_lock_file_is_still_this_process_s(tmp_path: Pat
     assert opened_elsewhere(tmp_path) == ""
 
 
+def test_a_process_that_was_forked_does_not_keep_the_directory_from_others(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from gossip.datadir import DataDir
+held = DataDir(sys.argv[1])
+if os.fork():
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+print("forked", flush=True)
+signal.pause()
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as owner:
+        assert owner.stdin is not None
+        assert owner.stdout is not None
+        try:
+            assert owner.stdout.readline() == "forked\n"
+            assert f"is in use by process {owner.pid};" in opened_elsewhere(tmp_path), "the first one holds it still"
+            owner.stdin.write("\n")
+            owner.stdin.flush()
+            owner.wait(10)
+            assert opened_elsewhere(tmp_path) == ""
+        finally:
+            os.killpg(owner.pid, signal.SIGKILL)
+
+
 def test_where_a_directory_cannot_be_locked_its_lock_file_is(tmp_path: Path) -> None:
     program = (
         FILES_ONLY

@@ -329,6 +329,26 @@ async def test_a_neighbour_that_cannot_be_read_is_a_warning_if_it_says_to_be_of_
     assert levels == {"n1": "warning", "n2": "info"}
 
 
+async def test_of_many_neighbours_of_other_clusters_the_log_tells_of_one_in_a_while() -> None:
+    async with running(Scene()) as scene:
+        await wait_until(lambda: scene.air.announced)
+        for number in range(20):
+            scene.air.report(seen(card(number, cluster=f"tea {number}")))
+        await wait_until(lambda: len(scene.journal.named("neighbour.unreadable")) == 20)
+    levels = [line["level"] for line in scene.journal.named("neighbour.unreadable")]
+    assert levels == ["info", *["debug"] * 19]
+
+
+async def test_the_log_tells_of_another_neighbour_of_another_cluster_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "STRANGERS_INTERVAL", 0.0)
+    async with running(Scene()) as scene:
+        await wait_until(lambda: scene.air.announced)
+        for number in range(2):
+            scene.air.report(seen(card(number, cluster="tea")))
+        await wait_until(lambda: len(scene.journal.named("neighbour.unreadable")) == 2)
+    assert [line["level"] for line in scene.journal.named("neighbour.unreadable")] == ["info", "info"]
+
+
 # ---- real multicast, which stays on loopback
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crdts import InsufficientRights
+from crdts import InsufficientRights, Replica
 from gossip import Node, UnknownMember, open_node
 
 from .live import FAST, acquainted, cluster, equal, patience, until
@@ -53,7 +53,10 @@ async def test_rights_given_to_oneself_stay() -> None:
 @pytest.mark.parametrize(
     "to",
     [
+        "",
         "nobody",
+        "two\nlines",
+        "x" * 1000,
         "0123456789abcdef",
         "0123456789abcdef.1",
         "0123456789abcdef.*",
@@ -89,14 +92,18 @@ async def test_who_has_written_nothing_is_given_rights_as_anybody() -> None:
 async def test_who_has_started_again_and_written_nothing_is_given_rights_in_its_new_life(tmp_path: Path) -> None:
     async with open_node("a", config=FAST) as a:
         a.bounded_counter("budget").increment(5)
-        for _ in range(2):
+        for turn in (1, 2):
             async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
                 me = b.replica.replica_id
                 await until(a, lambda me=me: [member.replica_id for member in a.members()] == [me])
                 a.bounded_counter("budget").transfer("b", 1)
                 with patience():
                     await b.wait_for(a.version())
-                assert b.bounded_counter("budget").rights(me) == 1
+                assert b.bounded_counter("budget").rights(me) == turn, "those of the earlier life are its own"
+        async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
+            with patience():
+                await b.wait_for(a.version())
+            b.bounded_counter("budget").decrement(2)
 
 
 async def test_a_member_that_has_not_said_what_it_writes_under_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +157,18 @@ async def test_an_earlier_life_is_refused_and_the_later_one_spends_what_the_earl
             b.bounded_counter("budget").decrement(5)
 
 
+async def test_nobody_gives_rights_to_a_member_that_has_left_and_keeps_nothing() -> None:
+    async with open_node("a", config=FAST) as a:
+        async with open_node("b", join=[a.address], config=FAST) as b:
+            await acquainted(a, b)
+            await budget_of(a, b)
+            replica_id = b.replica.replica_id
+        await until(a, lambda: replica_id in a.replica.store.kernel.limits)
+        for to in ("b", b.id, replica_id):
+            with pytest.raises(UnknownMember, match=f"nobody writes as {replica_id} any more"):
+                a.bounded_counter("budget").transfer(to, 1)
+
+
 async def test_nobody_gives_rights_to_a_node_that_was_retired() -> None:
     async with cluster(2) as (a, b):
         await budget_of(a, b)
@@ -159,3 +178,66 @@ async def test_nobody_gives_rights_to_a_node_that_was_retired() -> None:
             with pytest.raises(UnknownMember):
                 a.bounded_counter("budget").transfer(to, 1)
         assert a.bounded_counter("budget").rights() == 10
+
+
+async def test_one_that_is_there_is_meant_by_a_name_that_others_had_who_are_gone() -> None:
+    async with open_node("a", config=FAST) as a:
+        seeds = [a.address]
+        async with open_node("twin", join=seeds, config=FAST) as gone:
+            await acquainted(a, gone)
+        async with open_node("twin", join=seeds, config=FAST) as present:
+            await until(a, lambda: sorted(member.state for member in a.members()) == ["alive", "left"])
+            present.orset("s").add("here")
+            await equal(a, present)
+            budget = a.bounded_counter("budget")
+            budget.increment(5)
+            budget.transfer("twin", 2)
+            assert budget.rights("twin") == budget.rights(present.replica.replica_id) == 2
+        await until(a, lambda: {member.state for member in a.members()} == {"left"})
+        with pytest.raises(UnknownMember, match=r"2 members are called twin; .*\(left\), .*\(left\)"):
+            budget.transfer("twin", 2)
+
+
+# ---- who holds what
+
+
+async def test_rights_of_all_lives_are_told_under_any_name_of_a_node(tmp_path: Path) -> None:
+    async with open_node("a", config=FAST) as a:
+        for rights in (10, 15):
+            async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
+                await acquainted(a, b)
+                b.bounded_counter("budget").increment(5 if rights == 15 else 10)
+                await equal(a, b)
+                for node in (a, b):
+                    budget = node.bounded_counter("budget")
+                    for who in ("b", b.id, b.replica.replica_id, *budget.holders()):
+                        assert budget.rights(who) == rights
+                    assert budget.rights("a") == 0
+                assert {b.name_of(holder) for holder in budget.holders()} == {"b"}
+
+
+async def test_who_is_asked_for_rights_is_named(tmp_path: Path) -> None:
+    async with open_node("a", config=FAST) as a:
+        for _ in range(2):
+            async with open_node("b", join=[a.address], data_dir=tmp_path, config=FAST) as b:
+                await acquainted(a, b)
+                b.bounded_counter("budget").increment(5)
+                await equal(a, b)
+        with pytest.raises(InsufficientRights, match=r"^'a' holds rights to 0, .*; ask for a transfer: {'b': 10}$"):
+            a.bounded_counter("budget").decrement()
+
+
+async def test_the_rights_of_who_is_unknown_are_not_told() -> None:
+    async with cluster(2) as (a, b):
+        await budget_of(a, b)
+        assert a.bounded_counter("budget").rights("0123456789abcdef.1") == 0
+        for who in ("", "nobody", "0123456789abcdef"):
+            with pytest.raises(UnknownMember, match=r"neither a member nor a replica id\. Give"):
+                a.bounded_counter("budget").rights(who)
+
+
+async def test_rights_of_a_writer_that_is_no_node_are_told_under_its_replica_id() -> None:
+    async with open_node("a", config=FAST) as a:
+        outside = Replica("agent-1")
+        a.replica.merge(outside.bounded_counter("budget").increment(3))
+        assert a.bounded_counter("budget").rights("agent-1") == 3

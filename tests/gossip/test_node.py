@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from crdts import InvalidValue
 from gossip import (
@@ -31,7 +32,7 @@ from gossip import (
 from gossip import node as node_module
 from gossip.node import SHUTDOWN_GRACE
 
-from .live import FAST, Journal, acquainted, cluster, equal, patience, states, until
+from .live import FAST, PATIENCE, Journal, acquainted, cluster, equal, patience, states, until
 from .storage.marking import named
 
 KEY = new_key()
@@ -446,6 +447,41 @@ async def test_writes_made_before_anybody_was_met_are_handed_over_too() -> None:
             hasty.orset("x").add("at once")
             assert hasty.members() == []
         assert "at once" in keeper.orset("x")
+
+
+async def test_a_node_that_ends_waits_for_a_member_that_is_just_suspect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "SHUTDOWN_GRACE", PATIENCE)
+    faults = TransportFaults()
+    journal = Journal()
+    config = replace(FAST, suspicion=PATIENCE)
+    async with (
+        open_node("keeper", config=config) as keeper,
+        open_node("a", join=[keeper.address], faults=faults, config=config, log=journal.logger) as a,
+    ):
+        await acquainted(a, keeper)
+        faults.cut(keeper.address)
+        await until(a, lambda: states(a)["keeper"] == "suspect")
+        a.orset("x").add("last")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.leave)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            faults.heal()
+        assert "last" in keeper.orset("x")
+    assert journal.named("writes.unshared") == []
+
+
+async def test_writes_that_a_suspect_member_lacks_are_warned_of(no_grace: None) -> None:
+    faults = TransportFaults()
+    journal = Journal()
+    config = replace(FAST, suspicion=PATIENCE)
+    async with open_node("keeper", config=config) as keeper:
+        async with open_node("a", join=[keeper.address], faults=faults, config=config, log=journal.logger) as a:
+            await acquainted(a, keeper)
+            faults.cut(keeper.address)
+            await until(a, lambda: states(a)["keeper"] == "suspect")
+            a.orset("x").add("last")
+        [line] = journal.named("writes.unshared")
+        assert (line["level"], line["members"]) == ("warning", ["keeper"])
 
 
 async def test_nodes_that_end_together_do_not_wait_for_each_other() -> None:

@@ -11,10 +11,21 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from crdts import InsufficientRights
 from gossip import DataDirInUse, DiskFailed, open_node
-from gossip.log import DATA_CUT, DATA_DAMAGED, DATA_UNREAD, DISK_FAILED, NODE_STARTED, WRITES_UNSAVED, WRITES_UNSHARED
+from gossip.log import (
+    DATA_CUT,
+    DATA_DAMAGED,
+    DATA_UNREAD,
+    DISK_FAILED,
+    DISK_RECOVERED,
+    DISK_SLOW,
+    NODE_STARTED,
+    WRITES_UNSAVED,
+    WRITES_UNSHARED,
+)
 from gossip.protocol import notices
 from gossip.storage import opening
 from gossip.storage.copies import back_up_closed
@@ -23,7 +34,7 @@ from gossip.storage.errors import DamagedData
 from gossip.storage.files import DATABASE_FILE
 
 from .cli.process import environment
-from .live import FAST, Journal, acquainted, patience
+from .live import FAST, PATIENCE, Journal, acquainted, patience, until
 from .storage.marking import not_closed
 
 
@@ -218,6 +229,8 @@ async def test_a_copy_has_no_rights_of_the_node_it_is_a_copy_of(tmp_path: Path) 
 
 # ---- the end, on a disk that fails or does not answer
 
+SILENCE = "gossip.storage.patience"
+
 
 class Hanging:
     """Has a method of every database hang from some moment on, until this test has ended."""
@@ -249,7 +262,7 @@ class Hanging:
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
-    for module in ("gossip.node", "gossip.storage.patience", "gossip.storage.writer"):
+    for module in ("gossip.node", "gossip.storage.beside", "gossip.storage.patience", "gossip.storage.writer"):
         monkeypatch.setattr(f"{module}.DISK_GRACE", 0.1)
     hanging = Hanging(monkeypatch)
     yield hanging
@@ -273,6 +286,72 @@ async def test_a_disk_that_does_not_answer_is_given_up_at_the_end_and_what_is_lo
     assert node.storage().unsaved_batches == 1
     assert [line["batches"] for line in journal.named(WRITES_UNSAVED)] == [1]
     assert [line["problem"] for line in journal.named(DISK_FAILED)] == [node.loss]
+
+
+async def test_a_disk_that_does_not_answer_counts_as_failing_until_it_does(
+    tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal()
+    with patience():
+        async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
+            monkeypatch.setattr(f"{SILENCE}.DISK_SLOW", 0.05)
+            hanging.begin("write")
+            node.orset("tasks").add("late")
+            for _ in range(2):
+                with pytest.raises(DiskFailed, match=r"not saved yet, and kept in memory .*: the disk does not answer"):
+                    await node.flush()
+            with pytest.raises(DiskFailed, match=r"nothing was written: the disk does not answer since \d+ s"):
+                node.orset("tasks").add("refused")
+            assert str(node.storage().failure).startswith("the disk does not answer since ")
+            [line] = journal.named(DISK_SLOW)
+            assert line["unsaved"] == 1
+            monkeypatch.setattr(f"{SILENCE}.DISK_SLOW", PATIENCE)
+            hanging.end()
+            await until(node, lambda: node.storage().failure is None)
+            node.orset("tasks").add("again")
+            await node.flush()
+            assert journal.events().count(DISK_SLOW) == journal.events().count(DISK_RECOVERED) == 1
+        assert node.loss is None
+        async with open_node("a", data_dir=tmp_path) as node:
+            assert set(node.orset("tasks")) == {"late", "again"}
+
+
+async def test_a_stop_waits_for_a_disk_that_has_not_answered_for_long(
+    tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("gossip.node", "gossip.storage.patience", "gossip.storage.writer", "gossip.storage.beside"):
+        monkeypatch.setattr(f"{module}.DISK_GRACE", PATIENCE)
+    journal = Journal()
+    with patience():
+        async with open_node("a", data_dir=tmp_path, log=journal.logger) as node, trio.open_nursery() as nursery:
+            monkeypatch.setattr(f"{SILENCE}.DISK_SLOW", 0.05)
+            hanging.begin("write")
+            node.orset("tasks").add("first")
+            await until(node, lambda: journal.named(DISK_SLOW))
+            monkeypatch.setattr(f"{SILENCE}.DISK_SLOW", PATIENCE)
+            nursery.start_soon(node.leave)
+            await trio.testing.wait_all_tasks_blocked()
+            hanging.end()
+    assert node.loss is None
+    assert WRITES_UNSAVED not in journal.events()
+
+
+async def test_a_silent_disk_does_not_keep_a_node_from_taking_in_what_others_send(
+    tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gossip.storage.backlog.Backlog.is_long", property(lambda backlog: backlog.failure is None))
+    journal = Journal()
+    with patience():
+        async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
+            monkeypatch.setattr(f"{SILENCE}.DISK_SLOW", 0.05)
+            hanging.begin("write")
+            node.orset("tasks").add("first")
+            saver = node._driver._saver
+            assert saver is not None
+            await saver.room()
+            assert journal.named(DISK_SLOW)
+            monkeypatch.setattr(f"{SILENCE}.DISK_SLOW", PATIENCE)
+            hanging.end()
 
 
 async def test_a_directory_whose_disk_was_given_up_stays_locked_as_a_thread_may_still_write_there(

@@ -514,6 +514,7 @@ async def test_a_node_whose_disk_is_far_behind_takes_in_a_bounded_number_and_cat
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk, "UNSAVED_BATCHES", 10)
+    monkeypatch.setattr("gossip.storage.patience.DISK_SLOW", 100.0)  # it is slow, and does answer
     network, node_disk = MemoryNetwork(), MemoryDisk()
     config = replace(FAST, suspicion=10_000)
     async with (

@@ -5,6 +5,7 @@ Each spoils one rule while its context is open. Most need trouble of a certain k
 
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -44,8 +45,8 @@ def stale_incarnation_accepted() -> AbstractContextManager[Any]:
 
 def _refreshed(updates: Updates, peer: Peer) -> Updates:
     """What it says of itself, as if its present life said so."""
-    rows = updates.rows
-    return Updates(tuple(replace(row, epoch=peer.epoch) if row.node_id == peer.node_id else row for row in rows))
+    refresh = partial(replace, epoch=peer.epoch, nonce=peer.nonce)
+    return Updates(tuple(refresh(row) if row.node_id == peer.node_id else row for row in updates.rows))
 
 
 def epoch_ignored_in_hearsay() -> AbstractContextManager[Any]:

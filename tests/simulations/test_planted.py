@@ -35,7 +35,7 @@ LIKELY = {
     "own_seq_reused_after_a_crash": 16,
     "part_written_before_its_batches": 27,
     "prekilled_dots_left_out_of_checkpoints": 50,
-    "prekilled_dots_left_out_of_states": 10,
+    "prekilled_dots_left_out_of_states": 191,
     "receipts_before_the_disk": 2,
     "replaced_in_place_despite_a_gap": 28,
     "row_numbers_reused": 2,

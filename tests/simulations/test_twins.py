@@ -147,6 +147,26 @@ def test_of_a_counter_that_both_count_under_one_dot_all_come_to_read_the_greater
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_lost_of_one_that_runs_apart_while_a_copy_of_its_directory_takes_its_place(seed: int) -> None:
+    cluster = Cluster(3, seed=seed, disk=True)
+    cluster[0].replica.counter("c").increment(5)
+    cluster.run_until_converged()
+    cluster.run(3.0)
+    copy = cluster.clone(0)
+    cluster.cut([0], [1, 2, 3])
+    cluster.run(1.0)
+    write(cluster[0], "of the one")
+    cluster[0].replica.counter("c").increment()
+    write(copy, "of the copy")
+    cluster.run(120.0)  # long enough for those that are together to agree that a life is over
+    cluster.heal()
+    cluster.run_until_converged(60.0)
+    for node in cluster.running():
+        assert holds(node) == {"of the one", "of the copy"}
+        assert node.replica.counter("c").value() == 6
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_of_two_copies_that_begin_in_one_epoch_neither_stays_alone(seed: int) -> None:
     cluster = Cluster(4, seed=seed, disk=True, warm=True)
     cluster.run(1.0)

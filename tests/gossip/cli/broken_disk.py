@@ -10,7 +10,7 @@ from typing import Any
 
 from gossip import node
 from gossip.cli import main
-from gossip.storage import patience, writer
+from gossip.storage import beside, patience, writer
 from gossip.storage.database import Database
 from gossip.storage.errors import DiskFailed
 
@@ -18,7 +18,7 @@ HANG_SECONDS = 3600.0
 
 if __name__ == "__main__":
     how, broken = sys.argv[1], Path(sys.argv[2])
-    for module in (node, patience, writer):
+    for module in (node, beside, patience, writer):
         module.DISK_GRACE = float(sys.argv[3])
     sys.argv[1:4] = []
     original = Database.write

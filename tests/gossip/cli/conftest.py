@@ -42,6 +42,8 @@ async def node(data: Path) -> AsyncIterator[Node]:
 def gossip(data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Gossip:
     """Run ``gossip ARGS --data DIR`` in a thread, as the console script does; output is not a terminal."""
 
+    monkeypatch.setattr("gossip.cli.talk.LEAVE_WAIT", 0.05)  # a node that is told to leave goes on, in a test's block
+
     def run(args: list[str]) -> int:
         with pytest.raises(SystemExit) as ended:
             main()

@@ -1,5 +1,6 @@
 """The caller's end of the control socket, against nodes that are slow, full, or gone."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from gossip.cli import client
 from gossip.cli.client import NodeUnreachable, ask, follow
 from gossip.control import SOCKET_FILE
+from gossip.datadir import DataDir
 from gossip.protocol.errors import LocalError
 
 
@@ -35,6 +37,16 @@ def answering(listener: socket.socket, *answers: bytes) -> threading.Thread:
     thread = threading.Thread(target=serve)
     thread.start()
     return thread
+
+
+def test_who_starts_or_stops_on_a_directory_is_named(tmp_path: Path) -> None:
+    with (
+        DataDir(tmp_path),
+        pytest.raises(NodeUnreachable, match=f"process {os.getpid()} is starting or stopping there; wait"),
+    ):
+        ask(tmp_path, "ls")
+    with pytest.raises(NodeUnreachable, match="no node runs on"):
+        ask(tmp_path, "ls")
 
 
 def test_an_answer_is_returned_and_an_error_raised_in_the_words_of_the_node(

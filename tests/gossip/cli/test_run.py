@@ -17,6 +17,7 @@ import trio
 
 from gossip import new_key, open_node
 from gossip.cli.run import DEFAULT_PORT
+from gossip.datadir import user_of
 from gossip.protocol import parse_key
 
 from ..live import FAST, patience, until
@@ -156,6 +157,7 @@ async def test_the_exit_code_and_the_last_words_tell_that_a_disk_did_not_save_ev
             assert await a.stop() == 1
         else:
             left = await gossip("leave", "--data", str(data))
+            assert left.returncode == 1
             assert b"left; what was written last is not saved: the disk" in left.stdout
             assert await a.ended() == 1
     lost = b"1 batch of changes could not be saved, and what was written here is lost: the disk "
@@ -189,9 +191,11 @@ async def test_who_finds_no_lock_file_takes_nothing_away_from_the_node_that_runs
         assert await a.stop() == 0
 
 
-async def test_leaving_ends_the_process(tmp_path: Path) -> None:
+async def test_leaving_ends_the_process_and_returns_once_the_directory_is_free(tmp_path: Path) -> None:
     async with running("a", tmp_path) as a:
         done = await gossip("leave", "--data", str(tmp_path))
+        assert user_of(tmp_path) == ""
+        assert not [*tmp_path.glob("*-wal"), *tmp_path.glob("*.sock")]
         assert (done.returncode, done.stdout) == (0, b"left; it had written nothing since it started\n")
         assert await a.ended() == 0
 

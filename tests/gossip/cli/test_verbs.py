@@ -5,6 +5,8 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
@@ -410,7 +412,18 @@ async def test_leaving_tells_how_many_have_all_writes_and_asks_the_node_to_stop(
 async def test_leaving_says_where_writes_are_kept_that_nobody_else_has(node: Node, gossip: Gossip) -> None:
     await gossip("orset", "add", "x", "only here")
     said = (await gossip("leave")).out
-    assert said == f"left; its writes are saved in {node.storage().directory}; no other member has all of them yet\n"
+    kept_in = node.storage().directory
+    assert said == f"left; its writes are saved in {kept_in}; no other member that is there has all of them yet\n"
+
+
+async def test_leaving_says_so_where_the_program_goes_on_with_the_directory(
+    node: Node, gossip: Gossip, data: Path
+) -> None:
+    left = await gossip("leave")
+    assert (left.code, left.err) == (
+        0,
+        f"gossip: process {os.getpid()} goes on with {data}: copy it only once that has ended\n",
+    )
 
 
 async def test_what_writes_nothing_is_answered_while_the_disk_fails(
@@ -429,8 +442,31 @@ async def test_what_writes_nothing_is_answered_while_the_disk_fails(
     assert "saved" in (await gossip("get", "x")).out
     assert json.loads((await gossip("status", "--json")).out)["storage"]["failure"] == "the disk is full; make room"
     left = await gossip("leave")
-    assert left.code == 0
+    assert left.code == 1
     assert "left; what was written last is not saved: the disk is full" in left.out
+
+
+async def test_a_verb_says_that_what_it_wrote_is_not_saved_while_the_disk_does_not_answer(
+    node: Node, gossip: Gossip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, answers = Database.write, Event()
+
+    def hang(*args: Any) -> None:
+        answers.wait()
+        original(*args)
+
+    monkeypatch.setattr("gossip.storage.patience.DISK_SLOW", 0.05)
+    monkeypatch.setattr(Database, "write", hang)
+    try:
+        unsaved = await gossip("orset", "add", "x", "in memory")
+        refused = await gossip("orset", "add", "x", "refused")
+        told = await gossip("status")
+    finally:
+        answers.set()
+    assert (unsaved.code, refused.code, told.code) == (1, 1, 0)
+    assert "not saved yet, and kept in memory until it can be: the disk does not answer" in unsaved.err
+    assert "nothing was written: the disk does not answer since" in refused.err
+    assert "the disk does not answer since" in told.out
 
 
 async def test_a_member_that_has_gone_is_retired_by_name_or_id(node: Node, gossip: Gossip) -> None:

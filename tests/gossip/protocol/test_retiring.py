@@ -281,6 +281,29 @@ def test_the_earlier_lives_of_a_node_that_was_started_again_are_closed_by_itself
         assert elements(node) == {"n0", "n1", "n2", "n3", "again 0", "again 1", "again 2"}
 
 
+def test_a_node_whose_disk_was_put_back_closes_no_earlier_life_while_it_is_alone() -> None:
+    """Others have what that life wrote since: it was taken from all, with what it had replaced."""
+    cluster = Cluster(2, seed=1, disk=True)
+    first = cluster[0].replica.replica_id
+    cluster[0].replica.counter("c").increment(5)
+    cluster.run(3.0)
+    before = cluster[0].disk.copy()
+    cluster[0].replica.orset("s").add("after")
+    cluster[0].replica.counter("c").increment()
+    cluster.run_until_converged()
+    cluster[0].stop()
+    cluster[0].disk = before
+    cluster.cut([0], [1])
+    cluster.restart(0)
+    cluster.run(60.0)
+    cluster.heal()
+    cluster.run_until_converged()
+    cluster.run(60.0)
+    for node in cluster.nodes:
+        assert (elements(node), node.replica.counter("c").value()) == ({"after"}, 6)
+        assert first not in node.replica.context.replicas(), "that life is closed in the end"
+
+
 def test_nobody_else_closes_the_earlier_lives_of_a_node_that_is_away() -> None:
     cluster = cluster_of()
     cluster[2].stop()

@@ -1,5 +1,6 @@
 """Who a node is when it starts again, and what it finds: after a stop, a crash, damage, and with a copy."""
 
+import errno
 import os
 import random
 import shutil
@@ -16,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from crdts import Value
+from crdts import Replica, Value
 from gossip import ConfigError, open_node
 from gossip.protocol import Identity
 from gossip.storage import asides, database, marks, opening
 from gossip.storage.errors import DamagedData, DiskFailed, StorageError, UnknownFormat
 from gossip.storage.files import DATABASE_FILE, wal_of
-from gossip.storage.opening import EPOCH_STEP, Opened, open_data
+from gossip.storage.opening import EPOCH_STEP, LATEST_LIVES, Opened, open_data
 from gossip.storage.sqlite import lacks_wal
 
 from ..cli.process import environment
@@ -108,8 +109,45 @@ async def test_what_was_written_before_a_kill_is_there_and_the_killed_life_is_re
     let_go(killed)
     opened = await reopened(tmp_path)
     assert values(opened) == ["x", "y"]
-    assert opened.lives == (killed.identity.replica_id,)
+    assert opened.past.lives == (killed.identity.replica_id,)
     assert opened.identity.node_id == killed.identity.node_id
+
+
+@pytest.mark.parametrize("stop", [True, False])
+@pytest.mark.parametrize("gone", ["nothing", "boot", "device"])
+async def test_a_life_is_over_for_certain_if_it_ended_well_or_just_its_process_died(
+    stop: bool, gone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = await life(tmp_path, "x", stop=stop)
+    if not stop:
+        await save(former)
+        let_go(former)
+    if gone == "boot":
+        other = tmp_path / "boot_id"
+        other.write_text("another")
+        monkeypatch.setattr(marks, "_BOOT_ID", other)
+    elif gone == "device":
+        monkeypatch.setattr(marks.Mark, "is_where_it_was", lambda *_: False)
+    opened = await reopened(tmp_path)
+    assert not opened.forked
+    is_over = stop or gone == "nothing"
+    assert opened.past.ended == ((former.identity.replica_id,) if is_over else ())
+    assert opened.past.lives == (former.identity.replica_id,)
+
+
+async def test_rights_given_to_a_life_that_wrote_nothing_are_held_however_often_it_starts_again(tmp_path: Path) -> None:
+    other = Replica("other")
+    other.bounded_counter("budget").increment(5)
+    silent = await life(tmp_path, stop=False)
+    other.bounded_counter("budget").transfer(silent.identity.replica_id, 5)
+    silent.replica.merge(other.store.kernel.state())
+    await save(silent)
+    let_go(silent)
+    for number in range(LATEST_LIVES + 3):
+        opened = await reopened(tmp_path, seed=number)
+    assert silent.identity.replica_id in opened.replica.store.kernel.former
+    assert opened.replica.bounded_counter("budget").rights() == 5
+    assert len(opened.replica.store.kernel.former) == 1 + LATEST_LIVES
 
 
 async def test_everything_in_the_directory_is_for_this_user_only(tmp_path: Path) -> None:
@@ -247,7 +285,7 @@ async def test_a_copied_directory_is_another_node_with_the_same_data(tmp_path: P
     assert copied.forked == "it is a copy of the directory that was written"
     assert copied.identity.node_id != former.identity.node_id
     assert values(copied) == ["x"]
-    assert copied.lives == ()
+    assert copied.past.lives == ()
     same = await reopened(original)
     assert not same.forked
     assert same.identity.node_id == former.identity.node_id
@@ -742,3 +780,24 @@ async def test_a_node_says_that_it_was_copied_and_that_a_file_was_set_aside(tmp_
         pass
     (line,) = journal.named("data.damaged")
     assert line["set_aside"] == str(copy / f"{DATABASE_FILE}.damaged-1")
+
+
+async def test_a_mark_that_cannot_be_written_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk takes the name of a file, not its content; it is tried again every two seconds."""
+    opened = await life(tmp_path, "x", stop=False)
+    opened.disk.rename(Identity.fresh("a", random.Random(2)))
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for _ in range(3):
+            with pytest.raises(DiskFailed, match="the mark beside"):
+                await opened.disk.save(())
+    assert len(marks.marks_in(tmp_path)) == 1
+    await save(opened)
+    let_go(opened)
+    assert not (await reopened(tmp_path)).forked

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -91,6 +92,22 @@ def test_a_transaction_of_which_much_is_dead_is_read_back_whole() -> None:
             replica.orset("set").add(number)
     read_into(reader, log_of(*batches))
     assert encode(reader.store.kernel.state()) == encode(replica.store.kernel.state())
+
+
+def test_no_step_of_encoding_takes_more_than_some_events_or_one_transaction() -> None:
+    replica = Replica("a")
+    batches = written(replica)
+    for number in range(2000):
+        with replica.transaction():
+            replica.orset("set").add(number)
+            replica.lwwmap("map").set("key", number)
+    batches.append(Persist(len(batches) + 1, (), (("b", 1, 2),)))
+    deltas = [*deltas_of(batches)]
+    assert max(len(delta.events) for delta in deltas) <= 512
+    assert {event.dot for delta in deltas for event in delta.events} == {e.dot for b in batches for e in b.events}
+    assert deltas[-1] == Delta(runs=(("b", 1, 2),))
+    batches_of = [{event.batch for event in delta.events} for delta in deltas]
+    assert all(not one & other for one, other in pairwise(batches_of)), "a transaction is torn"
 
 
 def rows() -> list[tuple[bytes, bool]]:
