@@ -170,7 +170,12 @@ class Detector:
     def _ping(self, now: float, target: Peer, riders: list[Message] | None = None) -> int:
         """Ping a member, with our digest, and with what it should know of our view of it."""
         number = self._number_ping(_Ping(target.node_id, target.address, now))
-        messages: list[Message] = [Ping(number), *(riders or []), *self._members.call_roll(), *self._members.news()]
+        messages: list[Message] = [
+            Ping(number),
+            *(riders or []),
+            *self._members.call_roll(target),
+            *self._members.news(),
+        ]
         if target.state in (SUSPECT, FAILED):
             messages.append(self._members.state_of(target))
         self._out.send(target.address, messages)

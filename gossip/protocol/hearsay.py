@@ -131,11 +131,17 @@ class Hearsay:
 
     # ---- comparing lists
 
-    def call_roll(self) -> list[Roll]:
+    def call_roll(self, peer: Peer | None = None) -> list[Roll]:
         """What rides on a probe so that lists grow equal, whatever is lost on its way. Nothing if the view is partial:
         then lists are meant to differ.
+
+        To a ``peer`` that has not said a word of itself in this life, our roll is another one than its own for certain:
+        so it tells of itself.
         """
-        return [] if self._roster.is_partial else [Roll(self.mark(), len(self._roster.alive()) + 1)]
+        if self._roster.is_partial:
+            return []
+        is_unheard = peer is not None and peer.nonce is None
+        return [Roll(self.mark() ^ is_unheard, len(self._roster.alive()) + 1)]
 
     def mark(self) -> int:
         """Whom we believe to be there, ourselves included, and in which incarnations, as one number."""

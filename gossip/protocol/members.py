@@ -281,9 +281,9 @@ class Members:
         """What rides on whatever is sent anyway."""
         return self._hearsay.news()
 
-    def call_roll(self) -> list[Roll]:
+    def call_roll(self, peer: Peer) -> list[Roll]:
         """What rides on a probe, so that lists grow equal."""
-        return self._hearsay.call_roll()
+        return self._hearsay.call_roll(peer)
 
     def begin_shuffle(self, now: float) -> tuple[Peer, list[Message]] | None:
         """Whom to shuffle views with, and what to say to it."""

@@ -241,6 +241,7 @@ def test_the_roll_follows_who_is_present_and_in_which_incarnation() -> None:
     rig, puppets = acquainted(3)
     first, second, third = puppets
     third.leaves(rig)
+    first.tells(rig, first.own_row(nonce=""))
     assert set(of_type(Roll, first.hears(pass_time_with(rig, 5.0, first, second)))) == {roll_of(rig, [first, second])}
     rig.engine.set_tags({"a": "b"})
     rolls = of_type(Roll, first.hears(pass_time_with(rig, 5.0, first, second)))
@@ -248,6 +249,27 @@ def test_the_roll_follows_who_is_present_and_in_which_incarnation() -> None:
     second.tells(rig, second.own_row("alive", 1))
     rolls = of_type(Roll, first.hears(pass_time_with(rig, 5.0, first, second)))
     assert set(rolls).isdisjoint({roll_of(rig, [first, second], counter=1)})
+
+
+def test_who_has_not_said_a_word_of_itself_gets_a_roll_that_is_none_so_that_it_does() -> None:
+    rig, [puppet] = acquainted(1)
+    assert set(of_type(Roll, puppet.hears(pass_time_with(rig, 5.0, puppet)))).isdisjoint({roll_of(rig, [puppet])})
+    puppet.tells(rig, puppet.own_row(nonce="abcdef"))
+    assert set(of_type(Roll, puppet.hears(pass_time_with(rig, 5.0, puppet)))) == {roll_of(rig, [puppet])}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_learn_what_all_say_of_themselves_whatever_is_lost(seed: int) -> None:
+    cluster = Cluster(6, seed=seed)
+    cluster.set_link(loss=0.5)
+    cluster.run(10.0)
+    cluster[0].stop()
+    cluster.restart(0)
+    cluster.run(20.0)
+    written = {node.engine.identity.replica_id for node in cluster.nodes}
+    for node in cluster.nodes:
+        told = {member.replica_id for member in node.engine.members(cluster.queue.now)}
+        assert told == written - {node.engine.identity.replica_id}
 
 
 def test_a_long_list_is_asked_for_page_by_page() -> None:
