@@ -139,7 +139,7 @@ class Members:
                 break
             node_id = identity.node_id
             if node_id != self._out.identity.node_id and self.find(node_id) is None:
-                peer = Peer(node_id, identity.name, identity.epoch, address, now)
+                peer = Peer(node_id, identity.name, identity.epoch, address, now, nonce=identity.nonce)
                 self._roster.peers.add(peer)
                 self._roster.let_in(peer)
 

@@ -29,7 +29,7 @@ FEWER = 100
 LIKELY = {
     "counter_never_bumped": 6,
     "dots_leave_before_the_disk_has_them": 5,
-    "epoch_ignored_in_hearsay": 2,
+    "epoch_ignored_in_hearsay": 13,
     "fold_before_the_last_range": 3,
     "name_saved_behind_the_batches": 15,
     "own_seq_reused_after_a_crash": 16,

@@ -152,6 +152,7 @@ def walk(number: int, failure: str = "", tail: str = KEPT) -> int:
     for _ in range(8):
         write_much(cluster[0], 6)
         cluster.run(0.1)
+    cluster.run(0.1)  # the disk is done with all that it was given
     writes = cluster[1].disk.writes
     assert bool(saver_of(cluster[1]).failures) == bool(failure)
     cluster[1].disk.make_room()
