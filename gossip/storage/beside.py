@@ -4,13 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Lock
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import trio
 from trio.lowlevel import start_thread_soon
 
 from .errors import DiskFailed
-from .patience import DISK_GRACE, NO_ANSWER
+from .patience import DISK_GRACE, NO_ANSWER, settle
 
 PATIENCE: Final = 0.0005
 """Seconds for which the event loop stands still for a piece of work that may be done by then.
@@ -23,14 +23,12 @@ GIVE_WAY_FIRST: Final = 0.005
 GIVE_WAY_MOST: Final = 0.1
 """Seconds after which it does so again while the work is not done: the first time, and at most."""
 
-T = TypeVar("T")
-
 
 class Beside:
     """Runs pieces of work in a thread, one after the other."""
 
     def __init__(self) -> None:
-        self._piece: _Piece[object] | None = None
+        self._piece: _Piece | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -50,16 +48,16 @@ class Beside:
         await piece.done()
 
 
-class _Piece(Generic[T]):
+class _Piece:
     """One piece of work, under way."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
         self._over = Lock()
         self._over.acquire()
         self._told = trio.Event()
         self._loop = trio.lowlevel.current_trio_token()
-        self._result: Future[T] = Future()
+        self._result: Future[object] = Future()
         self._is_awaited = False
         start_thread_soon(self._run, lambda _: None, "gossip disk")
 
@@ -69,22 +67,19 @@ class _Piece(Generic[T]):
 
     def _run(self) -> None:
         """In the thread. At its end it sees that it is awaited, or whoever is about to await it sees the result."""
-        try:
-            self._result.set_result(self._work())
-        except BaseException as error:  # of the one who waits
-            self._result.set_exception(error)
+        settle(self._result, self._work)
         self._over.release()
         if self._is_awaited:
             with suppress(trio.RunFinishedError):
                 self._loop.run_sync_soon(self._told.set)
 
-    async def done(self) -> T:
+    async def done(self) -> None:
         if self._over.acquire(timeout=PATIENCE):
             await trio.lowlevel.cancel_shielded_checkpoint()  # or one write after the other would stop all other tasks
         else:
             self._is_awaited = True
             await self._wait()
-        return self._result.result()
+        self._result.result()
 
     async def _wait(self) -> None:
         until = trio.current_time() + DISK_GRACE

@@ -23,6 +23,14 @@ def no_answer_for(seconds: float) -> str:
     return _NO_ANSWER.format(since=f" since {seconds:.0f} s")
 
 
+def settle(result: Future[_T], work: Callable[[], _T]) -> None:
+    """Do it, in whatever thread, and let what it returns or raises arrive at whoever waits for it, if anybody does."""
+    try:
+        result.set_result(work())
+    except BaseException as error:
+        result.set_exception(error)
+
+
 async def run_patiently(work: Callable[[], _T], limiter: trio.CapacityLimiter) -> _T:
     """Run ``work``, which may take long, in a thread, one at a time under ``limiter``.
 
@@ -31,15 +39,8 @@ async def run_patiently(work: Callable[[], _T], limiter: trio.CapacityLimiter) -
     does not keep the process from ending, and ``limiter`` stays taken until it ends.
     """
     done: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:  # of the one who waits, if it still does
-            done.set_exception(error)
-
     try:
-        await trio.to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(settle, done, work, limiter=limiter, abandon_on_cancel=True)
     except trio.Cancelled:
         with trio.move_on_after(DISK_GRACE, shield=True):
             async with limiter:  # free once the thread has ended

@@ -1,7 +1,8 @@
 """Searches for cycles are short and find what they should, and nothing of it is left behind."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import ref
 
@@ -26,6 +27,14 @@ class Searched:
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        gc.callbacks.append(self)
+        try:
+            yield
+        finally:
+            gc.callbacks.remove(self)
+
     def __call__(self, phase: str, info: dict[str, Any]) -> None:
         if phase == "start" and info["generation"] == 2:
             self.sizes.append(len(gc.get_objects()))
@@ -43,12 +52,8 @@ async def until_searched(searched: Searched, times: int, holding: Callable[[], o
 
 async def test_a_search_goes_through_what_is_new_and_no_more() -> None:
     searched = Searched()
-    with short_collections():
-        gc.callbacks.append(searched)
-        try:
-            held = await until_searched(searched, 10, lambda: [object()])
-        finally:
-            gc.callbacks.remove(searched)
+    with short_collections(), searched.counting():
+        held = await until_searched(searched, 10, lambda: [object()])
     assert len(held) > 100_000
     assert max(searched.sizes) < 70_000, "the first generations, and a bit"
 
@@ -56,14 +61,11 @@ async def test_a_search_goes_through_what_is_new_and_no_more() -> None:
 async def test_garbage_is_found_by_the_next_search() -> None:
     searched = Searched()
     with short_collections():
-        gc.callbacks.append(searched)
-        try:
+        with searched.counting():
             knot = Knot()
             gone = ref(knot)
             del knot
             await until_searched(searched, 2, lambda: [object()])
-        finally:
-            gc.callbacks.remove(searched)
         assert gone() is None
 
 
@@ -75,15 +77,12 @@ async def test_what_has_become_garbage_since_it_was_frozen_is_found_by_a_whole_s
         monkeypatch.setattr(collector, "WHOLE_EVERY", 0.0)
     searched = Searched()
     with short_collections():
-        gc.callbacks.append(searched)
-        try:
+        with searched.counting():
             knot = Knot()
             gone = ref(knot)
             await until_searched(searched, 2, lambda: [object()])
             del knot
             await until_searched(searched, 5, lambda: [object()])
-        finally:
-            gc.callbacks.remove(searched)
         assert (gone() is None) == is_whole
     gc.collect()
     assert gone() is None
