@@ -21,6 +21,7 @@ from .errors import (
     RemoteError,
     UnsupportedType,
     WriterRetired,
+    WrongClock,
 )
 from .flags import DWFlag, EWFlag
 from .lwwmap import LWWMap
@@ -69,6 +70,7 @@ __all__ = [
     "UnsupportedType",
     "Value",
     "WriterRetired",
+    "WrongClock",
     "decode",
     "decode_context",
     "encode",

@@ -7,12 +7,15 @@ overflow carried into the time). Stamps fit in 64 bits until the year 2112.
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from .errors import InvalidValue, UnsupportedType
+from .errors import InvalidValue, UnsupportedType, WrongClock
 
 COUNTER_BITS: Final = 12
 MAX_STAMP: Final = (1 << 64) - 1
+END_OF_TIME: Final = (1 << 52) / 1_000_000
+"""Seconds since 1970 from which on no stamp can be given: a day in September 2112."""
 DEFAULT_MAX_DRIFT: Final = 60.0
 """Seconds that a remote stamp may lie ahead of our clock and still move our stamps forward."""
 
@@ -21,7 +24,7 @@ def stamp_at(seconds: float) -> int:
     """The first stamp of that instant, 1970 to 2112, as Unix time; raises `UnsupportedType` or `InvalidValue`."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise UnsupportedType(f"a timestamp is a number of seconds since 1970, not {type(seconds).__name__}")
-    if not 0 <= seconds < (1 << 52) / 1_000_000:
+    if not 0 <= seconds < END_OF_TIME:
         raise InvalidValue("a timestamp is in seconds since 1970, between 0 and 4.5e9; divide milliseconds by 1,000")
     return int(seconds * 1_000_000) << COUNTER_BITS
 
@@ -29,6 +32,14 @@ def stamp_at(seconds: float) -> int:
 def seconds_of(stamp: int) -> float:
     """The instant of ``stamp`` in seconds since the Unix epoch."""
     return (stamp >> COUNTER_BITS) / 1_000_000
+
+
+def date_of(seconds: float) -> str:
+    """The instant that a clock shows, as a date in UTC; or its number, where no calendar has it."""
+    try:
+        return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds):%Y-%m-%d}"
+    except (OverflowError, ValueError):
+        return f"{seconds:g} s since 1970"
 
 
 class HybridClock:
@@ -45,8 +56,17 @@ class HybridClock:
         """How many stamps were too far ahead to follow."""
 
     def tick(self) -> int:
-        """A new stamp, larger than every one given or followed before."""
-        wall = int(self._now() * 1_000_000) << COUNTER_BITS
+        """A new stamp, larger than every one given or followed before.
+
+        Raises `WrongClock`, and gives no stamp, while the clock is before 1970 or beyond `END_OF_TIME`.
+        """
+        seconds = self._now()
+        if not 0 <= seconds < END_OF_TIME or self._last >= MAX_STAMP:
+            raise WrongClock(
+                f"the clock shows {date_of(seconds)}: last-writer-wins values take a time between 1970 and 2112. Set "
+                "the system's clock"
+            )
+        wall = int(seconds * 1_000_000) << COUNTER_BITS
         self._last = wall if wall > self._last else self._last + 1
         return self._last
 
@@ -58,10 +78,11 @@ class HybridClock:
         return False
 
     def follows(self, stamp: int) -> bool:
-        """Like `observe`, without counting."""
+        """Like `observe`, without counting. Nothing new is followed while our own clock is one that `tick` refuses."""
         if stamp <= self._last:
             return True
-        if stamp > int((self._now() + self._max_drift) * 1_000_000) << COUNTER_BITS:
+        now = self._now()
+        if not 0 <= now < END_OF_TIME or stamp > int((now + self._max_drift) * 1_000_000) << COUNTER_BITS:
             return False
         self._last = stamp
         return True

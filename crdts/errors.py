@@ -25,6 +25,10 @@ class InvalidValue(LocalError, ValueError):
     """A value or argument is of the right type but out of range. The message names the range."""
 
 
+class WrongClock(LocalError):
+    """The clock shows a time that no stamp can tell. Set it: last-writer-wins values cannot be written until then."""
+
+
 class InsufficientRights(LocalError):
     """A bounded counter's writer wants to spend more than it holds here. Ask a holder for a transfer."""
 

@@ -247,7 +247,12 @@ class Store:
         new = self.kernel.merge(delta)
         self.observe(delta.events if delta.is_state else new)
         for told in self._on_merge:
-            told(delta, new)
+            try:
+                told(delta, new)
+            except Exception as error:
+                if self.on_listener_error is None:
+                    raise
+                self.on_listener_error(error)
         if self.kernel.touched:
             self._publish()
         return new

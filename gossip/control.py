@@ -24,6 +24,7 @@ from crdts.ormap import Accessors
 
 from .datadir import DataDir
 from .document import Item
+from .log import REQUEST_FAILED
 from .node import Node
 from .porting import items_of, parts_of, write_items
 from .protocol.errors import ConfigError, GossipError
@@ -36,6 +37,7 @@ SOCKET_PATH_BYTES: Final = 100
 """Longest path of a Unix socket that every system takes."""
 MAX_REQUEST_BYTES: Final = 4 << 20
 READ_BYTES: Final = 64 * 1024
+_HUNG_UP: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 BACKLOG: Final = 1024
 """Callers that may wait to be accepted: beyond it a Unix socket refuses them as if nobody were there."""
 
@@ -98,45 +100,77 @@ async def serve_control(
     node: Node,
     listener: trio.SocketListener,
     answering: trio.CancelScope,
+    log: Any,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer requests until ``answering`` is cancelled."""
+    """Answer requests until ``answering`` is cancelled. Whatever a request raises is its caller's, and in ``log``."""
 
     @trio.lowlevel.enable_ki_protection
     async def answer(stream: trio.SocketStream) -> None:
         try:
             async with stream:
-                await _answer(node, stream)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the caller hung up
+                await _answer(node, stream, log)
+        except* _HUNG_UP:
+            pass
 
     with answering:
         task_status.started()
         await trio.serve_listeners(answer, [listener])
 
 
-async def _answer(node: Node, stream: trio.SocketStream) -> None:
+async def _answer(node: Node, stream: trio.SocketStream, log: Any) -> None:
     line = await _read_request(stream)
     if line is None:
         return
+    verb = None
+    try:
+        verb, args = _parse(line)
+        await _carry_out(node, stream, verb, args)
+    except* Exception as group:  # what else is in it is a cancellation, and goes on
+        error = _cause(group)
+        if not isinstance(error, _HUNG_UP):
+            await _send(stream, {"error": _told(error, verb, log)})
+
+
+def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
+    """The verb of a request and what is given with it; raises `ConfigError`."""
     try:
         request = json.loads(line)
         verb, args = request["verb"], request["args"]
-        if verb in _TALKS:
-            await _TALKS[verb](node, stream, args)
-            return
-        if verb not in _VERBS:
-            raise ConfigError(f"this node knows no {verb!r}; is the command line of another version?")
-        result = _VERBS[verb](node, args)
-        if verb in _WRITING:
-            await node.flush()
-    except (GossipError, CrdtError) as error:
-        await _send(stream, {"error": str(error)})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        await _send(stream, {"error": f"not a request: {error!r}"})
-    else:
-        await _send(stream, {"result": plain(result)})
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(f"not a request: {error!r:.200}") from None
+    if not isinstance(verb, str) or not isinstance(args, dict):
+        raise ConfigError("not a request: it has a verb, which is text, and args, which is an object")
+    if verb not in _TALKS and verb not in _VERBS:
+        raise ConfigError(f"this node knows no {verb!r:.60}; is the command line of another version?")
+    return verb, args
+
+
+async def _carry_out(node: Node, stream: trio.SocketStream, verb: str, args: dict[str, Any]) -> None:
+    if verb in _TALKS:
+        await _TALKS[verb](node, stream, args)
+        return
+    result = _VERBS[verb](node, args)
+    if verb in _WRITING:
+        await node.flush()
+    await _send(stream, {"result": plain(result)})
+
+
+def _cause(error: Exception) -> Exception:
+    """The first exception in a group that is not just a caller who hung up; or ``error`` itself."""
+    if not isinstance(error, ExceptionGroup):
+        return error
+    causes = [_cause(each) for each in error.exceptions]
+    return next((each for each in causes if not isinstance(each, _HUNG_UP)), causes[0])
+
+
+def _told(error: Exception, verb: str | None, log: Any) -> str:
+    """What the caller is told of a failure. One that nobody has foreseen is logged with its trace."""
+    if isinstance(error, GossipError | CrdtError):
+        return str(error)
+    log.error(REQUEST_FAILED, verb=verb, exc_info=error)
+    return f"the node could not do that ({error!r:.200}); its log says more"
 
 
 async def _read_request(stream: trio.SocketStream) -> bytes | None:
@@ -184,11 +218,8 @@ async def _backup(node: Node, stream: trio.SocketStream, args: dict[str, Any]) -
     if not path.is_absolute():
         raise ConfigError(f"{path} is not absolute, and this node's working directory is not yours")
     async with _while_calling(stream):
-        try:
-            answer: dict[str, Any] = {"result": {"path": str(path), "bytes": await node.backup(path, replace=replace)}}
-        except GossipError as error:  # here, or it would leave in a group
-            answer = {"error": str(error)}
-        await _send(stream, answer)
+        size = await node.backup(path, replace=replace)
+        await _send(stream, {"result": {"path": str(path), "bytes": size}})
 
 
 async def _export(node: Node, stream: trio.SocketStream, _: dict[str, Any]) -> None:

@@ -51,6 +51,8 @@ class Keeper:
             raise ConfigError(
                 "this node keeps its data in memory only, there is no file to copy; `gossip export` writes it down"
             )
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigError(f"the path of a backup is text or a Path, not {path!r:.60}")
         if not os.fspath(path):
             raise ConfigError("the path of the backup is empty; name a file")
         return await self._disk.back_up(Path(path).absolute(), replace=replace)

@@ -27,6 +27,8 @@ NEIGHBOUR_UNREADABLE: Final = "neighbour.unreadable"
 PORT_TAKEN: Final = "port.taken"
 LOOPBACK_ADVERTISED: Final = "loopback.advertised"
 LISTENER_FAILED: Final = "listener.failed"
+REQUEST_FAILED: Final = "request.failed"
+CLOCK_WRONG: Final = "clock.wrong"
 
 _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_JOINED: "info",

@@ -3,14 +3,16 @@
 import errno
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
 from crdts import Replica
+from crdts.clock import END_OF_TIME, date_of
 
 from .addresses import is_loopback, resolve, split_address
 from .advertised import resolve_advertised, warn_of_loopback
@@ -23,6 +25,7 @@ from .driver import Driver
 from .faults import TransportFaults
 from .keeping import Keeper
 from .log import (
+    CLOCK_WRONG,
     LISTENER_FAILED,
     NODE_STARTED,
     NODE_STOPPED,
@@ -41,6 +44,9 @@ from .storage.database import DURABILITIES, FULL, NONE
 from .storage.records import Past
 from .stored import close_stored, open_stored
 from .transport import Sockets, Transport
+
+PLAUSIBLE: Final = (1_735_689_600.0, 3_313_526_400.0)
+"""What a clock may show, in seconds since 1970: 2025, before which this program was not, to 2075."""
 
 Service: TypeAlias = Callable[..., Awaitable[None]]
 """A task that runs beside the block, and says when it has started."""
@@ -199,7 +205,7 @@ async def run_node(
         try:
             if directory is not None:  # behind the database, as it takes the socket from whoever had it
                 control = stack.enter_context(open_control(directory))
-                services.append(partial(serve_control, node, control, answering))
+                services.append(partial(serve_control, node, control, answering, log))
             log.info(
                 NODE_STARTED,
                 address=str(node.address),
@@ -212,6 +218,7 @@ async def run_node(
             if secret is None:
                 log.warning(NODE_UNSEALED, bound_to=str(node.address))
             warn_of_loopback(log, profile.advertise, node.address)
+            _warn_of_clock(log)
             stack.push(partial(_tell_end, node, log))
             async with _running(node, services, answering):
                 yield node
@@ -221,6 +228,20 @@ async def run_node(
                 ending = partial(close_stored, opened, directory, log, unsaved=unsaved, failure=failure)
                 with trio.CancelScope(shield=True):
                     node.loss = await ending(is_saved=engine.durable)
+
+
+def _warn_of_clock(log: Any) -> None:
+    """Say so if the system's clock is certainly wrong: a battery that is empty, time that was not asked for yet."""
+    now = time.time()
+    if PLAUSIBLE[0] <= now < PLAUSIBLE[1]:
+        return
+    stamped = 0 <= now < END_OF_TIME
+    log.warning(
+        CLOCK_WRONG,
+        shows=date_of(now),
+        advice="set the system's clock; until then what is written here to last-writer-wins values "
+        + ("wins or loses against what others write by that date" if stamped else "is refused"),
+    )
 
 
 def _tell_end(node: Node, log: Any, _: type[BaseException] | None, error: BaseException | None, __: object) -> None:

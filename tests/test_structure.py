@@ -143,7 +143,7 @@ PUBLIC = {
         *("GCounter", "GSet", "HybridClock", "InTransaction", "InsufficientRights", "InvalidValue", "LWWMap"),
         *("LWWRegister", "LocalError", "LogTrimmed", "MVRegister", "ORMap", "ORSet", "OutOfStep", "PNCounter", "RWSet"),
         *("Reconciliation", "RemoteError", "Replica", "Stats", "Transaction", "UnsupportedType", "Value"),
-        *("WriterRetired", "decode", "decode_context", "encode", "encode_context"),
+        *("WriterRetired", "WrongClock", "decode", "decode_context", "encode", "encode_context"),
     ],
     "gossip": [
         *("Address", "Change", "Config", "ConfigError", "DamagedData", "DataDirInUse", "DiskFailed", "GossipError"),

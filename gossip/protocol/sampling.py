@@ -1,7 +1,6 @@
-"""Which members a piece of news goes to.
+"""Draws a few members uniformly at random: those that news is flooded to, or that help with a probe.
 
-Uniformly at random from all members for the time being; partial views (Cyclon) take this place when clusters outgrow
-full membership.
+The caller gives all members that are present, or, in a large cluster, those of the node's view.
 """
 
 import random

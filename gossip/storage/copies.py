@@ -93,17 +93,19 @@ def back_up_closed(directory: Path, target: Path, *, replace: bool) -> int:
 @contextmanager
 def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[Path]:
     """An empty file for this user only, that becomes ``target`` at the end of the block; removed if that fails."""
-    _check_target(target, directory, replace=replace)
+    try:
+        _check_target(target, directory, replace=replace)
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _unwritable(target, error) from None
     fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
         try:
             fresh.unlink(missing_ok=True)
             os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError as error:  # not the node's disk
-            raise ConfigError(
-                f"{target} cannot be written: {error.strerror}; name a file in a directory that is there and that you "
-                "may write to"
-            ) from None
+            raise _unwritable(target, error) from None
         yield fresh
         with failures(f"{target} cannot be written"):
             sync(fresh)
@@ -111,6 +113,14 @@ def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[
             sync(target.parent)
     finally:
         _remove(fresh)
+
+
+def _unwritable(target: Path, error: OSError | ValueError) -> ConfigError:
+    """For what the system refuses as a name or place of a file; a NUL in the name is a `ValueError`."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ConfigError(
+        f"{target} cannot be written: {reason}; name a file in a directory that is there and that you may write to"
+    )
 
 
 def _check_target(target: Path, directory: Path, *, replace: bool) -> None:

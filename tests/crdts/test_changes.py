@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from crdts import Change, Context, HybridClock, InvalidValue, LocalError, ORMap, ORSet, PNCounter, Replica
+from crdts import Change, Context, Delta, Event, HybridClock, InvalidValue, LocalError, ORMap, ORSet, PNCounter, Replica
 from crdts.replica import TYPES
 from crdts.store import MAX_ECHOES
 
@@ -356,6 +356,25 @@ def test_exceptions_of_listeners_go_where_the_store_was_told_to_send_them() -> N
     a.orset("s").add(1)
     assert [str(error) for error in caught] == ["of the listener"]
     assert later.take() == [(("s", 1), False, True)]
+
+
+def test_exceptions_of_those_who_are_told_of_merges_go_there_too() -> None:
+    a = Replica("a")
+    caught: list[Exception] = []
+
+    def fail(delta: Delta, new: list[Event]) -> None:
+        raise RuntimeError("of the listener")
+
+    a.on_merge(fail)
+    with pytest.raises(RuntimeError, match="of the listener"):
+        a.merge(Replica("b").orset("s").add(1))
+    a.store.on_listener_error = caught.append
+    changes, merges = listener(a), []
+    a.on_merge(lambda *told: merges.append(told))
+    a.merge(Replica("c").orset("s").add(2))
+    assert [str(error) for error in caught] == ["of the listener"]
+    assert changes.take() == [(("s", 2), False, True)]
+    assert len(merges) == 1
 
 
 def test_a_listener_that_writes_is_told_of_that_too_in_the_order_it_happened() -> None:

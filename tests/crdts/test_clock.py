@@ -1,13 +1,14 @@
 """Stamps grow, follow the stamps of others, and do not run away with a wrong clock."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdts import HybridClock, InvalidValue, UnsupportedType
-from crdts.clock import MAX_STAMP, seconds_of, stamp_at
+from crdts import HybridClock, InvalidValue, Replica, UnsupportedType, WrongClock
+from crdts.clock import END_OF_TIME, MAX_STAMP, seconds_of, stamp_at
 
 
 class Wall:
@@ -95,3 +96,67 @@ def test_a_time_that_is_no_number_is_refused_by_type(seconds: float) -> None:
 def test_the_last_stamp_there_is_fits_its_eight_bytes() -> None:
     last = math.nextafter((1 << 52) / 1_000_000, 0)
     assert stamp_at(last) <= MAX_STAMP
+
+
+YEAR = 365.25 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shows"),
+    [
+        (-1.0, "the clock shows 1969-12-31:"),
+        (-1e300, "the clock shows -1e+300 s since 1970:"),
+        (143 * YEAR, "the clock shows 2113-"),
+        (229 * YEAR, "the clock shows 2199-"),
+        (1e300, "the clock shows 1e+300 s since 1970:"),
+        (math.inf, "the clock shows inf s since 1970:"),
+        (math.nan, "the clock shows nan s since 1970:"),
+    ],
+)
+def test_a_clock_that_no_stamp_can_tell_is_refused_by_name_and_burns_no_stamp(seconds: float, shows: str) -> None:
+    wall = Wall(seconds)
+    clock = HybridClock(wall)
+    with pytest.raises(WrongClock, match=re.escape(shows)):
+        clock.tick()
+    assert not clock.observe(stamp_at(4e9)), "a stamp was followed though nobody can say whether it is far ahead"
+    wall.seconds = 1_700_000_000.0
+    assert seconds_of(clock.tick()) == 1_700_000_000.0
+
+
+def test_a_clock_near_the_end_of_time_never_gives_a_stamp_that_has_no_room() -> None:
+    clock = HybridClock(Wall(END_OF_TIME - 1))
+    assert clock.tick() <= MAX_STAMP
+    assert clock.observe(MAX_STAMP)
+    with pytest.raises(WrongClock):
+        clock.tick()
+
+
+@pytest.mark.parametrize("seconds", [-86_400.0, 143 * YEAR])
+def test_where_the_clock_is_wrong_only_last_writer_wins_values_cannot_be_written(seconds: float) -> None:
+    wall = Wall(seconds)
+    replica = Replica("a", clock=HybridClock(wall))
+    replica.register("kept").set("given a time", timestamp=1e9)
+    before = replica.context
+    for write in (
+        lambda: replica.register("kept").set("no"),
+        lambda: replica.lwwmap("m").set("k", "no"),
+        lambda: replica.ormap("o").lwwmap("m").set("k", "no"),
+    ):
+        with pytest.raises(WrongClock):
+            write()
+    assert replica.context == before
+    assert (replica.register("kept").get(), dict(replica.lwwmap("m"))) == ("given a time", {})
+    replica.orset("s").add(1)
+    replica.counter("c").increment()
+    replica.mvregister("v").set(1)
+    replica.ewflag("f").enable()
+    wall.seconds = 1_700_000_000.0
+    replica.lwwmap("m").set("k", "yes")
+    assert replica.lwwmap("m")["k"] == "yes"
+
+
+def test_a_transaction_that_the_clock_refuses_is_undone_whole() -> None:
+    replica = Replica("a", clock=HybridClock(Wall(143 * YEAR)))
+    with pytest.raises(WrongClock), replica.transaction():
+        (replica.counter("c").increment(), replica.register("r").set(1))
+    assert replica.objects() == []

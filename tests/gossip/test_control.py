@@ -3,8 +3,10 @@
 import itertools
 import json
 import os
+import random
 import socket
 import stat
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,13 +15,13 @@ from typing import Any
 import pytest
 import trio
 
-from gossip import Node, NotRunning, open_node
+from gossip import Node, NotRunning, control, open_node
 from gossip.control import MAX_REQUEST_BYTES, SOCKET_FILE, plain, socket_path
 from gossip.node import SHUTDOWN_GRACE
 from gossip.porting import PART_ENTRIES
 from gossip.storage import database
 
-from .live import FAST, acquainted, patience, until
+from .live import FAST, Journal, acquainted, patience, until
 
 
 @pytest.fixture
@@ -151,6 +153,138 @@ async def test_what_is_no_request_gets_one_error_and_changes_nothing(node: Node,
             assert await stream.receive_some() == b""
     assert node.replica.objects() == []
     assert (await asked(place, "status"))["entries"] == 0
+
+
+ODD: list[Any] = [
+    *(None, True, 0, -1, 1.5, 1e308, 10**400, "", "x", "x" * 300, "x" * 5_000, "a\0b", "\ud800", "\u202e", "/", "."),
+    *("/tmp/" + "y" * 300, "/tmp/a\0b", "/dev/null/x", "/proc/self/mem", "\x1b]0;x\x07", [], [[]], {}, [1], {"a": 1}),
+    *([[[], "lwwmap", "x", {"k": 1}]], [[["x"] * 40, "orset", "x", [1]]], {"role": "x" * 9_000}, {"": ""}, {"a": 7}),
+]
+ARGUMENTS = {
+    "watch": ("name",),
+    "backup": ("path", "force"),
+    "export": (),
+    "members": (),
+    "status": (),
+    "tag": ("set", "remove"),
+    "ls": (),
+    "get": ("name", "type"),
+    "orset": ("op", "name", "value"),
+    "counter": ("op", "name", "by"),
+    "register": ("name", "value"),
+    "map": ("op", "name", "key", "value"),
+    "import": ("items", "add"),
+    "retire": ("member", "force"),
+}
+
+
+def test_every_verb_is_asked_odd_things_below_but_for_the_one_that_ends_the_node() -> None:
+    assert {*control._VERBS, *control._TALKS} == {*ARGUMENTS, "leave"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_odd_request_ends_the_node(node: Node, place: str, seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(150):
+        verb = rng.choice(list(ARGUMENTS))
+        args = {name: rng.choice([*ODD, "add", "inc", "set", "x"]) for name in ARGUMENTS[verb]}
+        if args and rng.random() < 0.1:
+            args.popitem()
+        async with call(place, request(verb, **args)) as stream:
+            with trio.move_on_after(0.02 if verb == "watch" else 30) as waited:
+                (answer, *_) = await answers(stream)
+                assert {"error", "result"} >= answer.keys(), (verb, args)
+            assert verb == "watch" or not waited.cancelled_caught, (verb, args)
+    assert (await asked(place, "status"))["name"] == "a"
+    node.orset("s").add("still there")
+    await node.flush()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError(36, "File name too long"),
+        OverflowError("too large"),
+        RecursionError("too deep"),
+        UnicodeError("no text"),
+        AssertionError(),
+        MemoryError(),
+        ExceptionGroup("several", [ExceptionGroup("inside", [trio.BrokenResourceError(), OSError("it broke")])]),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+@pytest.mark.parametrize("is_long", [False, True], ids=["at once", "after a while"])
+async def test_a_verb_that_fails_in_a_way_nobody_has_foreseen_is_told_of_and_logged_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, is_long: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    async def fail_later(*_: object) -> None:
+        await trio.sleep(0.001)
+        raise failure
+
+    journal = Journal()
+    monkeypatch.setitem(control._TALKS if is_long else control._VERBS, "status", fail_later if is_long else fail)
+    async with open_node("a", data_dir=tmp_path, config=FAST, log=journal.logger) as node:
+        async with call(str(tmp_path / SOCKET_FILE), request("status")) as stream:
+            (answer,) = await answers(stream)
+        assert answer["error"].startswith("the node could not do that (")
+        assert answer["error"].endswith("; its log says more")
+        node.counter("c").increment()
+        await node.flush()
+        assert await asked(str(tmp_path / SOCKET_FILE), "ls")
+    (line,) = journal.named("request.failed")
+    cause = failure.exceptions[0].exceptions[1] if isinstance(failure, ExceptionGroup) else failure  # type: ignore[attr-defined]
+    assert (line["verb"], line["exc_info"], line["level"]) == ("status", cause, "error")
+
+
+async def test_a_verb_that_fails_while_the_node_ends_does_not_spoil_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail_at_the_end(*_: object) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("it broke")
+
+    monkeypatch.setitem(control._TALKS, "status", fail_at_the_end)
+    async with open_node("a", data_dir=tmp_path, config=FAST), call(str(tmp_path / SOCKET_FILE), request("status")):
+        await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize(("years", "shows"), [(143, "2113"), (229, "2199"), (-0.5, "1969")])
+async def test_a_clock_out_of_all_range_ends_no_node_and_is_told_of_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years: float, shows: str
+) -> None:
+    journal = Journal()
+    monkeypatch.setattr(time, "time", lambda: years * 365.25 * 86_400)
+    async with open_node("a", data_dir=tmp_path, config=FAST, log=journal.logger):
+        place = str(tmp_path / SOCKET_FILE)
+        for verb, args in (("map", {"op": "set", "key": "k"}), ("register", {})):
+            async with call(place, request(verb, name="x", value=1, **args)) as stream:
+                (answer,) = await answers(stream)
+            assert answer["error"].startswith(f"the clock shows {shows}-")
+        await asked(place, "orset", op="add", name="s", value=1)
+        await asked(place, "counter", op="inc", name="c", by=1)
+        assert [held["type"] for held in await asked(place, "ls")] == ["counter", "orset"]
+    (line,) = journal.named("clock.wrong")
+    assert line["shows"].startswith(shows)
+    assert line["advice"].endswith("is refused")
+    assert not journal.named("request.failed")
+
+
+@pytest.mark.parametrize(("date", "is_told"), [(0, True), (1.5e9, True), (1.8e9, False), (4.1e9, True)])
+async def test_a_clock_that_is_certainly_wrong_is_told_of_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, date: float, is_told: bool
+) -> None:
+    journal = Journal()
+    monkeypatch.setattr(time, "time", lambda: date)
+    async with open_node("a", config=FAST, log=journal.logger) as node:
+        node.register("r").set(1)
+    assert len(journal.named("clock.wrong")) == is_told
 
 
 async def test_a_caller_that_hangs_up_at_any_point_harms_nobody(node: Node, place: str) -> None:
