@@ -40,6 +40,7 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBERS_PARTIAL: "info",
     notices.MEMBERS_COMPLETE: "info",
     notices.MEMBER_SUSPECTED: "debug",
+    notices.MEMBER_FORGOTTEN: "debug",
     notices.MEMBER_RETIRED: "info",
     notices.IDENTITY_CONTESTED: "error",
     notices.IDENTITY_FORKED: "warning",

@@ -46,6 +46,8 @@ class Census(Calm):
     def noticed(self, node: Node, notice: Notify) -> None:
         if notice.event == notices.MEMBER_FAILED:
             self._on_failed(node, str(notice.fields["member_id"]))
+        elif notice.event == notices.MEMBER_FORGOTTEN and notice.fields["state"] == "failed":
+            self._on_forgotten(node, str(notice.fields["member"]))
         elif notice.event in (notices.MEMBER_RETURNED, notices.MEMBER_LEFT):
             if notice.event == notices.MEMBER_LEFT:
                 self._on_left(node, str(notice.fields["member_id"]))
@@ -68,6 +70,11 @@ class Census(Calm):
         if calm >= GRACE:
             what = f"{member.name}, {calm:.1f} s after anything had disturbed the two"
             self._fail("nobody who is there is counted as failed", what, node)
+
+    def _on_forgotten(self, node: Node, member: str) -> None:
+        """What failed may come back, or be all that leads to the other side of a cut: it makes way last."""
+        if any(each.state == "left" for each in node.engine.members(node.now)):
+            self._fail("who has failed is not forgotten before who has left", member, node)
 
     def _on_left(self, node: Node, member_id: str) -> None:
         """Only a life that is over has left: who runs can be counted so by word of a former one alone."""

@@ -168,6 +168,13 @@ class Cluster:
         node.join(self._seeds(node.index))
         return node
 
+    def add_beside(self, index: int) -> Node:
+        """Boot one more node on the same side of every cut as the node ``index``, which is the only one it knows of."""
+        node = self._boot_next()
+        self.network.place_beside(node.address, self.addresses[index])
+        node.join([self.addresses[index]])
+        return node
+
     def clone(self, index: int, *, step: int | None = None) -> Node:
         """Start a copy of a node's data directory at another address, while the node itself may go on.
 

@@ -19,6 +19,7 @@ from .node_faults import (
     Retire,
     SlowDisk,
 )
+from .workers import Workers
 
 __all__ = [
     "FAULTS",
@@ -45,6 +46,7 @@ __all__ = [
     "Retire",
     "SlowDisk",
     "Weather",
+    "Workers",
 ]
 
 FAULTS: Final[dict[str, type[Fault]]] = {
@@ -66,7 +68,7 @@ FAULTS: Final[dict[str, type[Fault]]] = {
             DiskError,
             SlowDisk,
         ),
-        *(Join, Leave, Retire, Churn, Clone, Forge, OldNews),
+        *(Join, Leave, Retire, Churn, Workers, Clone, Forge, OldNews),
     )
 }
 """In the order in which they are documented."""

@@ -138,6 +138,11 @@ class Network:
         self._past_cuts += [(cut, self.queue.now) for cut, _ in self._cuts]
         self._cuts.clear()
 
+    def place_beside(self, address: Address, other: Address) -> None:
+        """Put a newcomer on the same side of every cut as ``other``."""
+        for cut, _ in self._cuts:
+            cut.side[address] = cut.side_of(other)
+
     def joined_since(self, one: Address, other: Address) -> float:
         """Since when nothing is held that goes from one to the other or back: 0 for always, infinity if it is."""
         if not (self.passes(one, other) and self.passes(other, one)):

@@ -11,7 +11,7 @@ from gossip.protocol.errors import ConfigError
 from .chaos import Chaos
 from .document import Document
 from .errors import ScenarioError
-from .faults import FAULTS, Churn, Clone, Fault, Join
+from .faults import FAULTS, Churn, Clone, Fault, Join, Workers
 from .latency import Constant, Latency, LogNormal, Sum, Table, Uniform
 from .link import Link
 from .operations import OPERATIONS, Write
@@ -321,9 +321,9 @@ def most_nodes(scenario: Scenario) -> int:
     """How many nodes there can ever be in a run, newcomers and copies included."""
     most = scenario.nodes
     for fault in scenario.faults:
-        if isinstance(fault, Churn):
+        if isinstance(fault, Churn | Workers):
             lasts = min(fault.seconds or scenario.duration, scenario.duration - fault.at)
-            most += 1 + int(lasts / fault.every)
+            most += (1 + int(lasts / fault.every)) * (len(fault.of) if isinstance(fault, Workers) else 1)
         else:
             most += isinstance(fault, Join | Clone)
     if scenario.chaos is not None and {"join", "clone"} & {*scenario.chaos.kinds}:

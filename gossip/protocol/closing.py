@@ -283,6 +283,7 @@ class Closing:
             case Report():
                 self._on_report(now, peer, message)
             case Gone():
+                peer.keeps_nothing = True
                 self._gone[peer.node_id] = peer.epoch
                 if len(self._gone) > self._out.config.full_membership_max:
                     del self._gone[next(iter(self._gone))]

@@ -51,6 +51,10 @@ class Config:
     full_membership_max: int = 1024
     """Members up to which everybody lists everybody. In a larger cluster a node knows only those in its view, and says
     so, until shuffles have named no more than half as many for a long time."""
+    max_gone: int = 1024
+    """Members that failed or left which are listed at most, besides those that are there. Those that left in good order
+    make way first. The failed are tried again now and then for ever, so that partitions heal; where more have failed,
+    as many different hosts as possible are kept. More remembers more of them, and tries each more rarely."""
     view_size: int = 32
     """Members that gossip is drawn from, in a cluster that is larger. More spreads the load more evenly; in a cluster
     too large to list they are all that a node watches."""

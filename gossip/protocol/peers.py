@@ -74,6 +74,8 @@ class Peer:
     """When it last answered a probe of ours."""
     warned: float = float("-inf")
     """When we last told it what is said of it."""
+    keeps_nothing: bool = False
+    """Nothing is left of its present life that could come back."""
     has_obituary: bool = False
     """Others say that it has failed, and it is only suspect here: we ping it ourselves."""
     acked: int = 0
@@ -88,12 +90,15 @@ class Peer:
     """Digests in a row that named our events and another content."""
     strange_limit: int = STRANGE_ROUNDS
     """How many of them are too many."""
+    met: float = field(init=False, default=0.0)
+    """When it was listed."""
     mark: int = field(init=False, default=0)
     """Its id and incarnation in 64 bits: what it contributes to the roll."""
     life: int = field(init=False, default=0)
     """The same for its present life alone, whatever it has contradicted."""
 
     def __post_init__(self) -> None:
+        self.met = self.since
         self.mark = mark_of(self.node_id, self.epoch, self.counter)
         self.life = mark_of(self.node_id, self.epoch, 0)
 

@@ -1,5 +1,6 @@
 """The list of members and the view of it, and what follows when a member's state changes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -14,10 +15,8 @@ from .views import View
 
 COMPARED: Final = 4
 """Of those who are met, how many are compared with at once; the others' turn comes with probes."""
-GONE_KEPT: Final = 1024
-"""Members that failed or left which are listed at most."""
 OLD_CONTACTS: Final = 32
-"""Of these, the ones that a node with a partial view keeps, to try them again."""
+"""Members that failed or left which a node with a partial view keeps at most, to try them again."""
 HOST_IDS: Final = 256
 """Members that count at one host at most, unless it is loopback: many more than anybody runs on one machine. So one
 machine with the key cannot invent so many that no node lists everybody any more."""
@@ -120,6 +119,7 @@ class Roster:
         """A member has been started again: what its former life had acknowledged may be lost."""
         self.peers.advance(peer, epoch, 0)
         peer.acked, peer.strange_rounds, peer.vouched = 0, 0, 0
+        peer.keeps_nothing = False
         self._out.notify(notices.MEMBER_RESTARTED, **fields(peer))
         self.to_compare.append(peer)
         if peer.state != KNOWN:
@@ -147,9 +147,11 @@ class Roster:
         self._out.notify(notices.MEMBER_FAILED if state == FAILED else notices.MEMBER_LEFT, **fields(peer))
         self.view.discard(peer.node_id)
         self._fill_view()
-        gone = [*self.peers.in_state(LEFT), *self.peers.in_state(FAILED)]
-        if len(gone) > (OLD_CONTACTS if self.is_partial else GONE_KEPT):
-            self.forget(min(gone, key=lambda each: each.since))
+        left, failed = self.peers.in_state(LEFT), self.peers.in_state(FAILED)
+        if len(left) + len(failed) > (OLD_CONTACTS if self.is_partial else self._out.config.max_gone):
+            spare = least_missed(left, failed)
+            self._out.notify(notices.MEMBER_FORGOTTEN, state=spare.state, **fields(spare))
+            self.forget(spare)
 
     def _fill_view(self) -> None:
         """Members that are listed take the places that are free."""
@@ -200,6 +202,20 @@ class Roster:
         known = self.peers.in_state(KNOWN)
         for peer in known[: max(0, len(known) - KNOWN_VIEWS * self._out.config.view_size)]:
             self.forget(peer)
+
+
+def least_missed(left: Sequence[Peer], failed: Sequence[Peer]) -> Peer:
+    """The member that makes way for another where too many are gone.
+
+    Members that left in good order make way first: those that keep nothing, then those that left earliest. A member
+    that failed may have writes that nobody else has, and may be all that still leads to the other side of a partition.
+    So of these as many different hosts are kept as there is room for, and of one host the members that had been there
+    for longest: not the many that came and died.
+    """
+    if left:
+        return min(left, key=lambda each: (not each.keeps_nothing, each.since))
+    crowd = Counter(each.address.host for each in failed)
+    return min(failed, key=lambda each: (-crowd[each.address.host], each.since - each.met))
 
 
 def fields(peer: Peer) -> Mapping[str, object]:

@@ -3,6 +3,7 @@
 Each spoils one rule while its context is open. Most need trouble of a certain kind: that of a scenario.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -76,6 +77,15 @@ def forgetting_dead_members() -> AbstractContextManager[Any]:
         return forgets
 
     return replaced(Roster, "_on_gone", make)
+
+
+def the_first_that_went_forgotten_first() -> AbstractContextManager[Any]:
+    """Where too many are gone, the one that went first is forgotten, whether it failed or said goodbye."""
+
+    def first(left: Sequence[Peer], failed: Sequence[Peer]) -> Peer:
+        return min([*left, *failed], key=lambda each: each.since)
+
+    return patch("gossip.protocol.roster.least_missed", first)
 
 
 def failed_members_never_asked_again() -> AbstractContextManager[Any]:
@@ -192,6 +202,7 @@ PLANTED: Final[dict[Plant, str]] = {
     stale_incarnation_accepted: "stale-incarnation",
     epoch_ignored_in_hearsay: "chaos",
     forgetting_dead_members: "long-partition",
+    the_first_that_went_forgotten_first: "crowded-cut",
     failed_members_never_asked_again: "long-partition",
     any_word_revives: "deaf",
     greeting_revives: "deaf",

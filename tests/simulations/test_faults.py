@@ -36,6 +36,7 @@ from simulations.faults import (
     Retire,
     SlowDisk,
     Weather,
+    Workers,
 )
 from simulations.network_faults import FORGED_EACH, VICTIM
 from simulations.tables import Tables
@@ -401,6 +402,22 @@ def test_nobody_retires_itself_or_through_somebody_who_is_down() -> None:
     assert [node.gone for node in cluster.nodes] == [False] * 4
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_workers_come_to_a_node_on_its_side_of_a_cut_and_go_for_good_a_little_later(killed: bool) -> None:
+    cluster = Cluster(2, seed=1, warm=True)
+    cluster.cut([0], [1])
+    ending = Workers(of=(1,), every=1.0, stay=0.6, killed=killed).apply(cluster)
+    cluster.run(0.5)
+    assert [member.name for member in cluster[2].engine.members(0)] == ["n1"]
+    cluster.run(5.0)
+    assert ending is not None
+    ending()
+    cluster.run(20.0)
+    assert (len(cluster.nodes), len(cluster.running())) == (2 + 6, 2)
+    assert {member.name for member in cluster[0].engine.members(0)} == {"n1"}
+    assert {member.state for member in cluster[1].engine.members(0)} == ({"failed"} if killed else {"failed", "left"})
+
+
 def test_churn_replaces_the_oldest_but_the_first_two_every_so_often_every_other_one_unasked() -> None:
     cluster = cluster_of(4)
     ending = Churn(every=2.0).apply(cluster)
@@ -463,11 +480,13 @@ ALL_KINDS: list[Fault] = [
     Leave(node=1, seconds=1.0),
     Retire(node=1, by=0),
     Churn(),
+    Workers(of=(1,)),
     Clone(node=1),
     Forge(),
     OldNews(node=1),
 ]
 NOT_THERE: list[Fault] = [
+    Workers(of=(99,)),
     Partition(groups=((99,), (98,))),
     OneWay(of=(99,)),
     Deaf(of=(99,)),
@@ -546,6 +565,9 @@ def test_what_needs_a_running_node_does_nothing_to_a_stopped_one(fault: Fault) -
         lambda: SlowDisk(node=1, delay=-1.0),
         lambda: DiskError(node=1, write=0),
         lambda: Churn(every=0.0),
+        lambda: Workers(of=()),
+        lambda: Workers(of=(0,), every=0.0),
+        lambda: Workers(of=(0,), stay=0.0),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(nonsense: Callable[[], object]) -> None:

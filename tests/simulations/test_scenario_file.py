@@ -330,6 +330,8 @@ GIVEN = {
     "power": st.booleans(),
     "write": st.integers(1, 99),
     "full": st.booleans(),
+    "stay": st.floats(0.1, 9),
+    "killed": st.booleans(),
     "share": SHARES,
     "link": st.fixed_dictionaries({"loss": SHARES, "latency": LATENCIES}).map(lambda link: tuple(link.items())),
 }

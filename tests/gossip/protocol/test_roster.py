@@ -1,13 +1,14 @@
 """The list of members: how long it grows, what is forgotten, and what a cluster too large to list does."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from gossip.protocol import Address, Config, Effect, Identity
 from gossip.protocol.messages import Digest, Hello, Proof, Roll, Same, Welcome
-from gossip.protocol.peers import FAILED, Peer, Peers
-from gossip.protocol.roster import GONE_KEPT, HOST_IDS, KNOWN_VIEWS, OLD_CONTACTS
+from gossip.protocol.peers import FAILED, LEFT, Peer, Peers
+from gossip.protocol.roster import HOST_IDS, KNOWN_VIEWS, OLD_CONTACTS, least_missed
 from simulations import Cluster
 
 from .support import Puppet, Rig, acquainted, notices, of_type, only, pass_time_with
@@ -105,11 +106,83 @@ def test_the_gone_are_kept_up_to_a_limit_the_latest_longest() -> None:
     assert puppets[-1].name in left
 
 
+def gone(name: str, state: str, *, host: str, met: float = 0.0, since: float = 100.0, **more: bool) -> Peer:
+    peer = Peer(name.encode(), name, 1, Address(host, 1), met, **more)
+    peer.state, peer.since = state, since
+    return peer
+
+
+def in_order(*peers: Peer) -> list[str]:
+    """The names of members that are gone, as they make way one after the other."""
+    table, names = Peers(), []
+    for peer in peers:
+        table.add(peer)
+    while table.all():
+        spare = least_missed(table.in_state(LEFT), table.in_state(FAILED))
+        names.append(spare.name)
+        table.remove(spare)
+    return names
+
+
+def test_members_that_left_make_way_before_those_that_failed_and_first_those_that_keep_nothing() -> None:
+    assert in_order(
+        gone("failed", FAILED, host="10.0.0.1", since=1.0),
+        gone("left later", LEFT, host="10.0.0.2", since=3.0),
+        gone("left", LEFT, host="10.0.0.3", since=2.0),
+        gone("keeps nothing", LEFT, host="10.0.0.4", since=9.0, keeps_nothing=True),
+    ) == ["keeps nothing", "left", "left later", "failed"]
+
+
+def test_of_those_that_failed_one_of_each_host_stays_and_of_one_host_the_one_that_was_there_for_longest() -> None:
+    assert in_order(
+        gone("worker 1", FAILED, host="10.0.0.1", met=90.0),
+        gone("worker 2", FAILED, host="10.0.0.1", met=95.0),
+        gone("alone, and short", FAILED, host="10.0.0.2", met=99.0),
+        gone("alone, and long", FAILED, host="10.0.0.3"),
+        gone("old", FAILED, host="10.0.0.1", met=-50.0),
+    ) == ["worker 2", "worker 1", "alone, and short", "alone, and long", "old"]
+
+
+@pytest.mark.parametrize(("killed", "sides"), [(False, (0, 3)), (True, (0, 3)), (False, (0,)), (True, (0,))])
+def test_a_cut_heals_after_more_have_gone_than_are_listed(killed: bool, sides: tuple[int, ...]) -> None:
+    """Short-lived members come and go on both sides, or on one, while the cluster is cut; there is no seed."""
+    cluster = Cluster(6, seed=1, warm=True, config=replace(Config.lan(), max_gone=8))
+    cluster.network.tracing = False
+    cluster.run(5.0)
+    cluster.cut([0, 1, 2], [3, 4, 5])
+    cluster.run(20.0)
+    for _ in range(20):
+        workers = [cluster.add_beside(side) for side in sides]
+        cluster.run(1.0)
+        for worker in workers:
+            _ = worker.vanish() if killed else worker.leave()
+        cluster.run(0.2)
+    cluster.run(5.0)
+    cluster.heal()
+    cluster.run_until_converged(timeout=30)
+    cluster.run(5.0)
+    for node in cluster.running():
+        states = Counter(member.state for member in node.engine.members(node.now))
+        assert (states["alive"], states["failed"] + states["left"] <= 8) == (5, True)
+
+
+def test_where_more_failed_than_are_listed_the_halves_of_a_large_cut_still_find_each_other() -> None:
+    cluster = Cluster(40, seed=2, warm=True, config=replace(Config.lan(), max_gone=4))
+    cluster.network.tracing = False
+    cluster.run(5.0)
+    cluster.cut([*range(20)])
+    cluster.run(60.0)
+    assert {len(node.engine.members(node.now)) for node in cluster.nodes} == {19 + 4}
+    cluster.heal()
+    cluster.run(20.0)
+    assert {Counter(m.state for m in node.engine.members(node.now))["alive"] for node in cluster.nodes} == {39}
+
+
 @pytest.mark.parametrize("partial", [True, False])
 def test_a_member_that_is_struck_off_by_its_own_word_disturbs_nothing(partial: bool) -> None:
     """The list of the gone is full; the oldest of them says that another has left, and then contradicts for itself."""
-    kept = OLD_CONTACTS if partial else GONE_KEPT
-    rig = Rig(config=replace(Config.lan(), full_membership_max=2 * GONE_KEPT))
+    kept = OLD_CONTACTS if partial else 100
+    rig = Rig(config=replace(Config.lan(), max_gone=100))
     puppets = [Puppet(f"p{i}", host=f"10.2.{i // 250}.{i % 250 + 1}") for i in range(kept + 2)]
     known = [(Identity(each.node_id, each.name, each.epoch), each.address) for each in puppets]
     rig.engine.acquaint(rig.now, known, partial=partial)
