@@ -11,6 +11,7 @@ from typing import Final
 from crdts import Context, LogTrimmed, encode_context
 
 from . import notices
+from .answers import affords
 from .dissemination import payload_budget
 from .members import Members
 from .messages import Busy, ContextPage, Digest, Message, Offer, Push, Same
@@ -162,6 +163,9 @@ class AntiEntropy:
         if max(map(len, datagrams)) > self._out.config.datagram_bytes:  # one replica's dots in very many pieces
             self._offer(now, peer)
             return
+        if not affords(now, peer, sum(map(len, datagrams)), self._out.config):
+            self._offer(now, peer)
+            return
         for datagram in datagrams:
             self._out.send_sealed([peer.address], datagram)
 
@@ -199,6 +203,8 @@ class AntiEntropy:
         complete = False
         if not self._out.kernel.prefers_state(known):
             datagrams, complete = self._catch_up_datagrams(known)
+            if not affords(now, peer, sum(map(len, datagrams)), self._out.config):
+                datagrams, complete = [], False
         if not complete:
             self._offer(now, peer)
         # Any prefix is valid, so a member that streams do not reach still gets ahead, a few datagrams a round.

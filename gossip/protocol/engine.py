@@ -12,6 +12,7 @@ from dataclasses import replace
 from crdts import Event, Replica
 
 from . import notices
+from .answers import Questions
 from .antientropy import AntiEntropy
 from .config import Config
 from .detector import Detector
@@ -66,6 +67,7 @@ class Engine:
 
     def _compose(self, now: float, profile: Profile, ended: Sequence[str]) -> None:
         """Make the parts, which know nobody yet."""
+        self._questions = Questions()
         self._members = Members(self._out, profile)
         self._dissemination = self._make_dissemination(self._out, self._members)
         self._pusher = Pusher(self._out, self._dissemination)
@@ -123,6 +125,9 @@ class Engine:
             for push in [message for message in messages if isinstance(message, Push | Relay)]:
                 self._on_push(now, sender, None, push)
             self._members.warn_former_life(now, peer, source)
+            return self._out.drain()
+        if peer is not None and self._questions.is_repeated(self._out.seal.mark(datagram), messages):
+            self._out.counts["datagrams_repeated"] += 1
             return self._out.drain()
         self._members.datagram_arrived(len(datagram))
         if peer is not None and not peer.can_be_in(epoch):

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from . import notices
+from .answers import affords
 from .errors import AbsurdIncarnation, CrowdedHost, TooManyNames
 from .fence import is_fenced
 from .greeting import Greeter
@@ -148,9 +149,9 @@ class Hearsay:
         me = self._out.identity
         return self._roster.peers.roll ^ mark_of(me.node_id, me.epoch, self._counter)
 
-    def on_roll(self, peer: Peer, roll: Roll) -> None:
+    def on_roll(self, now: float, peer: Peer, roll: Roll) -> None:
         """Lists differ: most likely by what has changed last."""
-        if self._roster.is_partial or roll.mark == self.mark():
+        if self._roster.is_partial or roll.mark == self.mark() or not self._may_answer(now, peer):
             return
         latest = list(islice(self._roster.peers.latest(), ROWS // 2))
         others = sample_targets(self._roster.alive(), ROWS, self._out.rng)
@@ -170,8 +171,14 @@ class Hearsay:
         self._listings[peer.node_id] = after
         self._out.send(peer.address, [ListMembers(after)])
 
-    def on_list(self, peer: Peer, request: ListMembers) -> None:
+    def _may_answer(self, now: float, peer: Peer) -> bool:
+        """True if a member may be told of as many others as a datagram holds."""
+        return affords(now, peer, self._room(), self._out.config)
+
+    def on_list(self, now: float, peer: Peer, request: ListMembers) -> None:
         """Tell a member of some that follow on the one it names."""
+        if not self._may_answer(now, peer):
+            return
         following = [each for each in self._roster.alive() if each.node_id > request.after]
         self.tell(peer, [row_of(each) for each in sorted(following, key=lambda each: each.node_id)])
 

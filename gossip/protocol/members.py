@@ -201,9 +201,9 @@ class Members:
             case Updates():
                 self._hearsay.on_updates(now, peer, source, message)
             case Roll():
-                self._hearsay.on_roll(peer, message)
+                self._hearsay.on_roll(now, peer, message)
             case ListMembers():
-                self._hearsay.on_list(peer, message)
+                self._hearsay.on_list(now, peer, message)
             case Shuffle():
                 self._shuffles.take(now, peer, source, message)
             case _:

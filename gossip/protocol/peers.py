@@ -78,6 +78,8 @@ class Peer:
     """Nothing is left of its present life that could come back."""
     has_obituary: bool = False
     """Others say that it has failed, and it is only suspect here: we ping it ourselves."""
+    answers_paid: float = float("-inf")
+    """Until when what was sent to answer it would have taken, at the rate that is allowed."""
     acked: int = 0
     """It has all of our writes up to this seq."""
     streams_failed: int = 0

@@ -13,6 +13,9 @@ class Statistics:
     datagram_bytes_sent: int = 0
     """UDP payload; the network adds 28 bytes (IPv4) or 48 (IPv6) to each datagram."""
     datagram_bytes_received: int = 0
+    datagrams_repeated: int = 0
+    """Questions of members that had come before, and were not answered again: the network doubled them, or somebody who
+    recorded them."""
     events_written: int = 0
     """Local mutations."""
     events_new: int = 0
