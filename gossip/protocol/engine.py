@@ -178,7 +178,7 @@ class Engine:
     def stream_closed(self, now: float, conn: int) -> list[Effect]:
         """A stream was closed by the other side, broke, or could not be connected."""
         self._settle()
-        self._streams.closed(conn)
+        self._streams.closed(now, conn)
         self._compare_where_needed(now)
         return self._out.drain()
 

@@ -256,8 +256,19 @@ class Introduce:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadPart:
+    """Some of a context, and of the pre-killed dots of a state, that one frame does not hold.
+
+    The `WholeContext` or `StateEnd` that follows completes them.
+    """
+
+    delta: Delta
+    """A state without entries."""
+
+
+@dataclass(frozen=True, slots=True)
 class WholeContext:
-    """Everything I have processed; send me what I lack."""
+    """Everything I have processed, with the parts that came before; send me what I lack."""
 
     context: Context
 
@@ -278,7 +289,7 @@ class StatePart:
 
 @dataclass(frozen=True, slots=True)
 class StateEnd:
-    """The rest of a state: its context and pre-killed dots. Now join all of it."""
+    """The rest of a state: its context and pre-killed dots, with the parts that came before. Now join all of it."""
 
     delta: Delta
 
@@ -293,4 +304,4 @@ Detection: TypeAlias = Ping | PingRequest | Ack | Nack
 Data: TypeAlias = Push | Relay | Receipt | Digest | Same | ContextPage | Offer | Busy
 Retiring: TypeAlias = Gone | Ask | Report | Retired
 Message: TypeAlias = Membership | Detection | Data | Retiring
-Frame: TypeAlias = Introduce | WholeContext | Chunk | StatePart | StateEnd | Done
+Frame: TypeAlias = Introduce | HeadPart | WholeContext | Chunk | StatePart | StateEnd | Done

@@ -10,7 +10,7 @@ from crdts.context import DotRange
 
 from . import notices
 from .config import Config
-from .effects import Effect, Notify, Persist, Rename, Send, Write
+from .effects import Close, Effect, Notify, OpenStream, Persist, Rename, Send, Write
 from .errors import RemoteError
 from .identity import Address, Identity
 from .messages import Message
@@ -113,6 +113,16 @@ class Output:
     def write_data(self, conn: int, data: bytes) -> None:
         """Write to a stream as soon as the disk has what ``data`` tells of. Streams pace themselves: never dropped."""
         self._after_disk(Write(conn, data))
+
+    def abandon(self, conn: int, *, is_open: bool = True) -> None:
+        """Close a stream that is of no more use, at once, if the other side has not.
+
+        What waits for the disk to be written to it is dropped: while the disk fails, nothing may pile up there.
+        """
+        if any(_is_for(conn, effect) for _, effect in self._held):
+            self._held = deque(each for each in self._held if not _is_for(conn, each[1]))
+        if is_open:
+            self._effects.append(Close(conn))
 
     def emit(self, effect: Effect) -> None:
         """Any effect that tells nothing of the replica, behind what is waiting for the disk on the same stream."""
@@ -228,3 +238,7 @@ class Output:
 
     def statistics(self) -> Statistics:
         return Statistics(**self.counts, rejected=dict(self.rejected))
+
+
+def _is_for(conn: int, effect: Effect) -> bool:
+    return isinstance(effect, Write | OpenStream) and effect.conn == conn

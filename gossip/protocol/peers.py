@@ -84,6 +84,8 @@ class Peer:
     """It has all of our writes up to this seq."""
     streams_failed: int = 0
     """Streams to it that failed, since one last succeeded."""
+    stream_failed_at: float = 0.0
+    """When the last of them did."""
     offers: int = 0
     """Streams offered to it in a row that it did not open."""
     next_offer: float = 0.0

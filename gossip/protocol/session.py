@@ -18,8 +18,9 @@ from crdts.packing import pack
 
 from .config import Config
 from .errors import MalformedMessage, Oversized
+from .heads import Head, head_frames
 from .identity import Identity
-from .messages import Chunk, Done, Frame, Introduce, StateEnd, StatePart, WholeContext
+from .messages import Chunk, Done, Frame, HeadPart, Introduce, StateEnd, StatePart, WholeContext
 from .seal import GREETING_BYTES, FrameSeal, Seal
 from .wire import decode_frame, encode_frame
 
@@ -55,6 +56,8 @@ class Session:
         self._asked = False
         self._state: list[Event] = []
         self._state_bytes = 0
+        self._head = Head()
+        self._is_closed = False
         self.whole = whole
         """Exchange whole states."""
         self.peer: Introduce | None = None
@@ -65,6 +68,14 @@ class Session:
     def finished(self) -> bool:
         return self.sent_done and self.received_done
 
+    def close(self) -> None:
+        """Let go of all that is held for the stream, at once: the frames to come and the session hold each other, and
+        Python's search for such circles may be an hour away."""
+        self._is_closed = True
+        self._outgoing = None
+        self._buffer.clear()
+        self._state, self._head = [], Head()
+
     # ---- outgoing
 
     def next_bytes(self) -> bytes | None:
@@ -72,7 +83,7 @@ class Session:
         if not self._greeted:
             self._greeted = True
             return self._seal.greeting(self._salt)
-        if self._frames is None:
+        if self._frames is None or self._is_closed:
             return None
         if self._outgoing is None:
             self._outgoing = self._opening()
@@ -87,7 +98,8 @@ class Session:
     def _opening(self) -> Iterator[Frame]:
         me = self._identity
         yield Introduce(me.node_id, me.name, me.epoch, self.whole)
-        yield WholeContext(self._kernel.exported_context().copy())
+        context = self._kernel.exported_context().copy()
+        yield from head_frames(context, (), self._config.stream_chunk_bytes, lambda part: WholeContext(_context(part)))
 
     def _catch_up(self, opening: Iterator[Frame], known: Context) -> Iterator[Frame]:
         yield from opening
@@ -105,7 +117,7 @@ class Session:
         state = self._kernel.state()
         for part in pack(state.events, self._config.stream_chunk_bytes):
             yield StatePart(part)
-        yield StateEnd(state_delta((), state.context or Context(), state.prekilled))
+        yield from head_frames(_context(state), state.prekilled, self._config.stream_chunk_bytes, StateEnd)
 
     # ---- incoming
 
@@ -156,7 +168,11 @@ class Session:
                 if self._asked:
                     raise MalformedMessage("a stream carries one context each way")
                 self._asked = True
-                self._outgoing = self._catch_up(self._outgoing or self._opening(), frame.context)
+                known, _ = self._head.completed(frame.context)
+                self._outgoing = self._catch_up(self._outgoing or self._opening(), known)
+            case HeadPart():
+                self._head.keep(frame.delta)
+                return None
             case StatePart():
                 self._keep(frame.delta)
                 return None
@@ -177,9 +193,14 @@ class Session:
     def _assemble(self, end: Delta) -> Delta:
         events, self._state, self._state_bytes = self._state, [], 0
         try:
-            return checked_state(events, end)
+            context, prekilled = self._head.completed(_context(end), end.prekilled)
+            return checked_state(events, state_delta((), context, prekilled))
         except DecodeError as error:
             raise MalformedMessage(str(error)) from None
+
+
+def _context(head: Delta) -> Context:
+    return head.context or Context()
 
 
 def checked_state(events: list[Event], end: Delta) -> Delta:

@@ -1,6 +1,7 @@
 """The streams that are open: a bounded number, one for each member, closed when they make no progress."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from crdts import Delta
 
@@ -16,6 +17,11 @@ from .peers import Peer
 from .push import Pusher
 from .seal import SALT_BYTES
 from .session import Session
+
+FAILURE_PAUSE: Final = 0.1
+"""Seconds after a stream that failed before another is opened to the member. They double"""
+FAILURE_DOUBLINGS: Final = 7
+"""with every further one in a row that brought nothing, so often at most."""
 
 
 @dataclass(slots=True)
@@ -66,25 +72,36 @@ class Streams:
 
     def open(self, now: float, peer: Peer, *, whole: bool = False) -> None:
         """Start a catch-up with a member, unless one is under way or too many streams are open."""
-        if self.is_open(peer) or not self._has_room():
+        if self.is_open(peer) or not self._is_due(now, peer) or not self._has_room(now):
             return
         self._opened += 1
         conn = 2 * self._opened
         self._streams[conn] = self._new(now, peer.address, peer.node_id, whole=whole)
         self._out.emit(OpenStream(conn, peer.address))
 
-    def _has_room(self) -> bool:
+    @staticmethod
+    def _is_due(now: float, peer: Peer) -> bool:
+        """True if no stream to this member has failed lately, or the pause after that is over."""
+        if not peer.streams_failed:
+            return True
+        doublings: int = min(peer.streams_failed - 1, FAILURE_DOUBLINGS)
+        return now >= peer.stream_failed_at + FAILURE_PAUSE * (1 << doublings)
+
+    def _has_room(self, now: float) -> bool:
         """Whether one more stream may be open. Strangers that have not introduced themselves make way for it."""
         if len(self._streams) < self._out.config.max_streams:
             return True
         for conn, stream in self._streams.items():
             if stream.member is None:
-                self._fail(conn, stream)
+                self._fail(now, conn, stream)
                 return True
         return False
 
     def pull(self, now: float, peer: Peer) -> bool:
-        """Take up a member's offer; False if another is being taken up: everybody offers much the same."""
+        """Take up a member's offer; False if another is being taken up: everybody offers much the same.
+
+        Soon after a stream to the member has failed, an offer is not taken up: the member is left to open one itself.
+        """
         if any(stream.opened_by_us for stream in self._streams.values()):
             return False
         self.open(now, peer)
@@ -102,7 +119,7 @@ class Streams:
         stream = self._streams.get(conn)
         if stream is None:
             given_up = conn % 2 == 0  # ours, and it took too long to connect
-            if given_up or not self._has_room():
+            if given_up or not self._has_room(now):
                 self._out.emit(Close(conn))
                 return
             stream = self._streams[conn] = self._new(now, address, None)
@@ -141,7 +158,7 @@ class Streams:
                     return
         except RemoteError as error:
             self._out.reject(now, error, stream.address)
-            self._fail(conn, stream)
+            self._fail(now, conn, stream)
             return
         self._produce(conn, stream)
 
@@ -179,13 +196,13 @@ class Streams:
             if other is not stream and other.member == frame.node_id:
                 # Both sides opened one at the same time, or the other's was lost: the lower id's own stays.
                 loser = conn if other.opened_by_us and self._out.identity.node_id < frame.node_id else other_conn
-                del self._streams[loser]
-                self._out.emit(Close(loser))
+                self._abandon(loser)
         stream.member = frame.node_id
 
     def _close_if_finished(self, conn: int, stream: _Stream) -> None:
         if stream.session.finished and conn in self._streams:
             del self._streams[conn]
+            stream.session.close()
             self._out.emit(Close(conn))
             peer = self._members.find(stream.member or b"")
             if peer is not None:
@@ -195,30 +212,33 @@ class Streams:
             self.has_news = self.has_news or stream.news
             self._out.notify(notices.STREAM_FINISHED, member=peer.name if peer else None)
 
-    def closed(self, conn: int) -> None:
+    def closed(self, now: float, conn: int) -> None:
         """The other side closed it, it broke, or it could not be connected."""
-        stream = self._streams.pop(conn, None)
+        stream = self._streams.get(conn)
         if stream is not None:
-            self._count_failure(stream)
+            self._fail(now, conn, stream, is_open=False)
 
-    def _fail(self, conn: int, stream: _Stream) -> None:
-        del self._streams[conn]
-        self._out.emit(Close(conn))
-        self._count_failure(stream)
-
-    def _count_failure(self, stream: _Stream) -> None:
+    def _fail(self, now: float, conn: int, stream: _Stream, *, is_open: bool = True) -> None:
+        self._abandon(conn, is_open=is_open)
         self._out.counts["streams_failed"] += 1
         self.has_news = self.has_news or stream.news
         peer = self._members.find(stream.member or b"")
         if peer is not None:
-            peer.streams_failed += 1
+            # One that brought something is a beginning: those that bring nothing are the ones to wait for longer.
+            peer.streams_failed = 1 if stream.news else peer.streams_failed + 1
+            peer.stream_failed_at = now
         self._out.notify(notices.STREAM_FAILED, member=peer.name if peer else None)
+
+    def _abandon(self, conn: int, *, is_open: bool = True) -> None:
+        """Let go of all that a stream holds, now."""
+        self._streams.pop(conn).session.close()
+        self._out.abandon(conn, is_open=is_open)
 
     def drop(self, member: bytes | None = None) -> None:
         """Close every stream, or those with one member, who is no member any more."""
         for conn, stream in list(self._streams.items()):
             if member is None or stream.member == member:
-                self._fail(conn, stream)
+                self._fail(stream.progress, conn, stream)
 
     def deadline(self) -> float:
         if not self._streams:
@@ -229,4 +249,4 @@ class Streams:
         """Give up streams that have not moved for `stream_timeout`."""
         for conn, stream in list(self._streams.items()):
             if now >= stream.progress + self._out.config.stream_timeout:
-                self._fail(conn, stream)
+                self._fail(now, conn, stream)

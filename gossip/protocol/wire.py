@@ -31,6 +31,7 @@ from .messages import (
     Done,
     Frame,
     Gone,
+    HeadPart,
     Hello,
     Introduce,
     ListMembers,
@@ -194,6 +195,8 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [5, encode(message.delta)]
         case Done():
             return [6]
+        case HeadPart():
+            return [7, encode(message.delta)]
 
 
 def _update_row(update: Update) -> list[Any]:
@@ -349,11 +352,11 @@ def _entries(data: Any) -> Delta:
     return delta
 
 
-def _state_end(data: Any) -> StateEnd:
+def _head(data: Any) -> Delta:
     delta = decode(_bytes(data))
     if not delta.is_state or delta.events:
         raise MalformedMessage("the context of a state expected")
-    return StateEnd(delta)
+    return delta
 
 
 def _page(first: Any, stop: Any, context: Any, answer: Any) -> ContextPage:
@@ -441,6 +444,7 @@ _FRAMES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     2: (1, lambda context: WholeContext(decode_context(_bytes(context)))),
     3: (1, lambda delta: Chunk(_events(delta))),
     4: (1, lambda delta: StatePart(_entries(delta))),
-    5: (1, _state_end),
+    5: (1, lambda delta: StateEnd(_head(delta))),
     6: (0, Done),
+    7: (1, lambda delta: HeadPart(_head(delta))),
 }

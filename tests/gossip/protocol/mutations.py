@@ -20,6 +20,7 @@ from gossip.protocol.messages import (
     Done,
     Frame,
     Gone,
+    HeadPart,
     Hello,
     Introduce,
     ListMembers,
@@ -144,6 +145,7 @@ def frames() -> list[list[bytes]]:
     conversations: list[list[Frame]] = [
         [WholeContext(made.context), Chunk(events), Done()],
         [WholeContext(Context()), StatePart(events_delta(state.events)), StateEnd(_end(state.context)), Done()],
+        [HeadPart(_end(Context({"fuzz y": 2}))), WholeContext(made.context), HeadPart(_end(state.context)), Done()],
     ]
     return [[encode_frame(frame) for frame in conversation] for conversation in conversations]
 

@@ -18,6 +18,7 @@ from gossip.protocol.messages import (
     Digest,
     Done,
     Frame,
+    HeadPart,
     Hello,
     Introduce,
     ListMembers,
@@ -145,6 +146,8 @@ class Watch:
                 told = {event.dot for event in self.state}
                 assert not [dot for dot in self._live() if dot in delta.context and dot not in told]
                 self.state = []
+            case HeadPart(delta):
+                assert self.disk.content.context.covers(delta.context or Context())
             case Introduce() | Done():
                 pass
 
@@ -381,3 +384,22 @@ def test_statistics_are_a_snapshot() -> None:
     after = rig.engine.statistics()
     assert (after.datagrams_received, after.datagrams_sent) == (1, 1)
     assert after.datagram_bytes_received == len(puppet.hello())
+
+
+def test_what_waits_for_a_disk_that_fails_goes_with_the_stream_that_it_was_for() -> None:
+    rig, puppet = Rig(slow_disk=True), Puppet()
+    puppet.meets(rig)
+    rig.replica.orset("s").add("not saved yet")
+    for _ in range(20):
+        rig.pass_time(13.0)
+        rig.receive(puppet.address, puppet.says(Offer()))
+        conn = rig.engine.next_conn()
+        hand = HandStream(puppet)
+        rig.engine.stream_opened(rig.now, conn, puppet.address)
+        rig.engine.stream_received(rig.now, conn, hand.greeting())
+        rig.engine.stream_closed(rig.now, conn)
+    held = [effect for _, effect in rig.engine._out._held]
+    assert rig.engine.statistics().streams_failed >= 20
+    assert not of_type(Write, held)
+    assert len(of_type(OpenStream, held)) <= 1
+    assert not of_type(Close, held)

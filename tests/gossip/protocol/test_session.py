@@ -1,6 +1,8 @@
 """One stream as bytes: any pieces, one order, and nothing that is out of it."""
 
+import gc
 import random
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -9,7 +11,7 @@ from crdts import Context, Event, Replica
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Config, Identity, seal_for
 from gossip.protocol.errors import MalformedMessage, Oversized, RemoteError, Unauthentic
-from gossip.protocol.messages import Chunk, Done, Frame, Introduce, StateEnd, StatePart, WholeContext
+from gossip.protocol.messages import Chunk, Done, Frame, HeadPart, Introduce, StateEnd, StatePart, WholeContext
 from gossip.protocol.session import FIRST_FRAME_BYTES, LENGTH_BYTES, Session
 
 from .support import KEY, HandStream, Puppet
@@ -276,3 +278,42 @@ def test_when_the_log_is_trimmed_midway_the_state_follows() -> None:
             assert frame.delta.context is not None
             other.merge(state_delta(events, frame.delta.context, frame.delta.prekilled))
     assert other.fingerprint == replica.fingerprint
+
+
+def test_contexts_and_pre_killed_dots_of_any_size_travel_in_frames_that_everybody_accepts() -> None:
+    left, right = Replica("left"), Replica("right")
+    for i in range(2_000):
+        left.merge(events_delta([Event(f"writer {i:05}".ljust(64, "w"), 1, b"ss", b"\x00", b"", ())]))
+    for i in range(500):
+        left.merge(events_delta([Event("killer", i + 1, b"", b"", None, ((f"{i:05}".ljust(64, "v"), 1 << 60),))]))
+    config = Config(stream_chunk_bytes=2_000)
+    one = session(left, name="one", opens=True, whole=True, config=config)
+    two = session(right, name="two", config=config)
+    told = run(one, two, piece=1 << 20)
+    assert (one.finished, two.finished) == (True, True)
+    (end,) = [frame for frame in told[1] if isinstance(frame, StateEnd)]
+    right.merge(end.delta)
+    assert right.fingerprint == left.fingerprint
+    assert right.context == left.context
+    assert right.store.kernel.prekilled == left.store.kernel.prekilled
+    assert not [frame for frames in told for frame in frames if isinstance(frame, HeadPart)], "for the session alone"
+
+
+def test_a_session_that_is_closed_holds_nothing_and_says_nothing() -> None:
+    replica = Replica("w")
+    for i in range(5_000):
+        replica.orset("s").add(i)
+    mine = session(replica, whole=True, config=Config(stream_chunk_bytes=500))
+    stream = introduced(mine)
+    mine.receive(stream.writes(WholeContext(Context())))
+    for _ in range(5):
+        mine.next_bytes()
+    gone = weakref.ref(mine)
+    gc.disable()
+    try:
+        mine.close()
+        assert mine.next_bytes() is None
+        del mine
+        assert gone() is None, "nothing but a search for circles would have freed it"
+    finally:
+        gc.enable()

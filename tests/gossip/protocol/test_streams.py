@@ -1,11 +1,15 @@
 """Streams: one for each member, a bounded number, given up without progress, and nothing lost by a break."""
 
+import gc
+import tracemalloc
+from itertools import pairwise
+
 import pytest
 
-from crdts import Delta, Replica
+from crdts import Context, Delta, Replica
 from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ, MAX_VALUE_BYTES
-from gossip.protocol import Close, Config, Effect, OpenStream, Persist
+from gossip.protocol import Close, Config, Effect, OpenStream, Persist, Write
 from gossip.protocol.messages import Chunk, Digest, Done, Introduce, Offer, StateEnd, StatePart, WholeContext
 from simulations import Cluster, Link
 
@@ -140,7 +144,70 @@ def test_a_stream_that_cannot_be_connected_is_tried_again_by_the_next_digest() -
         (opened,) = of_type(OpenStream, rig.receive(puppet.address, puppet.says(Offer())))
         effects = rig.done(rig.engine.stream_closed(rig.now, opened.conn))
         assert "stream.failed" in notices(effects)
+        rig.pass_time(0.5)
     assert rig.engine.statistics().streams_failed == 3
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_hundred_streams_that_failed_leave_nothing_in_memory(whole: bool) -> None:
+    """Without a search for circles: in a node that holds very many entries they are an hour apart."""
+    rig = Rig(config=Config(stream_chunk_bytes=2_000))
+    for i in range(3_000):
+        rig.replica.lwwmap("m").set(f"key {i}", i)
+    puppet = Puppet()
+
+    def fail() -> None:
+        conn, stream = connect(rig, puppet)
+        said = stream.writes(introduction(puppet, whole=whole), WholeContext(Context()))
+        effects = rig.done(rig.engine.stream_received(rig.now, conn, said))
+        for _ in range(5):
+            for write in of_type(Write, effects):
+                stream.take(write.data)
+            effects = rig.done(rig.engine.stream_writable(rig.now, conn))
+        assert of_type(StatePart if whole else Chunk, stream.heard), "in the middle of a catch-up"
+        rig.done(rig.engine.stream_closed(rig.now, conn))
+
+    fail()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(100):
+            fail()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert rig.engine.statistics().streams_failed == 101
+    assert after - before < 300_000
+
+
+def test_streams_that_keep_failing_are_opened_ever_more_rarely_and_not_never() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    opened = []
+    while rig.now < 120.0:
+        for effect in of_type(OpenStream, rig.receive(puppet.address, puppet.says(Offer()))):
+            opened.append(rig.now)
+            rig.done(rig.engine.stream_closed(rig.now, effect.conn))
+        rig.now += 0.05
+    gaps = [later - earlier for earlier, later in pairwise(opened)]
+    assert 12 < len(opened) < 20, "however often a member offers"
+    assert all(one <= other + 0.06 for one, other in pairwise(gaps))
+    assert 12.0 < max(gaps) < 13.5
+
+
+def test_a_stream_that_brought_something_before_it_failed_is_followed_by_another_soon() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    writer = Replica("writer")
+    for _ in range(8):
+        conn, stream = connect(rig, puppet)
+        say(rig, conn, stream, introduction(puppet), Chunk(writer.orset("s").add(rig.now)))
+        rig.done(rig.engine.stream_closed(rig.now, conn))
+        rig.now += 0.2
+    assert of_type(OpenStream, rig.receive(puppet.address, puppet.says(Offer())))
 
 
 # ---- both at once

@@ -24,6 +24,7 @@ from gossip.protocol.messages import (
     Done,
     Frame,
     Gone,
+    HeadPart,
     Hello,
     Introduce,
     ListMembers,
@@ -123,6 +124,7 @@ FRAMES: list[Frame] = [
     StatePart(events_delta(STATE.events)),
     StateEnd(state_delta((), CONTEXT, [("c", 7)])),
     Done(),
+    HeadPart(state_delta((), CONTEXT, [("c", 7)])),
 ]
 
 

@@ -1,0 +1,108 @@
+"""The head of a state, cut into frames: its context and its pre-killed dots, of which there may be very many.
+
+A peer refuses a frame that is larger than its settings allow, and decodes each frame in one go. So a head travels in
+parts of a few dozen kilobytes, all of the same size for everybody (`Config.stream_chunk_bytes`, 256 KiB at most), and
+is put together again at the other end.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Final
+
+from crdts import Context, DecodeError, Delta, Dot
+from crdts.codec import DELTA_BYTES, name_bytes
+from crdts.context import DotRange
+from crdts.delta import state_delta
+
+from .errors import Oversized
+from .messages import Frame, HeadPart
+
+RANGE_BYTES: Final = 18
+"""Upper bound of one range of a context, encoded: a gap and a length."""
+COLUMN_BYTES: Final = 5
+"""Upper bound of what a replica's list of ranges takes beside them."""
+DOT_BYTES: Final = 12
+"""Upper bound of one pre-killed dot, encoded, its replica id apart."""
+MAX_HEAD_BYTES: Final = 64 << 20
+"""Bytes that the parts of one head are reckoned to take: more than the most writers and pre-killed dots need."""
+
+
+def head_parts(context: Context, prekilled: Iterable[Dot], max_bytes: int) -> Iterator[Delta]:
+    """A context and pre-killed dots as states without entries, each at most ``max_bytes`` encoded; at least one.
+
+    ``context`` must not change until the last part is made.
+    """
+    ranges: list[DotRange] = []
+    dots: list[Dot] = []
+    size, last = DELTA_BYTES, ""
+    for replica, start, stop in context.ranges():
+        cost = RANGE_BYTES + (0 if replica == last else _name_bytes(replica))
+        if size + cost > max_bytes and ranges:
+            yield _part(ranges, dots)
+            ranges, size, cost = [], DELTA_BYTES, RANGE_BYTES + _name_bytes(replica)
+        ranges.append((replica, start, stop))
+        size, last = size + cost, replica
+    last = ""
+    for replica, seq in sorted(prekilled):
+        cost = DOT_BYTES + (0 if replica == last else _name_bytes(replica))
+        if size + cost > max_bytes and (ranges or dots):
+            yield _part(ranges, dots)
+            ranges, dots, size, cost = [], [], DELTA_BYTES, DOT_BYTES + _name_bytes(replica)
+        dots.append((replica, seq))
+        size, last = size + cost, replica
+    yield _part(ranges, dots)
+
+
+def head_frames(
+    context: Context, prekilled: Iterable[Dot], max_bytes: int, end: Callable[[Delta], Frame]
+) -> Iterator[Frame]:
+    """The parts of a head as frames; the last one is what ``end`` makes of it, and completes them."""
+    last: Delta | None = None
+    for part in head_parts(context, prekilled, max_bytes):
+        if last is not None:
+            yield HeadPart(last)
+        last = part
+    if last is not None:
+        yield end(last)
+
+
+def _name_bytes(replica: str) -> int:
+    return name_bytes(replica) + COLUMN_BYTES
+
+
+def _part(ranges: list[DotRange], dots: list[Dot]) -> Delta:
+    return state_delta((), Context.of(ranges), dots)
+
+
+def _reckoned(part: Delta) -> int:
+    context = part.context or Context()
+    size = DELTA_BYTES + DOT_BYTES * len(part.prekilled) + sum(map(_name_bytes, context.replicas()))
+    return size + RANGE_BYTES * (context.writers + context.cloud_size())
+
+
+class Head:
+    """The parts of a head that have arrived; bounded."""
+
+    def __init__(self) -> None:
+        self._context = Context()
+        self._prekilled: list[Dot] = []
+        self._bytes = 0
+
+    def keep(self, part: Delta) -> None:
+        """Take one part; raises `Oversized` if all parts are too large together."""
+        self._bytes += _reckoned(part)
+        if self._bytes > MAX_HEAD_BYTES:
+            raise Oversized(f"a context and pre-killed dots of more than {MAX_HEAD_BYTES} bytes")
+        self._context.update(part.context or Context())
+        self._prekilled += part.prekilled
+
+    def completed(self, context: Context, prekilled: tuple[Dot, ...] = ()) -> tuple[Context, list[Dot]]:
+        """All of the head, given its last part. Raises `DecodeError` if a pre-killed dot came twice."""
+        dots = sorted([*self._prekilled, *prekilled])
+        if any(one == other for one, other in pairwise(dots)):
+            raise DecodeError("a pre-killed dot of a state came twice")
+        if self._context:
+            self._context.update(context)
+            context = self._context
+        self._context, self._prekilled, self._bytes = Context(), [], 0
+        return context, dots
