@@ -13,7 +13,8 @@ from crdts.store import Store
 
 from .protocol import Identity, Member
 from .protocol.errors import UnknownMember
-from .protocol.fence import is_fenced, life_of
+from .protocol.fence import is_fenced
+from .protocol.identity import life_of, node_of, writers_of
 from .protocol.peers import ALIVE, SUSPECT
 
 _NAME_IT: Final = (
@@ -66,15 +67,13 @@ class Names:
         if member in (self._own_id, self._identity().name):
             raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
         writers = *self._kernel.context.replicas(), *self._kernel.limits
-        written = [writer.partition(".")[0] for writer in writers]
-        if member in [each.id for each in self._members()] or (member in written and life_of(f"{member}.1")):
+        if member in [each.id for each in self._members()] or any(_is_of(writer, member) for writer in writers):
             return member
         raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
 
     def name_of(self, replica_id: str) -> str:
         """The name of the node that writes under a replica id; the id itself if it is unknown."""
-        node_id = replica_id.partition(".")[0]
-        return next((node.name for node in self._nodes() if node.id == node_id), replica_id)
+        return next((node.name for node in self._nodes() if _is_of(replica_id, node.id)), replica_id)
 
     # ---- replicas
 
@@ -83,7 +82,7 @@ class Names:
         life = life_of(to)
         if life is None:
             return self._of_member(to)
-        self._check_life(to, *life)
+        self._check_life(to, life.node_id, life.epoch)
         return to
 
     def _check_life(self, writer: str, node_id: bytes, epoch: int) -> None:
@@ -134,10 +133,10 @@ class Names:
         among = list(writers)
         life = life_of(who)
         node = self._called(who) if life is None else None
-        node_id = life[0].hex() if life is not None else who if node is None else node.id
+        node_id = life.node_id.hex() if life is not None else who if node is None else node.id
         if node_id == self._own_id:
             return [self._kernel.replica_id, *self._kernel.former]
-        found = [each for each in among if who == each or each.partition(".")[0] == node_id]
+        found = [each for each in among if who == each or _is_of(each, node_id)]
         if not found and node is None and life is None and not self._kernel.context.last(who):
             raise UnknownMember(f"{who!r:.60} is neither a member nor a replica id. {_NAME_IT}")
         return found
@@ -157,9 +156,9 @@ class Names:
 
     def _writers(self, node_id: str, epoch: int) -> list[str]:
         """Who has written in that life of that node."""
-        wanted = bytes.fromhex(node_id), epoch
-        writers = self._kernel.context.within(f"{node_id}.", f"{node_id}/").replicas()
-        return [each for each in writers if life_of(each) == wanted and each not in self._kernel.limits]
+        lives = [(each, life_of(each)) for each in writers_of(self._kernel.context, bytes.fromhex(node_id))]
+        of_epoch = [each for each, life in lives if life is not None and life.epoch == epoch]
+        return [each for each in of_epoch if each not in self._kernel.limits]
 
     def _nodes(self) -> list[_Node]:
         """Every node that is known, this one first."""
@@ -168,6 +167,12 @@ class Names:
             _Node(member.id, member.name, member.epoch, member.replica_id, member.state) for member in self._members()
         ]
         return [_Node(own.node_id.hex(), own.name, own.epoch, self._kernel.replica_id, ALIVE), *others]
+
+
+def _is_of(writer: str, node_id: str) -> bool:
+    """True if ``writer`` is an id of the node with that id, which is in hexadecimal digits."""
+    node = node_of(writer)
+    return node is not None and node.hex() == node_id
 
 
 def _ids(members: Sequence[Member | _Node]) -> str:

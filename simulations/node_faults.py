@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from gossip.protocol.errors import LocalError
-from gossip.protocol.fence import fence_of
+from gossip.protocol.identity import fence_of
 
 from .disk import ERROR, FULL, KEPT, LOST, TAILS, TORN
 from .errors import ScenarioError

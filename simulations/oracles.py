@@ -19,12 +19,13 @@ from crdts import Context, Dot, Event, Replica
 from crdts.context import DotRange
 from crdts.schema import BOUNDED, RETIRED, type_tag
 from gossip.protocol import Address
-from gossip.protocol.fence import fence_of
+from gossip.protocol.identity import fence_of, node_of
 
 from .cluster import Cluster
 from .network_faults import VICTIM
 from .node import Node
 from .observer import Observer
+from .receipts import Receipts
 from .saver import Moment, Saver
 
 MAX_FAILURES: Final = 20
@@ -68,6 +69,7 @@ class Judge(Observer):
         self._cluster = cluster
         cluster.network.taps.append(self._sent)
         cluster.network.on_stranger.append(self._heard_stranger)
+        Receipts(self.fail).watch(cluster)
 
     def fail(self, oracle: str, what: str, node: Node | None = None) -> None:
         if len(self.failures) < MAX_FAILURES:
@@ -290,7 +292,7 @@ class Judge(Observer):
             listed = [member.id for member in node.engine.members(cluster.queue.now)] if fences else []
             for who, fence in fences:
                 alone = node.who == who and len(cluster.running()) == 1  # there is nobody to tell it
-                if (fence not in limits and not alone) or fence.partition(".")[0] in listed:
+                if (fence not in limits and not alone) or cluster.node_id(who).hex() in listed:
                     found.append(f"n{who} is not fenced, or still listed, at {node.name}")
         return found + [f"{writer} is not closed" for writer in self._open_writers()]
 
@@ -310,10 +312,8 @@ class Judge(Observer):
         ):
             return []
         lost = {dot[0] for dot in (*self.excused, *self._vanished)}
-        retired = {cluster.node_id(who).hex() for who in cluster.retired}
-        over = [
-            writer for writer in sorted({dot[0] for dot in self.made} - lost) if writer.partition(".")[0] in retired
-        ]
+        retired = {cluster.node_id(who) for who in cluster.retired}
+        over = [writer for writer in sorted({dot[0] for dot in self.made} - lost) if node_of(writer) in retired]
         contexts = [node.replica.context for node in cluster.running()]
         return [writer for writer in over if any(context.last(writer) for context in contexts)]
 

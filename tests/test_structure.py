@@ -2,9 +2,12 @@
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -121,6 +124,56 @@ def test_what_runs_in_a_simulation_knows_nothing_of_its_command_line(path: Path)
 @pytest.mark.parametrize("path", [path for package in sorted(OURS) for path in modules(package)], ids=name_of)
 def test_no_package_imports_its_tests(path: Path) -> None:
     assert not roots(path) & {"tests", "pytest", "hypothesis"}
+
+
+# ---- one module spells replica ids
+
+SPELLED: Final = re.compile(r"node_id|\.hex\(|epoch|nonce|writer|replica|life|lives|fence")
+"""What a replica id is made of or stands in, in the source of an expression."""
+OTHER_DOTS: Final = {
+    "gossip/mdns.py": "names in the DNS",
+    "gossip/protocol/hearsay.py": "an incarnation, for people",
+    "gossip/protocol/identity.py": "this is the module",
+}
+
+
+def spellings(tree: ast.AST) -> Iterator[str]:
+    """Expressions that put a replica id together, or take one apart."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            for part, after in pairwise(node.values):
+                joined = isinstance(after, ast.Constant) and str(after.value)[:2] in {".", "-", "/", ".*"}
+                if joined and isinstance(part, ast.FormattedValue) and SPELLED.search(ast.unparse(part.value)):
+                    yield ast.unparse(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            parts = node.func.attr in {"partition", "rpartition", "split", "rsplit", "removeprefix", "startswith"}
+            dots = any(isinstance(arg, ast.Constant) and arg.value in {".", "-", ".*"} for arg in node.args)
+            if parts and dots and SPELLED.search(ast.unparse(node.func.value)):
+                yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", [p for package in sorted(OURS) for p in modules(package)], ids=name_of)
+def test_only_one_module_spells_and_parses_replica_ids(path: Path) -> None:
+    if name_of(path) not in OTHER_DOTS:
+        assert list(spellings(ast.parse(path.read_text()))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("f'{peer.node_id.hex()}.{peer.epoch}'", True),
+        ("f'{node_id}.{epoch}-{nonce}'", True),
+        ("context.within(f'{node_id.hex()}.', f'{node_id.hex()}/')", True),
+        ("f'{node_id.hex()}.*'", True),
+        ("writer.partition('.')[0]", True),
+        ("lives[-1].partition('-')[2]", True),
+        ("f'{writer} is not closed'", False),
+        ("f'{peer.name}. It is gone'", False),
+        ("host.partition('.')", False),
+    ],
+)
+def test_the_search_for_spelled_replica_ids_finds_them(code: str, found: bool) -> None:
+    assert bool(list(spellings(ast.parse(code)))) == found
 
 
 # ---- public names

@@ -19,7 +19,8 @@ from crdts import Context, CrdtError
 from crdts.schema import RETIRED
 
 from .errors import GossipError
-from .fence import is_fenced, life_of
+from .fence import is_fenced
+from .identity import life_of, writers_of
 from .members import Members
 from .messages import Ask, Gone, Message, Report
 from .output import Output
@@ -129,12 +130,14 @@ class Closing:
         if writer in self._former:
             return True
         life = life_of(writer)
-        return life is not None and (is_fenced(self._out.kernel, life[0]) or life[1] <= self._gone.get(life[0], 0))
+        return life is not None and (
+            is_fenced(self._out.kernel, life.node_id) or life.epoch <= self._gone.get(life.node_id, 0)
+        )
 
     def _is_over(self, writer: str) -> bool:
         """Whether it writes no more."""
         life = life_of(writer)
-        return self._is_to_close(writer) or (life is not None and life[1] < self._epoch_of(life[0]))
+        return self._is_to_close(writer) or (life is not None and life.epoch < self._epoch_of(life.node_id))
 
     def _epoch_of(self, node_id: bytes) -> int:
         """Of the present life of a node, as far as we have met it; 0 if we have not."""
@@ -157,7 +160,7 @@ class Closing:
         for writer in kernel.context.replicas():
             if writer not in kernel.limits and not self._is_over(writer):
                 life = life_of(writer)
-                if life is None or life[1] != self._epoch_of(life[0]):
+                if life is None or life.epoch != self._epoch_of(life.node_id):
                     return True
         return False
 
@@ -202,8 +205,7 @@ class Closing:
     def _lives_of(self, node_id: bytes) -> list[str]:
         """The lives of a node that are waited for: those that wrote, and are not being closed."""
         kernel = self._out.kernel
-        first, stop = f"{node_id.hex()}.", f"{node_id.hex()}/"
-        return [writer for writer in kernel.context.within(first, stop).replicas() if writer not in kernel.limits]
+        return [writer for writer in writers_of(kernel.context, node_id) if writer not in kernel.limits]
 
     def _take_over(self) -> None:
         """Speak for those who have set a limit and are over: it may have to be raised."""
@@ -290,7 +292,8 @@ class Closing:
                 self.forget(peer.node_id)
 
     def _on_report(self, now: float, peer: Peer, report: Report) -> None:
-        if not self._batch:
+        present = peer.replica_id
+        if not self._batch or present is None:  # it is asked again once it has said what it writes under
             return
         if self._answers.get(peer.node_id) != (peer.epoch, report):
             self._rounds = 0
@@ -298,7 +301,6 @@ class Closing:
                 self._pause, self._next = 1, now + self._out.config.probe_interval
         self._answers[peer.node_id] = peer.epoch, report
         lives = self._spoke.setdefault(peer.node_id, [])
-        present = f"{peer.node_id.hex()}.{peer.epoch}"
         if present not in lives:
             lives.append(present)
         wrote = [writer for writer in self._lives_of(peer.node_id) if _epoch(writer) <= peer.epoch]
@@ -329,4 +331,4 @@ class Closing:
 
 def _epoch(writer: str) -> int:
     life = life_of(writer)
-    return life[1] if life is not None else 0
+    return life.epoch if life is not None else 0

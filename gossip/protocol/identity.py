@@ -1,8 +1,15 @@
-"""Who a node is: an id of its own, and one replica id for each of its lives. Addresses are only hints."""
+"""Who a node is: an id of its own, and one replica id for each of its lives. Addresses are only hints.
+
+A node writes under ``<node id>.<epoch>-<nonce>``, another replica id in each of its lives; a life without a nonce has
+no dash. Beside these stands one that no life has, the fence ``<node id>.*``: retiring a node forbids the fence. Only
+this module spells and parses these ids.
+"""
 
 import random
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from crdts import Context
 
 from .errors import ConfigError
 
@@ -12,6 +19,7 @@ MAX_EPOCH: Final = 1 << 32
 """A hundred million starts, at some dozens each; above it is absurd."""
 NONCE_CHARS: Final = 6
 _NONCE_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+_ANY_LIFE: Final = "*"
 
 
 class Address(NamedTuple):
@@ -58,7 +66,7 @@ class Identity:
     @property
     def replica_id(self) -> str:
         """The writer's id in every dot this process makes: never used by another process, nor by a later one."""
-        return replica_id_of(self.node_id.hex(), self.epoch, self.nonce)
+        return replica_id_of(self.node_id, self.epoch, self.nonce)
 
 
 def is_nonce(value: object) -> bool:
@@ -66,9 +74,62 @@ def is_nonce(value: object) -> bool:
     return type(value) is str and len(value) <= NONCE_CHARS and (not value or (value.isascii() and value.isalnum()))
 
 
-def replica_id_of(node_id: str, epoch: int, nonce: str) -> str:
+class Life(NamedTuple):
+    """One life of a node, as its replica id names it."""
+
+    node_id: bytes
+    epoch: int
+    nonce: str
+    """Empty if the life has none."""
+
+
+def replica_id_of(node_id: bytes, epoch: int, nonce: str) -> str:
     """What a node writes under in one of its lives."""
-    return f"{node_id}.{epoch}-{nonce}" if nonce else f"{node_id}.{epoch}"
+    return f"{node_id.hex()}.{epoch}-{nonce}" if nonce else f"{node_id.hex()}.{epoch}"
+
+
+def life_of(writer: str) -> Life | None:
+    """The life that writes under this id; None if no life of a node does."""
+    parted = _parted(writer)
+    if parted is None:
+        return None
+    epoch, dash, nonce = parted[1].partition("-")
+    if not (epoch.isascii() and epoch.isdigit()) or (dash and not (nonce.isascii() and nonce.isalnum())):
+        return None
+    return Life(parted[0], int(epoch), nonce)
+
+
+def fence_of(node_id: bytes) -> str:
+    """The id that is forbidden when the node is retired."""
+    return f"{node_id.hex()}.{_ANY_LIFE}"
+
+
+def fenced_by(writer: str) -> bytes | None:
+    """The node of which this id is the fence; None if it is no fence."""
+    parted = _parted(writer)
+    return parted[0] if parted is not None and parted[1] == _ANY_LIFE else None
+
+
+def node_of(writer: str) -> bytes | None:
+    """The node to which this id belongs, as one of its lives or its fence; None if it is no node's."""
+    parted = _parted(writer)
+    return None if parted is None else parted[0]
+
+
+def writers_of(context: Context, node_id: bytes) -> list[str]:
+    """The replica ids of that node under which something was written, as far as the context goes, in order."""
+    return context.within(f"{node_id.hex()}.", f"{node_id.hex()}/").replicas()
+
+
+def _parted(writer: str) -> tuple[bytes, str] | None:
+    text, dot, life = writer.partition(".")
+    if not dot or len(text) != 2 * NODE_ID_BYTES:
+        return None
+    try:
+        node_id = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return (node_id, life) if node_id.hex() == text else None
 
 
 def check_name(name: str) -> None:

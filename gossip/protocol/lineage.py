@@ -9,7 +9,7 @@ of us. Then this node goes on as a new one, and so does the other when it sees o
 from collections.abc import Sequence
 from typing import Final
 
-from .fence import life_of
+from .identity import life_of, writers_of
 from .output import Output
 
 INTERVAL: Final = 60.0
@@ -54,11 +54,10 @@ class Lineage:
         if self._lives is None or writers == self._writers:
             return ""
         self._writers = writers
-        own = identity.node_id.hex()
-        first = min([life[1] for life in map(life_of, self._lives) if life is not None], default=0)
-        for writer in kernel.context.within(f"{own}.", f"{own}/").replicas():
+        first = min([life.epoch for life in map(life_of, self._lives) if life is not None], default=0)
+        for writer in writers_of(kernel.context, identity.node_id):
             life = life_of(writer)
             # Of lives before all that we remember we do not know whose they were.
-            if life is not None and life[1] >= first and writer != identity.replica_id and writer not in self._lives:
+            if life is not None and life.epoch >= first and writer != identity.replica_id and writer not in self._lives:
                 return writer
         return ""

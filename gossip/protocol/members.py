@@ -7,7 +7,7 @@ from . import notices
 from .errors import AbsurdIncarnation
 from .greeting import Greeter, Proven
 from .hearsay import Hearsay, row_of
-from .identity import Address, Identity, replica_id_of
+from .identity import Address, Identity
 from .messages import ACCUSED, ListMembers, Message, Roll, Shuffle, Updates
 from .output import Output
 from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Member, Peer, mark_of
@@ -82,7 +82,7 @@ class Members:
                 version=p.version,
                 rtt=p.rtt,
                 tags=dict(p.tags),
-                replica_id=None if p.nonce is None else replica_id_of(p.node_id.hex(), p.epoch, p.nonce),
+                replica_id=p.replica_id,
             )
             for p in self._roster.peers.all()
             if p.state != KNOWN

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
-from .identity import Address
+from .identity import Address, replica_id_of
 
 ALIVE: Final = "alive"
 SUSPECT: Final = "suspect"
@@ -113,6 +113,11 @@ class Peer:
     def can_be_in(self, epoch: int) -> bool:
         """Whether this may be its epoch by now, as far as others can be believed."""
         return epoch <= self.epoch + EPOCH_JUMP
+
+    @property
+    def replica_id(self) -> str | None:
+        """What it writes under in its present life; None until it has said so."""
+        return None if self.nonce is None else replica_id_of(self.node_id, self.epoch, self.nonce)
 
     @property
     def is_present(self) -> bool:

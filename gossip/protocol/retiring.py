@@ -13,8 +13,8 @@ from crdts.schema import names_of
 from . import notices
 from .closing import Closing
 from .errors import Fenced, NodeRetired
-from .fence import fence_of, fenced_nodes, is_fenced
-from .identity import Address
+from .fence import fenced_nodes, is_fenced
+from .identity import Address, fence_of
 from .members import Members
 from .messages import Ask, Gone, Hello, Message, Report, Retired
 from .output import Output

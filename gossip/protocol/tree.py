@@ -285,7 +285,8 @@ class SplitTree(Dissemination):
         self._owe_receipt(now, peer.node_id, 2 if self._lossy >= LOSSY else 1)
         if arrivals.unconfirmed >= WINDOW // 4:
             self._receipts_due = now
-        seq = self._out.kernel.context.prefix(f"{peer.node_id.hex()}.{peer.epoch}")
+        writer = peer.replica_id
+        seq = self._out.kernel.context.prefix(writer) if writer is not None else 0
         return seq if seq > arrivals.saved else 0
 
     def _note_loss(self, brought_news: bool) -> None:

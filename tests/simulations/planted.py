@@ -5,6 +5,7 @@ Each spoils one rule while its context is open.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
@@ -194,6 +195,19 @@ def receipts_before_the_disk() -> AbstractContextManager[Any]:
     return replaced(SplitTree, "_arrived", make)
 
 
+def nonce_left_out_of_receipts() -> AbstractContextManager[Any]:
+    """A receipt confirms what a member wrote under an id without a nonce: in all lives but the first, nothing."""
+
+    def make(arrived: Any) -> Any:
+        def arrives(self: SplitTree, now: float, peer: Peer, relay: Relay, brought_news: bool) -> int:
+            seq: int = arrived(self, now, replace(peer, nonce=""), relay, brought_news)
+            return seq
+
+        return arrives
+
+    return replaced(SplitTree, "_arrived", make)
+
+
 PLANTED: Final[list[Plant]] = [
     context_wider_than_the_delta,
     killed_dot_counted_as_processed,
@@ -208,4 +222,5 @@ PLANTED: Final[list[Plant]] = [
     prekilled_dots_left_out_of_states,
     spending_without_rights,
     receipts_before_the_disk,
+    nonce_left_out_of_receipts,
 ]

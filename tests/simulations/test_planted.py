@@ -33,6 +33,7 @@ LIKELY = {
     "fold_before_the_last_range": 3,
     "name_saved_behind_the_batches": 15,
     "own_seq_reused_after_a_crash": 16,
+    "nonce_left_out_of_receipts": 1,
     "part_written_before_its_batches": 27,
     "prekilled_dots_left_out_of_checkpoints": 50,
     "prekilled_dots_left_out_of_states": 191,

@@ -8,7 +8,8 @@ from crdts import Context, Replica, encode_context
 from gossip.protocol import Config, Identity, Notify, Send
 from gossip.protocol.closing import QUIET
 from gossip.protocol.errors import NodeRetired
-from gossip.protocol.fence import fence_of, fenced_nodes, is_fenced, life_of
+from gossip.protocol.fence import fenced_nodes, is_fenced
+from gossip.protocol.identity import fence_of, life_of
 from gossip.protocol.messages import (
     Ask,
     Digest,
@@ -65,7 +66,7 @@ def test_a_fence_stands_under_the_node_s_id_and_is_no_life_of_it() -> None:
     node_id = bytes(range(8))
     assert fence_of(node_id) == "0001020304050607.*"
     assert life_of(fence_of(node_id)) is None
-    assert life_of("0001020304050607.12") == (node_id, 12)
+    assert life_of("0001020304050607.12") == (node_id, 12, "")
 
 
 @pytest.mark.parametrize(
@@ -479,6 +480,7 @@ def led() -> tuple[Rig, Puppet]:
     seed = next(s for s in range(1, 99) if Rig(seed=s).identity.node_id < puppet.node_id)
     rig = Rig(seed=seed)
     puppet.meets(rig)
+    puppet.tells(rig, puppet.own_row(nonce=""))  # whoever has not said what it writes under is asked again
     return rig, puppet
 
 

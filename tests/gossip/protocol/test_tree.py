@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crdts import Delta, Replica
+from crdts import Delta, ORSet, Replica
 from crdts.delta import events_delta
 from gossip.protocol import Address, Config, Effect, Send
+from gossip.protocol.identity import replica_id_of
 from gossip.protocol.links import LEAST_TIMEOUT, PATIENCE, SILENT_OUTSTANDING, TRIES, WINDOW
 from gossip.protocol.messages import Digest, Push, Receipt, Relay
 from gossip.protocol.spread import Span, everybody_but
@@ -225,12 +226,29 @@ def test_receipts_are_sent_twice_while_much_comes_twice() -> None:
 def test_a_receipt_says_which_writes_of_the_sender_the_disk_has_once_it_has_them() -> None:
     rig = Rig(config=quick(), slow_disk=True)
     (puppet,) = crowd(rig, 1)
-    replica = Replica(f"{puppet.node_id.hex()}.1")
+    puppet.tells(rig, puppet.own_row(nonce=""))
+    replica = Replica(replica_id_of(puppet.node_id, 1, ""))
     effects = rig.receive(puppet.address, puppet.says(Relay(replica.orset("s").add(1), 1, None)))
     effects += rig.pass_time(0.01)
     assert only(Receipt, puppet.hears(effects)).saved == 0
     effects = rig.engine.persisted(rig.now, 1) + rig.pass_time(0.01)
     assert only(Receipt, puppet.hears(effects)).saved == 1
+
+
+def test_a_receipt_says_so_in_every_life_of_the_sender_once_it_has_said_what_it_writes_under() -> None:
+    rig = Rig(config=quick())
+    crowd(rig, 1)
+    for epoch, nonce in ((2, "abcdef"), (5, "ghjkmn")):
+        again = Puppet("p0", host="10.2.0.1", epoch=epoch)
+        orset = Replica(replica_id_of(again.node_id, epoch, nonce)).orset("s")
+
+        def saved(number: int, orset: ORSet = orset, again: Puppet = again) -> int:
+            effects = rig.receive(again.address, again.says(Relay(orset.add(number), number, None)))
+            return of_type(Receipt, again.hears(effects + rig.pass_time(0.01)))[-1].saved
+
+        assert saved(1) == 0, "it is not known yet what the member writes under"
+        again.tells(rig, again.own_row(nonce=nonce))
+        assert saved(2) == 2
 
 
 def test_receipts_acknowledge_our_writes() -> None:
