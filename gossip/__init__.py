@@ -5,6 +5,7 @@ from crdts import Change
 from .collector import short_collections
 from .faults import TransportFaults
 from .keeping import Storage
+from .log import LogLoss
 from .node import Node
 from .open import open_node
 from .protocol import Address, Config, Member, Statistics, new_key
@@ -37,6 +38,7 @@ __all__ = [
     "GossipError",
     "KeyFormatError",
     "LocalError",
+    "LogLoss",
     "Member",
     "MemberAlive",
     "Node",

@@ -311,6 +311,7 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "objects": len(node.replica.objects()),
         "entries": sum(len(entries) for entries in kernel.live.values()) - count_closures(kernel),
         "storage": asdict(node.storage()),
+        "log": asdict(node.log_loss),
         "fingerprint": f"{node.replica.fingerprint:016x}",
         "causal_token": str(node.version()),
         "statistics": asdict(node.statistics()),

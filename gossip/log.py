@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -80,6 +81,57 @@ def _render(_: Any, __: str, fields: MutableMapping[str, Any]) -> str:
 def _on_one_line(value: object) -> str:
     text = str(value)
     return text if text.isprintable() else repr(text)
+
+
+@dataclass(frozen=True, slots=True)
+class LogLoss:
+    """What has become of log lines that could not be written."""
+
+    lines: int
+    """How many are lost."""
+    why: str | None
+    """Why the last one is; None while none is."""
+
+
+class SafeLog:
+    """Hands lines to a logger. One whose writing raises is lost and counted: a node must not end for its log."""
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._lines = 0
+        self._why: str | None = None
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._write("error", event, fields)
+
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        try:
+            getattr(self._log, level)(event, **fields)
+        except Exception as error:
+            self.lose(error)
+
+    def lose(self, error: Exception) -> None:
+        """Count a line that could not be written because of ``error``."""
+        self._lines += 1
+        self._why = (error.strerror if isinstance(error, OSError) else None) or f"{error!r:.200}"
+
+    @property
+    def loss(self) -> LogLoss:
+        return LogLoss(self._lines, self._why)
+
+
+def safe_log(log: Any) -> SafeLog:
+    """``log`` as one that never raises; itself if it is one."""
+    return log if isinstance(log, SafeLog) else SafeLog(log)
 
 
 def log_notice(log: Any, notice: Notify) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from weakref import WeakSet
 
 import trio
@@ -14,7 +14,7 @@ from crdts.store import Store
 
 from .driver import Driver
 from .keeping import Keeper, Storage
-from .log import WRITES_UNSAVED, WRITES_UNSHARED
+from .log import WRITES_UNSAVED, WRITES_UNSHARED, LogLoss, SafeLog
 from .naming import Names
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout
@@ -49,7 +49,7 @@ class Node(Accessors):
         engine: Engine,
         driver: Driver,
         address: Address,
-        log: Any,
+        log: SafeLog,
         *,
         keeper: Keeper,
         cluster: str,
@@ -144,6 +144,11 @@ class Node(Accessors):
     def tags(self) -> Mapping[str, str]:
         """What this node says of itself, as others see it among its `members`."""
         return self._engine.tags
+
+    @property
+    def log_loss(self) -> LogLoss:
+        """The lines of its log that could not be written: the reader has gone, the disk is full, the logger raised."""
+        return self._log.loss
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Say this of the node from now on, in place of its former tags.

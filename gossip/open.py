@@ -31,6 +31,7 @@ from .log import (
     NODE_STOPPED,
     NODE_UNSEALED,
     logger_for,
+    safe_log,
 )
 from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
@@ -164,7 +165,7 @@ async def run_node(
     config = config or Config.lan()
     profile = profile or Profile(RELEASE)
     rng = random.SystemRandom()
-    log = log if log is not None else logger_for(name)
+    log = safe_log(log if log is not None else logger_for(name))
     with ExitStack() as stack:
         opened = await open_stored(directory, name, rng, durability, log)
         if opened is not None:

@@ -200,7 +200,7 @@ PUBLIC = {
     ],
     "gossip": [
         *("Address", "Change", "Config", "ConfigError", "DamagedData", "DataDirInUse", "DiskFailed", "GossipError"),
-        *("KeyFormatError", "Storage", "StorageError", "UnknownFormat"),
+        *("KeyFormatError", "LogLoss", "Storage", "StorageError", "UnknownFormat"),
         *("LocalError", "Member", "MemberAlive", "Node", "NodeRetired", "NotRunning", "RemoteError", "Statistics"),
         *("SyncTimeout", "TransportFaults", "UnknownMember", "Version", "Watch", "WrongThread", "new_key", "open_node"),
         "short_collections",

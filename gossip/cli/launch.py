@@ -14,8 +14,7 @@ from gossip.storage.files import why
 
 def launch(command: click.Command, name: str) -> NoReturn:
     """Run a command line that users call ``name``; the exit code is 0, 1 for a failure or 2 for wrong usage."""
-    if sys.stdout is None:  # it was closed by whoever started us
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    _open_standard_files()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # shared text may not fit the terminal's encoding
     try:
@@ -37,6 +36,21 @@ def launch(command: click.Command, name: str) -> NoReturn:
     except (GossipError, CrdtError) as error:
         _tell(str(error))
         sys.exit(1)
+
+
+def _open_standard_files() -> None:
+    """Put nothing in place of those of the three that were closed by the parent process.
+
+    Else the next file that is opened would get that number, and what is meant for people would go there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def _worded(error: click.ClickException) -> str:

@@ -18,7 +18,7 @@ import trio
 
 from gossip.advertised import resolve_advertised
 from gossip.collector import short_collections
-from gossip.log import PORT_TAKEN
+from gossip.log import PORT_TAKEN, SafeLog, safe_log
 from gossip.node import Node
 from gossip.open import open_node
 from gossip.protocol import Address, Config, seal_for
@@ -29,10 +29,18 @@ from gossip.storage.database import DURABILITIES, FULL
 from gossip.storage.errors import DiskFailed
 
 from .options import AddressType, PathType, checked, data_option, parse_tags, wrong_usage
+from .stream import UnheldStream
 
 DEFAULT_PORT: Final = 4747
 KEY_VARIABLE: Final = "GOSSIP_KEY"
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS: Final = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGPWR")
+    if hasattr(signal, name)
+)
+"""What would end a process that does not handle it: a closed terminal, a power supply that fails, a mistaken `kill`."""
+NEVER_IGNORED: Final = (signal.SIGINT, signal.SIGTERM)
+"""Those that end the node even if it was started with them ignored, as a background job of a script is."""
 SECOND_SIGNAL_AFTER: Final = 1.0
 """Seconds after the first signal from which on a further one ends the process at once: those that come sooner are often
 the same, sent to a group of processes and handed on by one of them."""
@@ -124,13 +132,14 @@ def run(
     json_logs: bool,
     verbose: bool,
 ) -> None:
-    """Run a node until Ctrl-C, SIGTERM or `gossip leave`.
+    """Run a node until Ctrl-C, SIGTERM, SIGHUP or `gossip leave`.
 
     Nodes on a local network that have the same key and cluster name find each other by themselves; --join names nodes
     elsewhere.
 
     At its end it saves its last writes and hands them over to another member, for which it waits up to 10 s for the
     disk and 3 s for the others; a second signal ends it at once. The exit code is 1 if something could not be saved.
+    Under nohup it outlives its terminal. If its output can no longer be written, it goes on without.
     """
     key = read_key(key_file)
     options = {
@@ -147,7 +156,7 @@ def run(
     configure_logs(as_json=json_logs, verbose=verbose)
     loss = trio.run(_run, name, bind, options)
     for sign in STOP_SIGNALS:
-        signal.signal(sign, signal.SIG_IGN)  # it has ended: nothing may spoil the exit code any more
+        signal.signal(sign, signal.SIG_IGN)  # the node has ended: nothing may spoil the exit code any more
     if loss is not None:
         raise DiskFailed(loss)
 
@@ -168,7 +177,8 @@ def read_key(key_file: Path | None) -> str | None:
 
 
 def configure_logs(*, as_json: bool, verbose: bool) -> None:
-    """Log lines to standard error, coloured on a terminal only."""
+    """Log lines to standard error, coloured on a terminal only; a line that cannot be written raises `OSError`."""
+    stream = UnheldStream(sys.stderr)
     renderer: Any
     if as_json:
         renderer = structlog.processors.JSONRenderer()
@@ -187,35 +197,20 @@ def configure_logs(*, as_json: bool, verbose: bool) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
-        logger_factory=lambda *_: structlog.WriteLogger(cast(TextIO, _Careless(sys.stderr))),
+        logger_factory=lambda *_: structlog.WriteLogger(cast(TextIO, stream)),
     )
-
-
-class _Careless:
-    """A text stream that drops what it cannot write: a node must not end because nobody reads its log any more."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # ValueError: it is closed
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._stream.flush()
 
 
 async def _run(name: str, bind: str | None, options: dict[str, Any]) -> str | None:
     """Returns what could not be saved, if anything."""
-    options["log"] = structlog.get_logger().bind(node=name)
+    options["log"] = log = safe_log(structlog.get_logger().bind(node=name))
     caught: list[signal.Signals] = []
     node: Node | None = None
     with trio.CancelScope() as scope:
         _cancel_on_signals(scope, caught)  # before the node is there, so that no signal finds the system's own handler
         await _look_up_advertised(options)
         async with _node(name, bind, options) as node:
-            click.echo(f"{name} listens on {node.address}; join it with --join {_as_seen_from_elsewhere(node.address)}")
+            _say_where(node, log)
             try:
                 with short_collections():
                     await node.stop_requested.wait()
@@ -260,6 +255,7 @@ def _cancel_on_signals(scope: trio.CancelScope, caught: list[signal.Signals]) ->
     Notes in ``caught`` which was the first.
     """
     token = trio.lowlevel.current_trio_token()
+    heard = [s for s in STOP_SIGNALS if s in NEVER_IGNORED or signal.getsignal(s) is not signal.SIG_IGN]
 
     def begin_to_end() -> None:
         scope.cancel()
@@ -267,7 +263,7 @@ def _cancel_on_signals(scope: trio.CancelScope, caught: list[signal.Signals]) ->
 
     async def lose_patience() -> None:
         await trio.sleep(SECOND_SIGNAL_AFTER)
-        for sign in STOP_SIGNALS:
+        for sign in heard:
             signal.signal(sign, signal.SIG_DFL)  # which needs nothing of this process: it may wait for a dead disk
 
     def on_signal(number: int, _: object) -> None:
@@ -276,8 +272,17 @@ def _cancel_on_signals(scope: trio.CancelScope, caught: list[signal.Signals]) ->
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(begin_to_end)
 
-    for sign in STOP_SIGNALS:
+    for sign in heard:
         signal.signal(sign, on_signal)
+
+
+def _say_where(node: Node, log: SafeLog) -> None:
+    """The one line on standard output. It counts as a line of the log that is lost, if nobody can be told."""
+    where = _as_seen_from_elsewhere(node.address)
+    try:
+        UnheldStream(sys.stdout).write(f"{node.name} listens on {node.address}; join it with --join {where}\n")
+    except OSError as error:
+        log.lose(error)
 
 
 def _as_seen_from_elsewhere(address: Address) -> str:

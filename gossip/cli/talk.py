@@ -102,6 +102,9 @@ def status(data_dir: Path, as_json: bool) -> None:
     found |= {key: storage[key] for key in ("durability", "directory", "bytes_on_disk", "unsaved_batches")}
     if storage["failure"] is not None:
         found["disk_failure"] = f"{storage['failure']}; nothing can be written until that is mended"
+    log = found.pop("log")
+    if log["lines"]:
+        found["log_lost"] = f"{count(log['lines'], 'line')}: {log['why']}"
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0

@@ -26,7 +26,7 @@ async def run(console: Console, *, as_json: bool, steps: Sequence[Step] | None) 
     failure: Exception | None = None
     figures: dict[str, Any] | None = None
     # Signals are caught before there is a process to leave behind.
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*_stop_signals()) as signals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_on_signal, signals, received, nursery.cancel_scope)
@@ -47,6 +47,12 @@ async def run(console: Console, *, as_json: bool, steps: Sequence[Step] | None) 
     if as_json:
         click.echo(json.dumps(figures))
     return 0
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """SIGHUP only if it is not ignored, as under nohup."""
+    hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
 async def _run(screen: Screen, steps: Sequence[Step] | None) -> dict[str, Any]:

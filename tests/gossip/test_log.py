@@ -8,10 +8,11 @@ import pytest
 import structlog
 
 from gossip import log as log_module
-from gossip.log import log_notice, logger_for
+from gossip import open_node
+from gossip.log import LogLoss, log_notice, logger_for, safe_log
 from gossip.protocol import Notify, notices
 
-from .live import Journal
+from .live import FAST, Journal, acquainted
 
 NAMES = [value for name, value in vars(notices).items() if name.isupper()]
 
@@ -74,3 +75,35 @@ def test_the_readme_lists_every_event_that_is_written() -> None:
     listed = set(re.findall(r"\w+\.\w+", text.partition("## Log events")[2].partition("through structlog")[0]))
     ours = {value for name, value in vars(log_module).items() if name.isupper() and isinstance(value, str)}
     assert listed == ours | set(log_module._LEVELS)
+
+
+def test_a_line_whose_logger_raises_is_lost_and_counted() -> None:
+    class Faulty:
+        def info(self, event: str, **fields: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        def error(self, event: str, **fields: object) -> None:
+            raise RuntimeError("of the logger")
+
+    log = safe_log(Faulty())
+    assert safe_log(log) is log
+    assert log.loss == LogLoss(0, None)
+    log.info("a", x=1)
+    assert log.loss == LogLoss(1, "No space left on device")
+    log.error("b")
+    log.debug("c")
+    assert log.loss.lines == 3
+
+
+async def test_a_logger_that_raises_ends_no_node() -> None:
+    def raises(*_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    faulty = structlog.wrap_logger(None, processors=[raises])
+    async with open_node("a", log=faulty, config=FAST) as a, open_node("b", join=[a.address], config=FAST) as b:
+        await acquainted(a, b)
+        a.orset("s").add(1)
+        assert await a.synced() == 1
+        assert a.log_loss.lines >= 3  # started, unsealed, member joined
+        assert a.log_loss.why == "Broken pipe"
+        assert b.log_loss == LogLoss(0, None)

@@ -1,13 +1,17 @@
 """`gossip run` in processes of its own: starting, refusing to start, and ending without a loss or a trace."""
 
+import fcntl
 import json
+import os
 import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -15,7 +19,8 @@ from typing import Any
 import pytest
 import trio
 
-from gossip import new_key, open_node
+from gossip import LocalError, new_key, open_node
+from gossip.cli.client import NodeUnreachable, ask
 from gossip.cli.run import DEFAULT_PORT
 from gossip.datadir import user_of
 from gossip.protocol import parse_key
@@ -97,7 +102,7 @@ async def test_seeds_may_be_names_and_may_come_up_later(tmp_path: Path) -> None:
 # ---- the end
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_write_acknowledged_just_before_a_signal_is_held_by_another_node(
     tmp_path: Path, sign: signal.Signals
 ) -> None:
@@ -108,6 +113,7 @@ async def test_a_write_acknowledged_just_before_a_signal_is_held_by_another_node
                 assert done.returncode == 0
             assert await a.stop(sign) == 0
         assert set(keeper.orset("x")) == {f"write {number}" for number in range(3)}
+        assert [member.state for member in keeper.members()] == ["left"]
         assert b"Traceback" not in a.log
         assert named(tmp_path) == ["lock", "mark", "state.db"]
     host, port = a.address.split(":")
@@ -120,6 +126,17 @@ async def test_a_signal_right_after_the_start_ends_it_as_well(tmp_path: Path) ->
     async with running("a", tmp_path, "--join", "127.0.0.1:9") as a:
         assert await a.stop(signal.SIGINT) == 0
     assert b"Traceback" not in a.log
+
+
+async def test_a_node_that_was_started_by_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    async with running(
+        "a", tmp_path, "--json-logs", program=("bash", "-c", 'trap "" HUP; exec "$@"', "-", *GOSSIP)
+    ) as a:
+        a.process.send_signal(signal.SIGHUP)
+        with trio.move_on_after(0.5):
+            await a.ended()
+        assert await a.stop(signal.SIGTERM) == 0
+    assert json.loads(a.log.splitlines()[-1])["reason"] == "SIGTERM"
 
 
 async def test_several_signals_end_it_once(tmp_path: Path) -> None:
@@ -261,6 +278,102 @@ async def test_a_node_whose_output_nobody_reads_any_more_goes_on(tmp_path: Path)
                 await process.wait()
 
 
+@asynccontextmanager
+async def run_by_shell(data: Path, ways: dict[str, str]) -> AsyncIterator[dict[str, Path]]:
+    """`gossip run` in a shell for each way to redirect its output; gives where each has its data. All have ended at the
+    end of the block, in which they are told to.
+    """
+    run = " ".join([*GOSSIP, "run --bind 127.0.0.1:0 --no-discovery"])
+    places = {way: data / str(number) for number, way in enumerate(ways)}
+    shells = [
+        subprocess.Popen(
+            ["bash", "-c", ways[way].format(run=f"{run} --data {place}")], stdout=subprocess.DEVNULL, env=environment()
+        )
+        for way, place in places.items()
+    ]
+    try:
+        yield places
+        with patience():
+            while any(shell.poll() is None for shell in shells):
+                await trio.sleep(0.05)
+    finally:
+        for place in places.values():
+            with suppress(OSError, ValueError):
+                os.kill(int((place / "lock").read_text()), signal.SIGKILL)
+        for shell in shells:
+            shell.kill()
+            shell.wait()
+
+
+async def answer_of(data: Path, verb: str) -> Any:
+    """Of the node that runs there, or will in a moment."""
+    with patience():
+        while True:
+            try:
+                return await trio.to_thread.run_sync(ask, data, verb)
+            except NodeUnreachable:
+                await trio.sleep(0.05)
+
+
+async def test_a_node_runs_on_whatever_becomes_of_its_output_and_status_tells_what_is_lost(tmp_path: Path) -> None:
+    ways = {
+        "the reader takes one line": "{run} 2>&1 | head -1",
+        "nobody reads the first line": "{run} 2> /dev/null | true",
+        "the disk is full": "{run} > /dev/full 2> /dev/full",
+        "just the first line is closed": "{run} >&- 2> /dev/null",
+        "all is closed": "{run} <&- >&- 2>&-",
+    }
+    lost = {}
+    async with run_by_shell(tmp_path, ways) as places:
+        for place in places.values():
+            await answer_of(place, "status")
+        for way, place in places.items():
+            with pytest.raises(LocalError):
+                await trio.to_thread.run_sync(partial(ask, place, "tag", set=7, remove=[]))  # makes a line of the log
+            lost[way] = (await answer_of(place, "status"))["log"]
+        text = (await gossip("status", "--data", str(places["the disk is full"]))).stdout
+        for place in places.values():
+            assert await answer_of(place, "leave")
+    assert lost["the reader takes one line"]["why"] == "Broken pipe"
+    assert lost["the disk is full"]["lines"] >= 3
+    assert lost["the disk is full"]["why"] == "No space left on device"
+    assert re.search(rb"log lost +\d+ lines: No space left on device\n", text)
+    assert lost["just the first line is closed"] == lost["all is closed"] == {"lines": 0, "why": None}
+
+
+async def test_a_log_that_nobody_reads_does_not_hold_the_node_up(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    command = [*GOSSIP, "run", "--data", str(tmp_path), "--bind", "127.0.0.1:0", "--no-discovery"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=write, env=environment())
+    os.close(write)
+
+    async def fail() -> None:
+        with pytest.raises(LocalError, match="its log says more"):
+            await trio.to_thread.run_sync(partial(ask, tmp_path, "tag", set=7, remove=[]))
+
+    try:
+        await answer_of(tmp_path, "status")
+        for _ in range(20):
+            await fail()
+        loss = (await answer_of(tmp_path, "status"))["log"]
+        assert loss["lines"] >= 15
+        assert loss["why"] == "nobody reads it"
+        os.read(read, 1 << 16)
+        await fail()
+        assert (await answer_of(tmp_path, "status"))["log"] == loss, "lines are lost though there is room again"
+        assert b"\n" in os.read(read, 1 << 16)
+        process.terminate()
+        with patience():
+            while process.poll() is None:
+                await trio.sleep(0.02)
+        assert process.returncode == 0
+    finally:
+        os.close(read)
+        process.kill()
+        process.wait()
+
+
 # ---- what it says
 
 
@@ -294,7 +407,9 @@ async def test_logs_are_lines_of_json_on_request(tmp_path: Path) -> None:
     assert lines[0].keys() >= {"address", "id", "sealed", "level", "timestamp"}
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM]
+)
 async def test_the_last_line_of_the_log_names_the_signal_that_ended_it(tmp_path: Path, sign: signal.Signals) -> None:
     async with running("a", tmp_path, "--json-logs") as a:
         assert await a.stop(sign) == 0
