@@ -104,6 +104,8 @@ class Crdt:
 
     def _write_all(self, key: bytes, payload: bytes | None) -> Delta:
         """Write in place of everything seen at ``key``; nothing to write and nothing there is no change."""
+        if self._store.begun:
+            self._store.settle()
         held = self._store.kernel.at(self._object, key)
         if payload is None and not held:
             return NOTHING
@@ -111,6 +113,8 @@ class Crdt:
 
     def _remove_everything(self) -> Delta:
         """Remove all entries seen here."""
+        if self._store.begun:
+            self._store.settle()
         held = tuple(entries_of(self._store.kernel.places(self._object)))
         return self._store.write(self._object, b"", None, held) if held else NOTHING
 

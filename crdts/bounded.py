@@ -110,6 +110,8 @@ class BoundedCounter(Crdt):
         return self._reset()
 
     def _check_rights(self, amount: int, purpose: str) -> None:
+        if self._store.begun:
+            self._store.settle()
         rights = self.rights()
         if amount > rights:
             me = self._store.name_of(self.replica_id)
@@ -140,6 +142,8 @@ class BoundedCounter(Crdt):
         return done.delta
 
     def _move(self, granted: int = 0, spent: int = 0, to: str = "", moved: int = 0, of: str = "") -> Delta:
+        if self._store.begun:
+            self._store.settle()
         kernel = self._store.kernel
         key = (of or kernel.replica_id).encode()
         held = kernel.at(self._object, key)
@@ -154,6 +158,8 @@ class BoundedCounter(Crdt):
 
     def _reset(self) -> Delta:
         store = self._store
+        if store.begun:
+            store.settle()
         places = store.kernel.places(self._object)
         shares = Shares(places)
         with store.transaction() as done:

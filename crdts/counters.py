@@ -34,6 +34,8 @@ class _Counter(Crdt):
         return self._reset()
 
     def _move(self, *by: int) -> Delta:
+        if self._store.begun:
+            self._store.settle()
         kernel = self._store.kernel
         key = kernel.replica_id.encode()
         held = kernel.at(self._object, key)
@@ -52,6 +54,8 @@ class _Counter(Crdt):
         return self._store.write(self._object, key, cbor2.dumps(row), replaced)
 
     def _reset(self) -> Delta:
+        if self._store.begun:
+            self._store.settle()
         me = self.replica_id.encode()
         writes: list[Callable[[], object]] = []
         for key, held in sorted(self._store.kernel.places(self._object).items()):

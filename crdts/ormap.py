@@ -111,6 +111,8 @@ class ORMap(Crdt, Accessors):
 
         One change, unless it is larger than a transaction may be: then as many as it takes.
         """
+        if self._store.begun:
+            self._store.settle()
         return self._delete(self._named(name_to_bytes(key, "a map key", MAX_NAME_BYTES)))
 
     def _named(self, name: bytes) -> list[bytes]:
@@ -118,6 +120,8 @@ class ORMap(Crdt, Accessors):
 
     def clear(self) -> Delta:
         """Remove all objects in this map as far as they were seen here; one change, like `delete`."""
+        if self._store.begun:
+            self._store.settle()
         return self._delete(self._children())
 
     def _reset(self) -> Delta:

@@ -19,6 +19,8 @@ def write_stamped(store: Store, obj: bytes, key: bytes, value: Value, timestamp:
     not hide a newer value, here or anywhere. If it is beaten by what is seen here, nothing is written: everybody who
     heard of it would hear of the winner too, and losers would pile up.
     """
+    if store.begun:
+        store.settle()
     encoded = encode_value(value)
     held = store.kernel.at(obj, key)
     if timestamp is None:

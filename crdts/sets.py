@@ -93,6 +93,8 @@ class GSet(_Set):
 
     def add(self, element: Value) -> Delta:
         """Add ``element``; an empty delta if it is there."""
+        if self._store.begun:
+            self._store.settle()
         key = encode_key(element)
         return NOTHING if self._has(key) else self._store.write(self._object, key, b"", ())
 
@@ -105,6 +107,8 @@ class ORSet(_Set):
 
     def add(self, element: Value) -> Delta:
         """Add ``element``. It takes a new dot even if it is there, so as to win over a concurrent remove."""
+        if self._store.begun:
+            self._store.settle()
         key = encode_key(element)
         return self._store.write(self._object, key, b"", self._store.kernel.at(self._object, key))
 
@@ -145,6 +149,8 @@ class RWSet(_Set):
 
     def clear(self) -> Delta:
         """Remove all elements that are in, as one change; some thousand and more of them as several."""
+        if self._store.begun:
+            self._store.settle()
         return self._store.in_parts([partial(self._write_all, key, REMOVED) for key in self._keys()])
 
     def purge(self) -> Delta:
@@ -152,6 +158,8 @@ class RWSet(_Set):
 
         Call it when everybody has what was added before: every removal takes the room of an element until then.
         """
+        if self._store.begun:
+            self._store.settle()
         places = self._store.kernel.places(self._object)
         dead = {key: held for key, held in places.items() if not all_added(held)}
         return self._store.write(self._object, b"", None, tuple(entries_of(dead))) if dead else NOTHING

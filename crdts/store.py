@@ -1,18 +1,20 @@
 """One kernel, its clock, and who is told about changes: what a standalone object and a `Replica` both stand on."""
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Final, Self, TypeAlias
 
 from .changes import OnChange, Told, changes_of
 from .clock import HybridClock
 from .context import Context, Dot
 from .delta import NOTHING, Delta, Event, events_delta, joined
-from .errors import InTransaction, InvalidValue, LocalError, UnsupportedType, WriterRetired
+from .errors import LocalError, UnsupportedType, WriterRetired
 from .kernel import Kernel
-from .limits import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_KILLS_PER_EVENT
+from .limits import MAX_BATCH_BYTES, MAX_KILLS_PER_EVENT
 from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
+from .transactions import Block, Blocks, beginner
 
 OnWrite: TypeAlias = Callable[[tuple[Event, ...]], None]
 OnMerge: TypeAlias = Callable[[Delta, list[Event]], None]
@@ -41,22 +43,31 @@ def _bytes_of(obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Eve
     return size
 
 
-class Transaction:
+class Transaction(Block):
     """Several operations as one: see `Store.transaction`."""
 
-    __slots__ = ("delta",)
+    __slots__ = ("_store", "delta")
 
-    def __init__(self) -> None:
+    def __init__(self, store: "Store") -> None:
+        super().__init__()
+        self._store = store
         self.delta = NOTHING
         """All that the operations made, once the block has ended."""
+
+    def __enter__(self) -> Self:
+        self._store.blocks.begin(self, beginner(sys._getframe(1)))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._store.end(self, failed=kind is not None)
 
 
 class Store:
     """Writes and merges go through here, so that the clock follows and subscribers hear of both alike."""
 
     __slots__ = (
-        *("_aborted", "_blocks", "_guards", "_on_change", "_on_merge", "_on_write", "_pending", "_pending_bytes"),
-        *("_untold", "clock", "kernel", "lives_of", "name_of", "on_listener_error", "receiver_of"),
+        *("_guards", "_on_change", "_on_merge", "_on_write", "_untold"),
+        *("begun", "blocks", "clock", "kernel", "lives_of", "name_of", "on_listener_error", "receiver_of"),
     )
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
@@ -66,11 +77,9 @@ class Store:
         self._on_write: list[OnWrite] = []
         self._on_merge: list[OnMerge] = []
         self._guards: list[Callable[[], None]] = []
-        self._pending: list[Event] | None = None
-        self._pending_bytes = 0
-        self._aborted = False
-        self._blocks: list[object] = []
-        """Those of the transaction under way, outermost first."""
+        self.blocks = Blocks(self.kernel)
+        self.begun = self.blocks.begun
+        """What `settle` is for: empty if no block is open."""
         self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
@@ -95,9 +104,9 @@ class Store:
             guard()
         if kernel.limits and kernel.replica_id in kernel.limits:
             raise WriterRetired(f"{kernel.replica_id!r} has been retired; go on under a new replica id")
-        if self._pending is not None:
-            self._check_room(obj, key, payload, replaced)
-            self._pending += kernel.write(obj, key, payload, replaced)
+        if self.begun and (pending := self.blocks.pending) is not None:
+            self.blocks.make_room(_bytes_of(obj, key, payload, replaced), _events_of(replaced))
+            pending += kernel.write(obj, key, payload, replaced)
             return NOTHING
         events = kernel.write(obj, key, payload, replaced)
         if len(events) > 1 and _bytes_of(obj, key, payload, replaced) <= MAX_BATCH_BYTES:
@@ -108,69 +117,23 @@ class Store:
             self._publish()
         return Delta(events)
 
-    def _check_room(self, obj: bytes, key: bytes, payload: bytes | None, replaced: tuple[Event, ...]) -> None:
-        """Raise unless one more mutation fits the transaction under way; counts it."""
-        if self._aborted:
-            raise InTransaction("the transaction was undone: it must end before anything else happens to the replica")
-        size = _bytes_of(obj, key, payload, replaced)
-        events = len(self._pending or ()) + _events_of(replaced)
-        if self._pending_bytes + size > MAX_BATCH_BYTES or events > MAX_BATCH_EVENTS:
-            raise InvalidValue(
-                f"a transaction holds {MAX_BATCH_EVENTS:,} changes and {MAX_BATCH_BYTES:,} bytes; make several, "
-                "or take away a large object in parts"
-            )
-        self._pending_bytes += size
+    def settle(self) -> None:
+        """Undo what others have open, before anything is read in order to write. Only needed where some are `begun`.
 
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+        Raises `InTransaction` if the caller's own block was undone. See `crdts.transactions`.
+        """
+        self.blocks.settle()
+
+    def transaction(self) -> Transaction:
         """Make everything that is written in the block one batch: receivers apply all of it or nothing.
 
         Subscribers hear of it once, at its end. Reads inside see what was written so far. An exception undoes all of
         it (but for the clock, which has gone on); a block inside a block is undone alone, and what it makes is in the
-        outer one's delta. Merging inside raises
-        `InTransaction`. Raises `InvalidValue` at the operation that makes it too large.
+        outer one's delta. Merging inside raises `InTransaction`, and so does the end of a block that waited or yielded
+        while something else used the replica: see `crdts.transactions`. Raises `InvalidValue` at the operation that
+        makes it too large.
         """
-        kernel = self.kernel
-        if self._pending is None:
-            self._pending, kernel.undo = [], []
-            kernel.log.held = True
-            self._pending_bytes, self._aborted = 0, False
-        block = object()
-        self._blocks.append(block)
-        events, undo, size = len(self._pending), len(kernel.undo or ()), self._pending_bytes
-        done = Transaction()
-        try:
-            yield done
-            if self._aborted:
-                raise InTransaction("the transaction was undone: it must not wait for anything while it is open")
-        except BaseException:
-            self._check_innermost(block)
-            kernel.rollback(undo)
-            del self._pending[events:]
-            self._pending_bytes = size
-            self._blocks.pop()
-            if not self._blocks:
-                self._end()
-            raise
-        self._check_innermost(block)
-        self._blocks.pop()
-        if not self._blocks:
-            done.delta = self._commit(self._pending)
-
-    def _check_innermost(self, block: object) -> None:
-        """Raise `InTransaction`, undoing everything, unless this block is the one that was begun last."""
-        if self._blocks and self._blocks[-1] is block:
-            return
-        if block in self._blocks:
-            self.kernel.rollback(0)
-            self._blocks.clear()
-            self._end()
-        raise InTransaction("transactions overlap, and were undone: do not wait for anything, or yield, inside one")
-
-    def _end(self) -> None:
-        self._pending = self.kernel.undo = None
-        self.kernel.log.release()
-        self._publish()
+        return Transaction(self)
 
     def fits(self, events: int, kills: int) -> bool:
         """Whether so many small events, and so many dots replaced, make one transaction."""
@@ -181,7 +144,7 @@ class Store:
 
         Inside a transaction they are part of it, and raise `InvalidValue` if they do not fit.
         """
-        if self._pending is not None:
+        if self.in_transaction:
             for write in writes:
                 write()
             return NOTHING
@@ -193,35 +156,41 @@ class Store:
             made.append(done.delta)
         return joined(made)
 
-    def _commit(self, pending: list[Event]) -> Delta:
-        self._pending = self.kernel.undo = None
-        events = tuple(self.kernel.together(pending))
+    def end(self, block: Transaction, *, failed: bool) -> None:
+        """End a block, and tell the subscribers if it is the outermost."""
+        written = self.blocks.end(block, failed=failed)
+        if written is None:
+            if failed and not self.in_transaction:
+                self._publish()
+            return
+        events = tuple(self.kernel.together(written))
         self.kernel.log.release()
-        if not pending:
-            return NOTHING
+        if not events:
+            return
+        block.delta = events_delta(events)
         for told in self._on_write:
             told(events)
         self._publish()
-        return events_delta(events)
 
     @property
     def in_transaction(self) -> bool:
-        return self._pending is not None
+        return self.blocks.pending is not None
 
     def check_settled(self, what: str) -> None:
-        """Raise `InTransaction` while a transaction is open: what it has written may yet be undone."""
-        if self._pending is not None and not self._aborted:
-            raise InTransaction(f"{what} while a transaction is open; end it first")
+        """Undo what others have open; raises `InTransaction` in an open block, as what it wrote may yet be undone."""
+        if self.begun:
+            self.blocks.check_settled(what)
 
     def abort_transaction(self) -> None:
-        """Undo the transaction under way, if there is one: its block will raise `InTransaction`.
+        """Undo the transaction under way, if there is one, whoever calls: its block will raise `InTransaction`.
 
         For whoever must send or merge while the program is inside a transaction, as it has waited for something there.
         """
-        if self._pending is not None and not self._aborted:
-            self.kernel.rollback(0)
-            self._pending.clear()
-            self._aborted = True
+        self.blocks.abort()
+
+    def guard_blocks(self, check: Callable[[], None]) -> None:
+        """Call ``check`` before a block is begun, or undone for the sake of the caller: an exception refuses it."""
+        self.blocks.checks.append(check)
 
     def guard_writes(self, guard: Callable[[], None]) -> None:
         """Call ``guard`` before every local mutation: an exception it raises refuses the mutation, wholly."""

@@ -130,14 +130,18 @@ class Driver:
         """
         if not self.running or self._writing_ended:
             raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
-        if get_ident() != self._thread:
+        self.check_thread()
+        self._engine.check_writable()
+        if self._saver is not None:
+            self._saver.check()
+
+    def check_thread(self) -> None:
+        """Raise `WrongThread` outside of the thread that the node runs in."""
+        if self.running and get_ident() != self._thread:
             raise WrongThread(
                 f"node {self._engine.identity.name} runs in another thread; nothing was written. "
                 "Write from there, by trio.from_thread.run_sync"
             )
-        self._engine.check_writable()
-        if self._saver is not None:
-            self._saver.check()
 
     async def flush(self, *, patiently: bool = False) -> None:
         """Wait until all that was written is as durable as it gets; raises `DiskFailed` if that cannot be now.

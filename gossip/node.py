@@ -97,8 +97,10 @@ class Node(Accessors):
     def transaction(self) -> AbstractContextManager[Transaction]:
         """``with node.transaction():`` makes all that is written in the block one change, for every member.
 
-        Either all of it reaches a member or nothing; an exception undoes it. The block must not wait for anything: once
-        the node has to send or take in something, the transaction is undone, and its end raises `crdts.InTransaction`.
+        Either all of it reaches a member or nothing; an exception undoes it. The block takes in what its own code
+        writes, and nothing else. It must not wait for anything: once the node has to send or take in something, or
+        another task writes, begins a block or flushes, the transaction is undone, and its end raises
+        `crdts.InTransaction`. Raises `WrongThread`.
         """
         return self._replica.transaction()
 
@@ -209,9 +211,11 @@ class Node(Accessors):
         """Wait until every write so far is as durable as this node promises (in memory only: at once).
 
         Raises `DiskFailed` while the disk takes nothing: what was written before it failed is kept in memory, saved as
-        soon as it can be, and lost if the process ends before. Raises `NotRunning`.
+        soon as it can be, and lost if the process ends before. Raises `NotRunning`, and `crdts.InTransaction` inside a
+        transaction, which may yet be undone.
         """
         self._check_running()
+        self._replica.store.check_settled("flushing")
         await self._driver.flush()
         self._check_running()
 
@@ -224,6 +228,7 @@ class Node(Accessors):
         self._check_running()
         if to != "all" and (type(to) is not int or to < 0):
             raise ConfigError(f'synced(to=...) is "all" or a number of members, not {to!r}')
+        self._replica.store.check_settled("waiting for members")
         seq = self._last_seq()
         with trio.move_on_after(timeout), self._asking_for(seq):
             while not self._has_reached(seq, to):
@@ -267,7 +272,11 @@ class Node(Accessors):
         return len(have) >= (max(1, len(have) + len(late)) if to == "all" else to)
 
     def version(self) -> Version:
-        """A causal token: everything this node has seen so far, its own writes included."""
+        """A causal token: everything this node has seen so far, its own writes included.
+
+        Raises `crdts.InTransaction` inside a transaction, which may yet be undone.
+        """
+        self._replica.store.check_settled("telling the version")
         return Version(self._replica.context)
 
     async def wait_for(self, version: Version | str) -> None:
@@ -323,6 +332,7 @@ class Node(Accessors):
         does this too; afterwards the node can still be read, but other members no longer count on it.
         """
         self._check_running()
+        self._replica.store.check_settled("leaving")
         seq = await self._hand_over()
         self._say_goodbye()
         return len(self._engine.acked_by(seq)[0])
@@ -389,6 +399,7 @@ class Node(Accessors):
         """
         if not self._driver.running:
             return
+        self._replica.store.abort_transaction()
         seq = self._last_seq()
         if seq != self._handed_over:  # else all of it was done, or tried and told of, by `leave`
             seq = await self._hand_over()

@@ -181,6 +181,7 @@ async def run_node(
         )
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
+        replica.store.guard_blocks(driver.check_thread)
         replica.on_write(driver.wrote)
         keeper = Keeper(driver, opened.disk if opened else None, directory.path if directory else None, durability)
         node = Node(

@@ -1,12 +1,14 @@
 """Transactions on a node: whole or not at all at every member, and never told of before they have ended."""
 
 from contextlib import suppress
+from threading import Thread
 
 import pytest
 import trio
+import trio.testing
 
 from crdts import Change, InTransaction
-from gossip import NotRunning, TransportFaults, open_node
+from gossip import NotRunning, TransportFaults, WrongThread, open_node
 
 from .live import acquainted, cluster, equal, patience, until
 
@@ -73,13 +75,96 @@ async def test_writes_behind_the_wait_are_refused() -> None:
         async def write_after_waiting() -> None:
             with a.transaction():
                 with patience():
-                    while not a._replica.store._aborted:
+                    while a.replica.store.in_transaction:
                         await trio.sleep(0.01)
                 a.orset("x").add(1)
 
         with pytest.raises(InTransaction, match="undone"):
             await write_after_waiting()
         assert len(a.orset("x")) == 0
+
+
+async def test_what_was_flushed_is_not_undone_with_the_block_in_which_another_task_waits() -> None:
+    async with open_node("a") as a:
+        heard, written = list[str](), trio.Event()
+
+        async def waits() -> None:
+            try:
+                with a.transaction():
+                    a.orset("s").add("in the block")
+                    await written.wait()
+                    a.orset("s").add("behind the wait")
+            except InTransaction:
+                heard.append("undone")
+
+        async def writes() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            a.orset("s").add("plain")
+            await a.flush()
+            assert a.orset("s").get_elements() == {"plain"}
+            written.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waits)
+            nursery.start_soon(writes)
+        assert heard == ["undone"]
+        assert a.orset("s").get_elements() == {"plain"}
+
+
+async def test_of_blocks_that_overlap_each_is_kept_or_told() -> None:
+    async with cluster(2) as (a, b):
+        kept, told = 0, 0
+
+        async def increments() -> None:
+            nonlocal kept, told
+            try:
+                with a.transaction():
+                    value = a.register("n").get(0)
+                    await trio.sleep(0)
+                    a.register("n").set(value + 1)
+                    a.counter("c").increment()
+                kept += 1
+            except InTransaction:
+                told += 1
+
+        for _ in range(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(increments)
+        assert kept + told == 30
+        assert told >= 20
+        a.counter("plain").increment()
+        await equal(a, b)
+        assert b.register("n").get(0) == b.counter("c").value() == kept
+
+
+async def test_a_wrong_thread_is_refused_a_block_and_takes_no_plain_writes_with_it() -> None:
+    async with open_node("a") as a:
+
+        def begins() -> None:
+            with pytest.raises(WrongThread), a.transaction():
+                pass
+
+        await trio.to_thread.run_sync(begins)
+        a.orset("s").add("plain")
+        with a.transaction():
+            a.orset("s").add("in the block")
+            thread = Thread(target=begins)
+            thread.start()
+            thread.join()
+        assert a.orset("s").get_elements() == {"plain", "in the block"}
+
+
+async def test_inside_a_block_nothing_is_promised_of_what_may_be_undone() -> None:
+    async with open_node("a") as a:
+        with a.transaction():
+            a.orset("s").add(1)
+            for promise in (a.flush, a.synced, a.leave):
+                with pytest.raises(InTransaction, match="end it first"):
+                    await promise()
+            with pytest.raises(InTransaction, match="end it first"):
+                a.version()
+        assert len(a.orset("s")) == 1
 
 
 async def test_a_closed_node_refuses_what_is_in_the_block() -> None:
