@@ -13,7 +13,7 @@ from .values import Value, encode_value
 
 
 def write_stamped(store: Store, obj: bytes, key: bytes, value: Value, timestamp: float | None) -> Delta:
-    """Write ``value`` under a stamp of its own or a given one.
+    """Write ``value`` under the clock's stamp, one for all writes of a transaction, or under a given one.
 
     Without a timestamp everything seen at this place is replaced. With one, only what it beats is: an old stamp must
     not hide a newer value, here or anywhere. If it is beaten by what is seen here, nothing is written: everybody who
@@ -24,7 +24,7 @@ def write_stamped(store: Store, obj: bytes, key: bytes, value: Value, timestamp:
     encoded = encode_value(value)
     held = store.kernel.at(obj, key)
     if timestamp is None:
-        stamp = store.clock.tick().to_bytes(STAMP_BYTES, "big")
+        stamp = (store.stamp() if store.begun else store.clock.tick()).to_bytes(STAMP_BYTES, "big")
     else:
         number = stamp_at(timestamp)
         stamp = number.to_bytes(STAMP_BYTES, "big")

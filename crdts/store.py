@@ -67,7 +67,7 @@ class Store:
 
     __slots__ = (
         *("_guards", "_on_change", "_on_merge", "_on_write", "_untold"),
-        *("begun", "blocks", "clock", "kernel", "lives_of", "name_of", "on_listener_error", "receiver_of"),
+        *("begun", "blocks", "clock", "kernel", "lives_of", "name_of", "on_listener_error", "receiver_of", "settle"),
     )
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
@@ -80,6 +80,8 @@ class Store:
         self.blocks = Blocks(self.kernel)
         self.begun = self.blocks.begun
         """What `settle` is for: empty if no block is open."""
+        self.settle = self.blocks.settle
+        """Undo what others have open, before anything is read in order to write; see `crdts.transactions`."""
         self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
@@ -117,12 +119,19 @@ class Store:
             self._publish()
         return Delta(events)
 
-    def settle(self) -> None:
-        """Undo what others have open, before anything is read in order to write. Only needed where some are `begun`.
+    def stamp(self) -> int:
+        """The stamp of a last-writer-wins write: a new one, or the one that all writes of the open transaction share.
 
-        Raises `InTransaction` if the caller's own block was undone. See `crdts.transactions`.
+        A transaction's stamp is above all that the clock has followed before the transaction, and nothing is merged
+        while it is open. So stamps and replica ids put whole transactions in one order, with each above all that it had
+        seen, and every place shows the write of the greatest transaction that wrote there.
         """
-        self.blocks.settle()
+        blocks = self.blocks
+        if blocks.pending is None:
+            return self.clock.tick()
+        if blocks.stamp is None:
+            blocks.stamp = self.clock.tick()
+        return blocks.stamp
 
     def transaction(self) -> Transaction:
         """Make everything that is written in the block one batch: receivers apply all of it or nothing.

@@ -73,7 +73,7 @@ def beginner(frame: FrameType) -> FrameType:
 class Blocks:
     """The blocks of one store that have been begun and have not ended, and what they have written."""
 
-    __slots__ = ("_bytes", "_kernel", "_open", "begun", "checks", "pending")
+    __slots__ = ("_bytes", "_kernel", "_open", "begun", "checks", "pending", "stamp")
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
@@ -83,6 +83,8 @@ class Blocks:
         """All that have not ended, those that were undone too. Empty most of the time: look before you `settle`."""
         self.pending: list[Event] | None = None
         """What the open blocks have written; None if there are none."""
+        self.stamp: int | None = None
+        """The stamp of their last-writer-wins writes, once there is one."""
         self._bytes = 0
         self.checks: list[Callable[[], None]] = []
         """Called before a block is begun, or undone for the sake of the caller: an exception refuses it."""
@@ -101,7 +103,7 @@ class Blocks:
         if self.pending is None:
             self.pending, kernel.undo = [], []
             kernel.log.held = True
-            self._bytes = 0
+            self._bytes, self.stamp = 0, None
         block.frame, block.undone = frame, False
         block.events, block.undo, block.bytes = len(self.pending), len(kernel.undo or ()), self._bytes
         self._open.append(block)
@@ -147,7 +149,7 @@ class Blocks:
         Raises `InTransaction` if the caller is in a block that was undone.
         """
         if self._open and len(self._open) == len(self.begun):
-            frame, owner = sys._getframe(1), self._open[-1].frame
+            frame, owner = sys._getframe(2), self._open[-1].frame
             while frame is not None:  # the usual case, and so without `_running`
                 if frame is owner:
                     return
