@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, TypeAlias
 
-from crdts import InsufficientRights, Replica, WriterRetired
+from crdts import InsufficientRights, Replica, Value, WriterRetired
 from gossip.demo.history import Step, load_history
 from gossip.protocol.errors import NodeRetired
 from gossip.storage.errors import DiskFailed
@@ -75,6 +75,26 @@ def _many(replica: Replica, n: int) -> object:
     return done
 
 
+_RIVALS: Final[tuple[Callable[[Replica, Value], object], ...]] = (
+    lambda replica, value: replica.register("leader").set(value),
+    lambda replica, value: replica.lwwmap("plan").set("when", value),
+    lambda replica, value: replica.lwwmap("plan").set("where", value),
+    lambda replica, value: replica.ormap("board").register("status").set(value),
+    lambda replica, value: replica.ormap("board").lwwmap("notes").set("why", value),
+)
+"""Last-writer-wins places of every kind: as many as a prime number, for `_rivals`."""
+
+
+def _rivals(replica: Replica, n: int) -> object:
+    """Three places or more are set at once; which ones, and in which order, hangs on the number."""
+    places = len(_RIVALS)
+    first, step, count = n % places, 1 + n // places % (places - 1), 3 + n // (places * (places - 1)) % 3
+    with replica.transaction() as done:
+        for i in range(count):
+            _RIVALS[(first + i * step) % places](replica, [replica.replica_id, n])
+    return done
+
+
 OPERATIONS: Final[dict[str, Operation]] = {
     "set.add": lambda replica, n: replica.orset("set").add(n),
     "set.remove": lambda replica, n: replica.orset("set").remove(n),
@@ -99,6 +119,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "budget.transfer": _transfer,
     "log.add": lambda replica, n: replica.gset("log").add(n),
     "history.step": _step,
+    "rivals.set": _rivals,
+    "rivals.one": lambda replica, n: _RIVALS[n % len(_RIVALS)](replica, n),
 }
 """By the name that stands in scenario files."""
 

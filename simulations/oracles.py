@@ -22,6 +22,7 @@ from gossip.protocol import Address
 from gossip.protocol.identity import fence_of, node_of
 
 from .cluster import Cluster
+from .contests import contradiction
 from .network_faults import VICTIM
 from .node import Node
 from .observer import Observer
@@ -244,6 +245,8 @@ class Judge(Observer):
         if any(event != made[dot]._replace(kills=(), batch=None) for dot, event in held.items() if dot in made):
             self.fail("everybody has the same content", "an entry differs from what was written", node)
         self._check_transactions(node, held, processed)
+        if rivals := contradiction(made, held.values()):
+            self.fail("of concurrent transactions one wins whole", f"{_some(rivals)} have won in part", node)
         early = {(replica, seq) for replica, seqs in kernel.prekilled.items() for seq in seqs}
         if not kernel.limits and early != killed.difference(processed):
             self.fail("pre-killed dots are what was killed before it came", f"{len(early)} of them", node)

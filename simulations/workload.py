@@ -13,6 +13,7 @@ from .operations import OPERATIONS, Write, history
 _KEYED: Final = ("set.add", "set.add", "set.remove", "map.set", "map.set", "map.delete", "counter.add")
 _TASKS: Final = ("task.add", "task.add", "task.claim", "task.claim", "task.complete")
 _BUDGET: Final = ("budget.grant", "budget.spend", "budget.spend", "budget.spend", "budget.transfer")
+_RIVALS: Final = ("rivals.set", "rivals.set", "rivals.set", "rivals.one")
 _LOGGED: Final = ("log.add",)
 _OBJECTS: Final = ("register", "conflicts", "nested", "flag", "several", "many")
 _OTHERS: Final = tuple(name for name in OPERATIONS if name.partition(".")[0] in _OBJECTS)
@@ -24,6 +25,7 @@ PATTERNS: Final = {
     "tasks": _TASKS,
     "budget": _BUDGET,
     "log": _LOGGED,
+    "transactions": _RIVALS,
     "history": (),
 }
 """The operations of each pattern, as often as they come up."""
@@ -37,7 +39,8 @@ class Workload:
     """``uniform`` and ``zipf``: set, map and counter operations on keys that are alike, or that follow Zipf's law.
     ``mixed``: every type of object. ``bursts``: ``burst`` writes of one node at once, ``rate`` being their average.
     ``tasks``: agents that add, claim and complete tasks. ``budget``: a bounded counter, granted, passed on and spent.
-    ``log``: elements that are only ever added. ``history``: a real project's file changes from its beginning, each
+    ``log``: elements that are only ever added. ``transactions``: several registers and map keys set at once, and one
+    now and then. ``history``: a real project's file changes from its beginning, each
     author at a node."""
     rate: float = 2.0
     """Writes a second, of all nodes together."""

@@ -15,6 +15,7 @@ from crdts.delta import state_delta
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
+from crdts.store import Store
 from gossip.protocol.effects import Effect
 from gossip.protocol.messages import Frame, Relay, StateEnd, StatePart, WholeContext
 from gossip.protocol.output import Output
@@ -207,6 +208,14 @@ def nonce_left_out_of_receipts() -> AbstractContextManager[Any]:
 
     return replaced(SplitTree, "_arrived", make)
 
+
+def stamp_for_each_write() -> AbstractContextManager[Any]:
+    """What a transaction writes to last-writer-wins places has as many stamps as there are writes."""
+    return patch.object(Store, "stamp", lambda self: self.clock.tick())
+
+
+OF_TRANSACTIONS: Final[list[Plant]] = [stamp_for_each_write]
+"""What only rival transactions bring to light."""
 
 PLANTED: Final[list[Plant]] = [
     context_wider_than_the_delta,

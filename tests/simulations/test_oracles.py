@@ -9,9 +9,11 @@ from crdts import Dot, Event
 from crdts.bounded import BoundedCounter
 from crdts.context import Context
 from crdts.kernel import Kernel
+from crdts.store import Store
 from gossip.storage.backlog import Backlog
 from gossip.storage.errors import DiskFailed
 from simulations import Cluster, Node
+from simulations.contests import contradiction
 from simulations.network_faults import VICTIM
 from simulations.operations import OPERATIONS
 from simulations.oracles import MAX_FAILURES, Failure, Judge
@@ -178,6 +180,35 @@ def test_a_removal_without_the_rest_of_its_transaction_is_seen() -> None:
         court[0].replica.orset("s").add("instead")
     kernel_of(court[1]).apply(done.delta.events[0])
     assert court.told() == {("a transaction is seen whole or not at all", "n1")}
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one stamp", "a stamp for each write"])
+def test_transactions_that_win_half_each_are_seen(shared: bool) -> None:
+    court = Court()
+    stamp = Store.stamp if shared else lambda self: self.clock.tick()
+    court.cluster.cut([0], [1], [2])
+    with patch.object(Store, "stamp", stamp):
+        for node, keys in ((court[0], ("x", "y", "z")), (court[1], ("y", "z", "x"))):
+            with node.replica.transaction():
+                for key in keys:
+                    node.replica.lwwmap("m").set(key, node.name)
+    court.settle()
+    rule = "of concurrent transactions one wins whole"
+    assert court.told(together=True) == (set() if shared else {(rule, name) for name in ("n0", "n1", "n2")})
+
+
+def test_a_circle_of_transactions_of_which_each_is_beaten_by_the_next_is_seen() -> None:
+    def written(writer: str, seq: int, key: str, stamp: int) -> Event:
+        return Event(writer, seq, b"mm", key.encode(), stamp.to_bytes(8, "big") + b"\x01", (), (1, 3))
+
+    circle = [
+        *(written("a", 1, "x", 2), written("a", 2, "z", 1)),
+        *(written("b", 1, "x", 1), written("b", 2, "y", 2)),
+        *(written("c", 1, "y", 1), written("c", 2, "z", 2)),
+    ]
+    made = {event.dot: event for event in circle}
+    assert sorted(contradiction(made, circle)) == [("a", 1), ("b", 1), ("c", 1)]
+    assert contradiction(made, circle[:5]) == []
 
 
 def test_a_pre_killed_dot_that_nobody_killed_is_seen_and_so_is_one_that_is_left_in_the_end() -> None:

@@ -8,13 +8,14 @@ from simulations.runner import run_scenario
 from simulations.scenario import Scenario
 from simulations.scenario_file import load_scenario
 
-from .planted import PLANTED, Plant
+from .planted import OF_TRANSACTIONS, PLANTED, Plant
 from .planted_members import PLANTED as OF_MEMBERSHIP
 from .planted_storage import OF_NAMES, OF_POWER, OF_SLOWNESS
 from .planted_storage import PLANTED as OF_STORAGE
 
 PLANTS = {
     **dict.fromkeys(PLANTED, "chaos"),
+    **dict.fromkeys(OF_TRANSACTIONS, "transactions"),
     **OF_MEMBERSHIP,
     **dict.fromkeys(OF_STORAGE, "crashing-disks"),
     **dict.fromkeys(OF_NAMES, "crashing-clones"),
@@ -41,6 +42,7 @@ LIKELY = {
     "replaced_in_place_despite_a_gap": 28,
     "row_numbers_reused": 2,
     "stale_incarnation_accepted": 2,
+    "stamp_for_each_write": 5,
     "states_not_saved": 4,
     "trimmed_log_not_noticed": 1,
     "youngest_given_away": 2,

@@ -1,0 +1,36 @@
+"""Who wins where several transactions have written to the same last-writer-wins places."""
+
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from crdts import Dot, Event
+from crdts.folds import winner
+from crdts.schema import STAMPED, type_tag
+
+
+def contradiction(made: Mapping[Dot, Event], held: Iterable[Event]) -> list[Dot]:
+    """Transactions of which each is shown where the next one was beaten, and the last one where the first was.
+
+    Empty if there are none: then each that has lost at a place has lost to whoever won there at all places of both.
+    ``held`` are the live entries of a replica; a transaction is named by its first dot.
+    """
+    places: dict[tuple[bytes, bytes], list[Event]] = {}
+    for event in held:
+        if event.dot in made and type_tag(event.obj) in STAMPED:
+            places.setdefault((event.obj, event.key), []).append(event)
+    beaten: dict[Dot, dict[Dot, None]] = {}
+    for entries in places.values():
+        if len(entries) > 1:
+            shown = winner(tuple(entries))
+            others = {_transaction_of(made[each.dot]): None for each in entries if each is not shown}
+            beaten.setdefault(_transaction_of(made[shown.dot]), {}).update(others)
+    try:
+        TopologicalSorter(beaten).prepare()
+    except CycleError as error:
+        found: list[Dot] = error.args[1]
+        return found[:-1]
+    return []
+
+
+def _transaction_of(event: Event) -> Dot:
+    return event.replica, event.seq if event.batch is None else event.batch[0]
