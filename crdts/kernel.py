@@ -30,6 +30,7 @@ from .entries import BULK_EVENTS, Entries
 from .errors import InvalidValue
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT, MAX_SEQ
+from .room import Room
 from .schema import RETIRED, Limit, with_closed_writers, writer_limit
 
 _UNBOUNDED: Final = 1 << 62
@@ -53,6 +54,7 @@ class Kernel(Entries):
         """How often something new was processed: compare to see whether a merge brought anything."""
         self.prekilled: dict[str, dict[int, None]] = {}
         """Dots killed before their own event arrived (P); empty when nothing is in flight."""
+        self.room = Room(self.context, self.prekilled)
         self.log = KillLog(log_limit)
         self.limits: dict[str, Limit] = {}
         """Writers that are being retired, or are, and the last of their events that may be accepted."""
@@ -209,13 +211,16 @@ class Kernel(Entries):
         if early is None or seq not in early:
             return False
         del early[seq]
+        self.room.taken -= 1
         if not early:
             del self.prekilled[replica]
         return True
 
     def _kill(self, dot: Dot, by: Dot) -> None:
         if not self._drop(dot, by) and not self.context.contains(*dot) and not self._never_comes(*dot):
-            self.prekilled.setdefault(dot[0], {})[dot[1]] = None
+            early = self.prekilled.setdefault(dot[0], {})
+            self.room.taken += dot[1] not in early
+            early[dot[1]] = None
 
     # ---- retired writers
 
@@ -316,6 +321,8 @@ class Kernel(Entries):
         theirs = state.context
         if theirs is None:
             raise TypeError("join takes a state; use apply for events")
+        if not self.room.has_for_state(theirs, state.prekilled):
+            return
         theirs = with_closed_writers(theirs, state.events)
         if self._goes_too_far(theirs, state.events):
             return
@@ -344,7 +351,7 @@ class Kernel(Entries):
         ``theirs`` is the state's whole context. Of the dots in both ``theirs`` and ``seen``, ``gone`` are those that
         live here and not there; of those in ``theirs`` and not in ``seen``, ``events`` are all that live there.
         """
-        if self._goes_too_far(theirs, events, gone, seen):
+        if self._goes_too_far(theirs, events, gone, seen) or not self.room.has_for_state(theirs, prekilled):
             return False
         for dot in gone:
             self._drop(dot, dot)
@@ -430,6 +437,17 @@ class Kernel(Entries):
                 entries = [e for e in entries if not contains(replica, e.seq) and e.seq not in early]
             self._insert_all(replica, entries)
 
+    def shed_prekilled(self) -> int:
+        """Forget what is pre-killed beyond the bounds, and return how much: for what an earlier version has saved.
+
+        Should one of these dots come after all, it lives here and not elsewhere; then the fingerprints differ, and an
+        exchange of states takes it away.
+        """
+        shed = [(replica, seq) for replica, seqs in self.prekilled.items() for seq in seqs][: self.room.beyond]
+        for replica, seq in shed:
+            self._take_prekilled(replica, seq)
+        return len(shed)
+
     # ---- merging
 
     def merge(self, delta: Delta) -> list[Event]:
@@ -443,6 +461,14 @@ class Kernel(Entries):
         if delta.is_state:
             self.join(delta)
             return []
+        delta = self.room.admitted(delta)
+        self.room.begin(delta)
+        try:
+            return self._merge_events(delta)
+        finally:
+            self.room.end()
+
+    def _merge_events(self, delta: Delta) -> list[Event]:
         new: list[Event] = []
         waiting: list[list[Event]] = []
         events: Iterable[Event] = delta.events
@@ -453,6 +479,8 @@ class Kernel(Entries):
                 self._add_to_batch(waiting, event)
             elif event.obj in _DEPENDENT:
                 waiting.append([event])
+            elif event.kills and self.room.taken + len(event.kills) > self.room.easy and not self.room.has_for([event]):
+                continue
             elif self.apply(event):
                 new.append(event)
         if waiting:
@@ -522,9 +550,9 @@ class Kernel(Entries):
         """Apply one event, or all of a transaction if all of it is here or known to be dead."""
         batch = unit[0].batch
         if batch is None:
-            return [event for event in unit if self.apply(event)]
+            return unit if self.room.has_for(unit) and self.apply(unit[0]) else []
         replica = unit[0].replica
-        if not self._is_complete(replica, batch, unit, runs):
+        if not self._is_complete(replica, batch, unit, runs) or not self.room.has_for(unit):
             return []
         entries = [event for event in unit if event.obj != REPLACED and self.apply(event)]
         replaced = [event for event in reversed(unit) if event.obj == REPLACED and self.apply(event)]

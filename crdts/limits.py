@@ -24,6 +24,14 @@ MAX_BATCH_EVENTS: Final = 16_384
 """Events of one transaction."""
 MAX_BATCH_BYTES: Final = MAX_VALUE_BYTES + (256 << 10)
 """All events of one transaction, encoded: they travel in one piece."""
+MAX_PREKILLED_OF_WRITER: Final = 131_072
+"""Dots of one writer that were killed before they came, and have not come yet. Twice as many as a kill log remembers:
+a replica that is brought up to date hears of the killers first."""
+MAX_PREKILLED: Final = 262_144
+"""Dots of all writers; with those of a state that is joined, twice as many."""
+MAX_WRITERS: Final = 262_144
+"""Writers in the context, those apart that are retired. Events of one more are refused; with the writers of a state
+that is joined, there may be twice as many."""
 MAX_SEQ: Final = (1 << 62) - 1
 MAX_INT: Final = (1 << 64) - 1
 MIN_INT: Final = -(1 << 64)

@@ -29,6 +29,8 @@ class Stats:
     """Dots replaced before they arrived; 0 when nothing is under way."""
     refused: int
     """Events of retired writers that came too late."""
+    no_room: int
+    """Events and states that were not processed, as there are too many writers or pre-killed dots."""
     impostors: int
     """Events under this replica's own id that it has not written: not 0 means that somebody else uses the id."""
     doubled: int
@@ -64,6 +66,7 @@ def stats_of(store: Store) -> Stats:
         cloud=context.cloud_size(),
         prekilled=sum(map(len, kernel.prekilled.values())),
         refused=kernel.refused,
+        no_room=kernel.room.refused,
         impostors=kernel.impostors,
         doubled=kernel.doubled.count,
         stamps_refused=store.clock.refused,

@@ -47,6 +47,7 @@ _LEVELS: Final[dict[str, str]] = {
     notices.IDENTITY_FORKED: "warning",
     notices.IDENTITY_RETIRED: "error",
     notices.INPUT_REJECTED: "warning",
+    notices.EVENTS_REFUSED: "warning",
     notices.STAMP_REFUSED: "warning",
     notices.FINGERPRINT_MISMATCHED: "error",
     notices.STREAM_FAILED: "warning",

@@ -140,7 +140,7 @@ class Output:
     def merge(self, now: float, delta: Delta, sender: bytes, *, pushed: bool = False) -> list[Event]:
         """Join what ``sender`` sent, by a push or to repair one that was lost; count it; return what was new."""
         clock = self.replica.store.clock
-        refused, before = clock.refused, self.kernel.processed
+        refused, before, crowded = clock.refused, self.kernel.processed, self.kernel.room.refused
         new = self.replica.store.merge(delta)
         if not delta.is_state:
             self.counts["events_new"] += len(new)
@@ -148,6 +148,9 @@ class Output:
             self.counts["events_known"] += len(delta.events) - len(new)
             if self.kernel.processed > before:  # else a slow disk would be given the same again and again
                 self._unsaved_runs.extend(delta.runs)
+        if self.kernel.room.refused > crowded:
+            self.counts["events_refused"] += self.kernel.room.refused - crowded
+            self.notify_rarely(now, notices.EVENTS_REFUSED, sender=sender.hex(), count=self.kernel.room.refused)
         if clock.refused > refused:
             self.counts["stamps_refused"] += clock.refused - refused
             self.notify_rarely(now, notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused)

@@ -41,6 +41,9 @@ class Statistics:
     """Times the node was not let run in time, so that it could not answer or hear others."""
     held_dropped: int = 0
     """Datagrams dropped because too many waited for the disk."""
+    events_refused: int = 0
+    """Events and states that would have taken more room than there is for writers, or for dots killed before they came:
+    they are tried again. Not 0 for long: somebody who holds the key makes them up."""
     stamps_refused: int = 0
     """Last-writer-wins stamps too far ahead for our clock to follow."""
     fingerprint_mismatches: int = 0

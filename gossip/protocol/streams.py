@@ -22,6 +22,9 @@ FAILURE_PAUSE: Final = 0.1
 """Seconds after a stream that failed before another is opened to the member. They double"""
 FAILURE_DOUBLINGS: Final = 7
 """with every further one in a row that brought nothing, so often at most."""
+WHOLE_PAUSE: Final = 1.0
+WHOLE_PAUSE_MAX: Final = 60.0
+"""Seconds between two exchanges of whole states because events found no room: the first time, and at most."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,9 @@ class Streams:
         self._pusher = pusher
         self._streams: dict[int, _Stream] = {}
         self._opened = self._accepted = 0
+        self._refused = 0
+        self._next_whole = 0.0
+        self._whole_pause = WHOLE_PAUSE
         self.has_news = False
         """A stream brought something new since this was last reset: other members should be told."""
         self.finished_with: list[Peer] = []
@@ -110,9 +116,25 @@ class Streams:
     def _new(self, now: float, address: Address, member: bytes | None, *, whole: bool = False) -> _Stream:
         out = self._out
         ours = member is not None
+        whole = whole or self._lacks_room(now)
         salt = out.rng.randbytes(SALT_BYTES)
         session = Session(out.identity, out.config, out.kernel, out.seal, salt, opened_by_us=ours, whole=whole)
         return _Stream(session, address, now, member, ours)
+
+    def _lacks_room(self, now: float) -> bool:
+        """True if events had to be refused since this was last asked: whole states need less room than they do.
+
+        If states do not help, as somebody makes up what is refused, they are asked for ever more rarely.
+        """
+        refused = self._out.kernel.room.refused
+        if refused == self._refused:
+            return False
+        if now < self._next_whole:
+            return False
+        is_first = now >= self._next_whole + WHOLE_PAUSE_MAX
+        self._whole_pause = WHOLE_PAUSE if is_first else min(2 * self._whole_pause, WHOLE_PAUSE_MAX)
+        self._refused, self._next_whole = refused, now + self._whole_pause
+        return True
 
     def opened(self, now: float, conn: int, address: Address) -> None:
         """The driver connected a stream we asked for, or accepted one."""

@@ -215,12 +215,19 @@ def _sum(body: bytes) -> bytes:
 
 
 def read_into(replica: Replica, contents: Contents) -> None:
-    """Merge everything into an empty replica; raises `DamagedData`."""
+    """Merge everything into an empty replica; raises `DamagedData`.
+
+    What was taken once is taken again, whatever room is left; an earlier version may have taken more than there is.
+    """
+    kernel = replica.store.kernel
+    kernel.room.is_bounded = False
     if contents.checkpoint.head:
         replica.store.merge(restored(read_delta(contents.checkpoint.head), map(read_delta, contents.parts)))
     for row in contents.log:
         for delta in read_log_row(row):
             replica.store.merge(delta)
+    kernel.room.is_bounded = True
+    kernel.shed_prekilled()
 
 
 def read_log_row(row: bytes) -> Sequence[Delta]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from crdts import Context, Delta, Replica
+from crdts import Context, Delta, Event, Replica, limits
 from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ, MAX_VALUE_BYTES
 from gossip.protocol import Close, Config, Effect, OpenStream, Persist, Write
@@ -208,6 +208,28 @@ def test_a_stream_that_brought_something_before_it_failed_is_followed_by_another
         rig.done(rig.engine.stream_closed(rig.now, conn))
         rig.now += 0.2
     assert of_type(OpenStream, rig.receive(puppet.address, puppet.says(Offer())))
+
+
+def test_who_had_to_refuse_events_asks_for_whole_states_and_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_PREKILLED_OF_WRITER", 2)
+    rig, puppet = Rig(), Puppet()
+    asked = []
+    seq = 0
+    while rig.now < 300.0:
+        conn, stream = connect(rig, puppet)
+        say(rig, conn, stream, introduction(puppet))
+        introduced = of_type(Introduce, stream.heard)[0]
+        if introduced.whole:
+            asked.append(rig.now)
+        seq += 1
+        kills = (("nobody", 3 * seq), ("nobody", 3 * seq + 1))
+        say(rig, conn, stream, Chunk(events_delta([Event("evil", seq, b"", b"", None, kills)])))
+        rig.done(rig.engine.stream_closed(rig.now, conn))
+        rig.now += 0.5
+    assert sum(map(len, rig.kernel.prekilled.values())) == 2
+    assert rig.engine.statistics().events_refused == seq - 1
+    assert 5 < len(asked) < 15
+    assert asked[0] < 2.0
 
 
 # ---- both at once

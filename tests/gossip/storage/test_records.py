@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from crdts import Delta, Replica, encode
+from crdts import Context, Delta, Event, Replica, encode, limits
 from crdts.delta import events_delta
 from crdts.sweep import Sweep
 from gossip.protocol import Persist
@@ -138,3 +138,20 @@ def test_a_row_with_any_bit_changed_or_cut_anywhere_is_damaged(kind: int) -> Non
         for damaged in (bytes(changed), row[:at], row + b"\0"):
             with pytest.raises(DamagedData):
                 read(damaged)
+
+
+def test_what_an_earlier_version_has_saved_beyond_the_bounds_is_read_and_shed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_PREKILLED_OF_WRITER", 4)
+    monkeypatch.setattr(limits, "MAX_PREKILLED", 5)
+    kills = [Event("evil", seq, b"", b"", None, (("nobody", 2 * seq),)) for seq in range(1, 40)]
+    kept = Replica("w").orset("s").add("kept")
+    batch = Persist(1, (*kills, *kept.events))
+    row = rows_of(Transaction((batch,))).log
+    replica = Replica("again")
+    read_into(replica, Contents(log=[row]))
+    assert replica.store.kernel.context == Context({"evil": 39, "w": 1})
+    assert set(replica.orset("s")) == {"kept"}
+    assert sum(map(len, replica.store.kernel.prekilled.values())) == 10
+    assert replica.store.kernel.room.refused == 0
+    more = events_delta([Event("evil", 40, b"", b"", None, (("nobody", 100),))])
+    assert replica.store.merge(more) == []
