@@ -14,6 +14,7 @@ class Calm(Observer):
 
     def __init__(self) -> None:
         self._undisturbed: dict[int, float] = {}
+        self._stopped: dict[int, float] = {}
         self._cluster: Cluster | None = None
 
     @property
@@ -44,6 +45,7 @@ class Calm(Observer):
 
     def stopped(self, node: Node) -> None:
         self._undisturbed[node.index] = float("inf")
+        self._stopped[node.index] = node.now
 
     def smooth_since(self) -> float:
         """Since when no link loses anything; infinity if one does."""
@@ -66,6 +68,14 @@ class Calm(Observer):
         """For how many seconds nothing that others send has reached a node, because of cuts."""
         others = [other for other in self.cluster.nodes if other.address != node.address]
         return min((self.cluster.network.held_for(other.address, node.address) for other in others), default=0.0)
+
+    def undisturbed_since(self, node: Node) -> float:
+        """Since when a node has run, and taken in what others sent; infinity if it does not."""
+        return self._undisturbed[node.index]
+
+    def down_for(self, node: Node) -> float:
+        """For how many seconds a node has not run; 0 if it does."""
+        return 0.0 if node.up else self.cluster.queue.now - self._stopped.get(node.index, self.cluster.queue.now)
 
     def together_since(self, one: Node, other: Node) -> float:
         """Since when both run, and no cut is between them, whatever links lose; infinity if that is not so."""

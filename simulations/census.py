@@ -85,10 +85,11 @@ class Census(Calm):
     def _on_returned(self, node: Node, member_id: str) -> None:
         """Who cannot hear can neither answer nor contradict, unless what it said before has come late."""
         member = self._node_of(member_id)
-        deaf = self.deaf_for(member) if member is not None else 0.0
+        deaf = max(self.deaf_for(member), self.down_for(member)) if member is not None else 0.0
         calm = node.now - max(self.smooth_since(), self.news_since())
         if member is not None and min(deaf, calm) >= GRACE:
-            self._fail("who hears nobody does not come back", f"{member.name}, deaf for {deaf:.1f} s", node)
+            how = "deaf" if member.up else "down"
+            self._fail("who hears nobody does not come back", f"{member.name}, {how} for {deaf:.1f} s", node)
 
     def _node_of(self, member_id: str) -> Node | None:
         """The node of that id, unless there are several: then nobody can be right about it."""
@@ -104,12 +105,24 @@ class Census(Calm):
             if member is None or not member.up or not node.up:
                 continue
             wrong = node.now - max(since, self.together_since(node, member))
-            if wrong > LONGEST and self._counts_as_failed(node, member_id):
+            if wrong > LONGEST and self._counts_as(node, member_id, "failed"):
                 self._fail("who is there is found again", f"{member.name} has been failed for {wrong:.0f} s", node)
+        for gone in [node for node in self.cluster.nodes if self.down_for(node) > LONGEST]:
+            self._check_gone(gone)
+
+    def _check_gone(self, gone: Node) -> None:
+        """Nobody is taken for alive for long who is down, by a node that has run all the while and lists everybody."""
+        member_id = gone.engine.identity.node_id.hex()
+        if self._node_of(member_id) is not gone:
+            return
+        for node in self.cluster.running():
+            whole = node.now - self.undisturbed_since(node) > LONGEST and not node.engine.is_partial
+            if whole and self._counts_as(node, member_id, "alive"):
+                self._fail("who is gone is found out", f"{gone.name}, down for {self.down_for(gone):.0f} s", node)
 
     @staticmethod
-    def _counts_as_failed(node: Node, member_id: str) -> bool:
-        return any(each.id == member_id and each.state == "failed" for each in node.engine.members(node.now))
+    def _counts_as(node: Node, member_id: str, state: str) -> bool:
+        return any(each.id == member_id and each.state == state for each in node.engine.members(node.now))
 
     # ---- in the end
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from .fault import Fault
-from .network_faults import LAYOUTS, Deaf, Flap, Forge, Isolate, OldNews, OneWay, Partition, Weather
+from .network_faults import LAYOUTS, Deaf, Flap, Forge, Isolate, OldNews, OneWay, Partition, Replay, Weather
 from .node_faults import (
     Churn,
     ClockJump,
@@ -42,6 +42,7 @@ __all__ = [
     "OneWay",
     "Partition",
     "Pause",
+    "Replay",
     "RestartAll",
     "Retire",
     "SlowDisk",
@@ -68,7 +69,7 @@ FAULTS: Final[dict[str, type[Fault]]] = {
             DiskError,
             SlowDisk,
         ),
-        *(Join, Leave, Retire, Churn, Workers, Clone, Forge, OldNews),
+        *(Join, Leave, Retire, Churn, Workers, Clone, Forge, OldNews, Replay),
     )
 }
 """In the order in which they are documented."""

@@ -26,6 +26,8 @@ VICTIM: Final = Address("192.0.2.7", 9)
 """Whom forged datagrams are said to come from: nobody here."""
 FORGED_EACH: Final = 0.05
 """Seconds between two forged datagrams."""
+REPLAYED_EACH: Final = 0.02
+"""Seconds between two datagrams of a node that is down, sent again."""
 OLD_NEWS: Final = 2000
 """Datagrams of the time of a node's earlier life that are kept at most, the latest."""
 
@@ -246,6 +248,57 @@ class OldNews(Fault):
         network.taps.append(tap)
         repeat()
         return end
+
+    def nodes(self) -> tuple[int, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay(Fault):
+    """What a node sends is recorded, and sent again and again while the node is down, under its address.
+
+    Just the datagrams to others in lives of theirs that are over are kept for it, as long as there are any.
+    """
+
+    kind: ClassVar[str] = "replay"
+    node: int
+
+    def apply(self, cluster: "Cluster") -> End:
+        if self.node >= len(cluster.nodes):
+            return None
+        kept: deque[tuple[Address, int, bytes]] = deque(maxlen=OLD_NEWS)
+        rng = random.Random(f"{cluster.seed} replay {self.at}")
+        network, recorded = cluster.network, cluster[self.node].address
+        ended = False
+
+        def tap(source: Address, target: Address, data: bytes) -> None:
+            host = network.hosts.get(target)
+            if source == recorded and host is not None and cluster[self.node].up:
+                kept.append((target, cluster[host.index].disk.owner.epoch, data))
+
+        def repeat() -> None:
+            if ended:
+                return
+            if kept and not cluster[self.node].up:
+                target, _, data = rng.choice(self._of_former_lives(cluster, kept) or list(kept))
+                network.send(recorded, target, data)
+            cluster.queue.at(cluster.queue.now + REPLAYED_EACH, repeat)
+
+        def end() -> None:
+            nonlocal ended
+            if not ended:
+                network.taps.remove(tap)
+            ended = True
+
+        network.taps.append(tap)
+        repeat()
+        return end
+
+    def _of_former_lives(
+        self, cluster: "Cluster", kept: deque[tuple[Address, int, bytes]]
+    ) -> list[tuple[Address, int, bytes]]:
+        epochs = {node.address: node.disk.owner.epoch for node in cluster.nodes}
+        return [each for each in kept if epochs.get(each[0], 0) > each[1]]
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)

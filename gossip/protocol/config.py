@@ -66,10 +66,13 @@ class Config:
     """Addresses heard of and not yet proven that are remembered at most."""
     probe_interval: float = 0.55
     """Seconds between two probes, each of one member in turn, with a digest of our data. Shorter notices the dead and
-    repairs lost pushes sooner; a probe and its answer take about 130 bytes in a cluster of 30, 160 in a larger one."""
+    repairs lost pushes sooner; a probe and its answer take about 145 bytes in a cluster of 30, 175 in a larger one."""
     probe_timeout: float = 0.2
-    """Seconds until a member that does not answer is pinged through others. Longer than almost every round trip, and
-    than a program usually keeps its node from running."""
+    """Seconds until a member that does not answer is pinged through others, beside the round trips to it, which are
+    measured: longer than a program usually keeps its node from running. Shorter notices the dead sooner."""
+    probe_timeout_max: float = 2.0
+    """Seconds that one ping is waited for at most, however long the round trips were. More suits longer ways, and lets
+    a member that answers ever later put off that it is missed."""
     indirect_probes: int = 3
     """Members asked to ping one that does not answer. More tolerates more loss."""
     suspicion: float = 1.2
@@ -116,6 +119,7 @@ class Config:
             push_interval=0.02,
             probe_interval=2.0,
             probe_timeout=1.0,
+            probe_timeout_max=5.0,
             suspicion=4.0,
             update_interval=0.5,
             stream_timeout=30.0,

@@ -18,20 +18,29 @@ from .output import Output
 from .peers import FAILED, SUSPECT, Peer
 from .sampling import sample_targets
 from .suspicion import Suspicion
+from .wire import MAX_PATIENCE, PING_BYTES
 
 MAX_PINGS: Final = 1024
 """Pings whose answers are waited for at most."""
 ANSWERS_COUNT: Final = 10
-"""Probe intervals for which an answer says that a member is there: what networks keep for longer brings nobody back."""
+"""Probe intervals for which an answer says that a member is there, if helpers need no longer: what networks keep for
+longer brings nobody back."""
 MAX_SUSPICIONS: Final = 64
 """Suspicions of our own at a time, at most: many that die at once are found one after the other."""
 MAX_REQUESTS: Final = 256
 """Members pinged for others at a time, at most."""
 REQUEST_SHARE: Final = 0.8
-"""Of the probe timeout: how long a helper waits before it says that it reaches nobody; its word must come in time."""
+"""Of the probe timeout: how long a helper waits at least before it says that it reaches nobody. The rest is for its
+word to come in time."""
+REQUEST_TIMEOUTS: Final = 3.0
+"""Longest waits for one ping that a helper keeps a request for at most, whatever it is asked for."""
 LAG_SHARE: Final = 0.25
 """Of the probe timeout: being called later than this is poor health."""
 RTT_WEIGHT: Final = 0.2
+"""Of a new round trip in the mean of them. More than in RFC 6298, as one member is pinged rarely."""
+JITTER_WEIGHT: Final = 0.25
+JITTERS: Final = 4.0
+"""Mean deviations beyond the mean that an answer may take (RFC 6298)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +53,32 @@ class _Ping:
     requester: tuple[bytes, int] | None = None
     """Who asked for it, and under which number of theirs."""
     helpers: tuple[bytes, ...] = ()
-    """Whom we asked to ping the same: they alone may speak for it."""
+    """Whom we asked to ping the same, and who has not answered: they alone may speak for it, once each."""
 
 
 @dataclass(slots=True)
 class _Probe:
-    """The round's question to one member: two pings, then the help of others."""
+    """The round's question to one member: two pings, then the help of others and two more."""
 
     target: Peer
     due: float
-    number: int
     pings: int = 1
+    wait: float = 0.0
+    """Seconds that the help of others may take."""
     asked: int = 0
     """Members whose help was asked for."""
     nacks: list[bytes] = field(default_factory=list)
     """Those of them that answered that they do not reach it either."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """A ping that a member asked for."""
+
+    again: float
+    """When the target is pinged once more."""
+    due: float
+    """When we say that it does not answer us either."""
 
 
 class Detector:
@@ -69,10 +89,11 @@ class Detector:
         self._members = members
         self._antientropy = antientropy
         self._health = Health()
-        self._number = 0
         self._pings: dict[int, _Ping] = {}
         self._probes: dict[bytes, _Probe] = {}
-        self._requests: dict[int, float] = {}
+        self._requests: dict[int, _Request] = {}
+        self._typical: tuple[float, float] | None = None
+        """The round trips to all members, smoothed, and their jitter."""
         self._suspicions: dict[bytes, Suspicion] = {}
         self._round: list[bytes] = []
         self._next_probe = now + output.rng.uniform(0.0, output.config.probe_interval)
@@ -93,16 +114,16 @@ class Detector:
             for node_id, suspicion in self._suspicions.items()
         ]
         probes = [probe.due for probe in self._probes.values()]
-        self._due = min([self._next_probe, *suspicions, *probes, *self._requests.values()])
+        requests = [min(request.again, request.due) for request in self._requests.values()]
+        self._due = min([self._next_probe, *suspicions, *probes, *requests])
 
     def tick(self, now: float) -> None:
         if now < self._due:
             return
         self._note_lag(now, now - self._due)
         self._note_refutations()
-        for number, due in list(self._requests.items()):
-            if now >= due:
-                self._give_up_request(number)
+        for number, request in list(self._requests.items()):
+            self._go_on_for_another(now, number, request)
         for probe in list(self._probes.values()):
             if now >= probe.due:
                 self._go_on(now, probe)
@@ -159,15 +180,32 @@ class Detector:
                 return peer
 
     def _probe(self, now: float, target: Peer, riders: list[Message]) -> None:
-        number = self._ping(now, target, riders)
+        self._ping(now, target, riders)
         suspicion = self._suspicions.get(target.node_id)
         if target.node_id not in self._probes and (suspicion is None or not suspicion.ours):
-            self._probes[target.node_id] = _Probe(target, now + self._timeout(target) / 2, number)
+            self._probes[target.node_id] = _Probe(target, now + self._wait_for(target))
 
-    def _timeout(self, target: Peer) -> float:
-        return max(self._out.config.probe_timeout, 3 * (target.rtt or 0.0)) * self._health.factor
+    def _wait_for(self, target: Peer) -> float:
+        """Seconds after which an answer to a ping is late: what round trips take, and half of the probe timeout."""
+        mean, jitter = self._round_trip(target)
+        config = self._out.config
+        wait = mean + max(JITTERS * jitter, config.probe_timeout / 2)
+        return min(wait, max(config.probe_timeout_max, config.probe_timeout / 2)) * self._health.factor
 
-    def _ping(self, now: float, target: Peer, riders: list[Message] | None = None) -> int:
+    def _round_trip(self, peer: Peer) -> tuple[float, float]:
+        """Mean and jitter: of its answers; else half as much as its greeting took; else as with all others."""
+        if peer.rtt is None:
+            return self._typical or (0.0, 0.0)
+        return peer.rtt, peer.jitter or peer.rtt / 2
+
+    def _note_round_trip(self, peer: Peer, rtt: float) -> None:
+        if peer.rtt is None or not peer.jitter:
+            peer.rtt, peer.jitter = rtt, rtt / 2
+        else:
+            peer.rtt, peer.jitter = _smoothed(peer.rtt, peer.jitter, rtt)
+        self._typical = _smoothed(*self._typical, rtt) if self._typical else (rtt, rtt / 2)
+
+    def _ping(self, now: float, target: Peer, riders: list[Message] | None = None) -> None:
         """Ping a member, with our digest, and with what it should know of our view of it."""
         number = self._number_ping(_Ping(target.node_id, target.address, now))
         messages: list[Message] = [
@@ -180,15 +218,13 @@ class Detector:
             messages.append(self._members.state_of(target))
         self._out.send(target.address, messages)
         self._antientropy.compare_with(target)
-        return number
 
     def _number_ping(self, ping: _Ping) -> int:
-        self._number = (self._number + 1) & 0xFFFF
-        self._pings.pop(self._number, None)
-        self._pings[self._number] = ping
+        number = self._out.rng.getrandbits(8 * PING_BYTES)
+        self._pings[number] = ping
         if len(self._pings) > MAX_PINGS:
             del self._pings[next(iter(self._pings))]
-        return self._number
+        return number
 
     def _ping_again(self, now: float, target: Peer) -> None:
         """Nothing but the question, and what the member should contradict if it can, wherever it may be."""
@@ -204,26 +240,44 @@ class Detector:
             del self._probes[probe.target.node_id]
         elif probe.pings == 1:
             probe.pings = 2
-            probe.due = now + self._timeout(probe.target) / 2
+            probe.due = now + self._wait_for(probe.target)
             self._ping_again(now, probe.target)
         elif probe.pings == 2:
             probe.pings = 3
-            probe.due = now + self._timeout(probe.target)
+            self._ask_for_help(now, probe)
+            probe.due = now + probe.wait / 2
             self._ping_again(now, probe.target)
-            self._ask_for_help(probe)
+        elif probe.pings == 3:
+            probe.pings = 4
+            probe.due = now + probe.wait / 2
+            self._ping_again(now, probe.target)
         else:
             del self._probes[probe.target.node_id]
             self._health.worsen(max(0, probe.asked - len(probe.nacks)) if probe.asked else 1)
             self._suspect(now, probe)
 
-    def _ask_for_help(self, probe: _Probe) -> None:
+    def _ask_for_help(self, now: float, probe: _Probe) -> None:
         out, target = self._out, probe.target.node_id
         helpers = sample_targets(self._members.alive(), out.config.indirect_probes, out.rng, but=target)
         probe.asked = len(helpers)
-        if ping := self._pings.get(probe.number):
-            self._pings[probe.number] = replace(ping, helpers=tuple(helper.node_id for helper in helpers))
+        asked = tuple(helper.node_id for helper in helpers)
+        number = self._number_ping(_Ping(target, probe.target.address, now, helpers=asked))
+        there, back = self._waits_for_help(probe.target, helpers)
+        probe.wait = there + back
+        patience = max(1, min(round(1000 * there), MAX_PATIENCE))
         for helper in helpers:
-            out.send(helper.address, [PingRequest(probe.number, target)])
+            out.send(helper.address, [PingRequest(number, target, patience)])
+
+    def _waits_for_help(self, target: Peer, helpers: list[Peer]) -> tuple[float, float]:
+        """Seconds that helpers wait for the target, which may be as far from them as we are from both, and that their
+        word then takes."""
+        timeout, factor = self._out.config.probe_timeout, self._health.factor
+        trips = [self._round_trip(helper) for helper in helpers]
+        farthest = max((mean for mean, _ in trips), default=0.0)
+        latest = max((mean + JITTERS * jitter for mean, jitter in trips), default=0.0)
+        there = max(timeout * REQUEST_SHARE * factor, farthest + self._wait_for(target))
+        back = max(timeout * (1 - REQUEST_SHARE), min(latest, self._out.config.probe_timeout_max)) * factor
+        return there, back
 
     # ---- answers
 
@@ -245,7 +299,9 @@ class Detector:
     def _asked(self, now: float, number: int) -> _Ping | None:
         """The ping that an answer is about, unless that comes so late that it says nothing of the present any more."""
         ping = self._pings.get(number)
-        late = ping is not None and now - ping.sent > ANSWERS_COUNT * self._out.config.probe_interval
+        config = self._out.config
+        longest = max(ANSWERS_COUNT * config.probe_interval, REQUEST_TIMEOUTS * config.probe_timeout_max)
+        late = ping is not None and now - ping.sent > longest
         return None if late else ping
 
     def _on_ack(self, now: float, peer: Peer, ack: Ack) -> None:
@@ -255,6 +311,8 @@ class Detector:
         if ping.target != peer.node_id:
             target = self._members.find(ping.target)
             if target is not None and peer.node_id in ping.helpers:
+                others = tuple(helper for helper in ping.helpers if helper != peer.node_id)
+                self._pings[ack.number] = replace(ping, helpers=others)
                 self._is_there(now, target)
             return
         del self._pings[ack.number]
@@ -264,7 +322,8 @@ class Detector:
         rtt = now - ping.sent
         if ping.address != peer.address and peer.is_at(ping.address):
             self._members.move(now, peer, ping.address)
-        peer.rtt = rtt if peer.rtt is None else peer.rtt + RTT_WEIGHT * (rtt - peer.rtt)
+        if ping.requester is None:  # else it may have been sent twice, and answered the first time
+            self._note_round_trip(peer, rtt)
         self._is_there(now, peer)
 
     def _is_there(self, now: float, peer: Peer) -> None:
@@ -297,15 +356,24 @@ class Detector:
             self._out.send(peer.address, [Nack(request.number)])
             return
         number = self._number_ping(_Ping(target.node_id, target.address, now, (peer.node_id, request.number)))
-        self._requests[number] = now + self._out.config.probe_timeout * REQUEST_SHARE
-        self._due = min(self._due, self._requests[number])
+        config = self._out.config
+        longest = REQUEST_TIMEOUTS * max(config.probe_timeout, config.probe_timeout_max)
+        patience = min(request.patience / 1000, longest)
+        self._requests[number] = _Request(now + patience / 2, now + patience)
+        self._due = min(self._due, now + patience / 2)
         self._out.send(target.address, [Ping(number)])
 
-    def _give_up_request(self, number: int) -> None:
-        del self._requests[number]
+    def _go_on_for_another(self, now: float, number: int, request: _Request) -> None:
+        """A ping that a member asked for has not been answered yet."""
         ping = self._pings.get(number)
-        if ping is not None and ping.requester is not None:
+        if ping is None or ping.requester is None:  # pushed out by others
+            del self._requests[number]
+        elif now >= request.due:
+            del self._requests[number]
             self._report(ping.requester, Nack)
+        elif now >= request.again:
+            request.again = float("inf")
+            self._out.send(ping.address, [Ping(number)])
 
     # ---- suspicions
 
@@ -347,6 +415,11 @@ class Detector:
         elif is_pinged and now >= suspicion.next_ping:
             suspicion.next_ping = now + self._out.config.probe_timeout / 2
             self._ping_again(now, suspect)
+
+
+def _smoothed(mean: float, jitter: float, sample: float) -> tuple[float, float]:
+    """Mean and mean deviation with one more round trip (RFC 6298, with weights of our own)."""
+    return mean + RTT_WEIGHT * (sample - mean), jitter + JITTER_WEIGHT * (abs(sample - mean) - jitter)
 
 
 def _is_pinged(suspect: Peer | None, suspicion: Suspicion) -> bool:

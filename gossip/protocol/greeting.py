@@ -1,7 +1,8 @@
 """How addresses are proven: cookies, and the seeds and candidates that are greeted until they answer.
 
-A cookie goes to an address, and only who receives there can send it back. Nothing but greetings is ever sent to an
-address that has not proven itself so, and never more bytes than came from it.
+A cookie goes to an address, and only who receives there can send it back. That of a greeting is fresh, so the answer
+also shows that the node is there now, and how far away. That of a challenge only proves the address. Nothing but
+greetings is ever sent to an address that has not proven itself so, and never more bytes than came from it.
 """
 
 from collections.abc import Iterable
@@ -22,6 +23,10 @@ EAGER_RETRY_MAX: Final = 1.0
 """Seconds at most between two greetings of a candidate, as somebody has just named it, and of a seed at first."""
 EAGER_TRIES: Final = 20
 """Greetings after which a seed is tried ever more rarely."""
+COOKIES_KEPT: Final = 4
+"""Unanswered greetings of one address of which any may still be answered: round trips may be longer than retries."""
+QUESTIONS: Final = 2
+"""Times `Config.max_candidates`: addresses whose answer to a greeting is waited for at most."""
 SILENT_TRIES: Final = 5
 """Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 
@@ -42,12 +47,42 @@ class Proven:
     """Whether it has just shown that it hears us."""
 
 
+class _Questions:
+    """Cookies that went out and are not answered yet: each is fresh, so that no answer counts that was recorded."""
+
+    def __init__(self, output: Output) -> None:
+        self._out = output
+        self._asked: dict[tuple[bytes, Address], dict[bytes, float]] = {}
+
+    def ask(self, now: float, address: Address, node_id: bytes = b"") -> bytes:
+        """A cookie for an address, and for a node there if we know its id."""
+        cookie = self._out.rng.randbytes(COOKIE_BYTES)
+        asked = self._asked.setdefault((node_id, address), {})
+        asked[cookie] = now
+        if len(asked) > COOKIES_KEPT:
+            del asked[next(iter(asked))]
+        if len(self._asked) > QUESTIONS * self._out.config.max_candidates:
+            del self._asked[next(iter(self._asked))]
+        return cookie
+
+    def is_open(self, echo: bytes, address: Address) -> bool:
+        """Whether that cookie went to an address whose node we do not know, and was not answered yet."""
+        return echo in self._asked.get((b"", address), ())
+
+    def answer(self, now: float, echo: bytes, address: Address, node_id: bytes = b"") -> float | None:
+        """The seconds that the answer took. None if we did not ask so, or were answered before."""
+        sent = self._asked.get((node_id, address), {}).get(echo)
+        if sent is None:
+            return None
+        del self._asked[node_id, address]
+        return now - sent
+
+
 @dataclass(slots=True)
 class _Attempt:
     due: float
     delay: float
     tries: int = 0
-    sent: float = 0.0
 
 
 class Greeter:
@@ -61,6 +96,8 @@ class Greeter:
         self._seeds: dict[Address, _Attempt] = {}
         self._candidates: dict[Address, _Attempt] = {}
         self._greeted: dict[tuple[bytes, Address], tuple[str, int, int]] = {}
+        self._hellos = _Questions(output)
+        self._welcomes = _Questions(output)
         self._due = float("inf")
         self._allowance = 0
 
@@ -132,7 +169,6 @@ class Greeter:
 
     def _greet(self, now: float, address: Address, attempt: _Attempt) -> None:
         attempt.tries += 1
-        attempt.sent = now
         attempt.due = now + attempt.delay * self._out.rng.uniform(0.8, 1.2)
         is_seed = address in self._seeds
         config = self._out.config
@@ -143,24 +179,24 @@ class Greeter:
             self._out.notify(
                 notices.SEED_SILENT, seed=str(address), check="address, firewall, and that the key is the same"
             )
-        self.greet(address)
+        self.greet(now, address)
 
-    def greet(self, address: Address) -> None:
+    def greet(self, now: float, address: Address) -> None:
         """Say hello, padded so that no answer to it can be longer."""
         me = self._out.identity
         # The cookie is for an address, not yet for a node: who answers is what we want to know.
-        hello = Hello(me.name, me.epoch, self._roster.known, self._cookie(address))
+        hello = Hello(me.name, me.epoch, self._roster.known, self._hellos.ask(now, address))
         padding = bytes(max(0, HELLO_BYTES - self._out.size([hello])))
         self._out.send(address, [replace(hello, padding=padding)])
 
     def _cookie(self, address: Address) -> bytes:
-        """Stateless: only somebody who received it at ``address`` can know it."""
+        """Of a challenge. Stateless: only somebody who received it at ``address`` can know it."""
         text = f"{address[0]} {address[1]}".encode()
         return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
 
     def echoes(self, source: Address, echo: bytes) -> bool:
-        """Whether this is the cookie that we sent to that address."""
-        return echo == self._cookie(source)
+        """Whether this is a cookie that we sent to that address, in a greeting that is not answered yet."""
+        return self._hellos.is_open(echo, source)
 
     # ---- answering
 
@@ -172,14 +208,14 @@ class Greeter:
         """Take a message about addresses: whether it is one, and who has proven an address by it."""
         match message:
             case Hello():
-                return True, self._on_hello(sender, source, message)
+                return True, self._on_hello(now, sender, source, message)
             case Welcome():
                 return True, self._on_welcome(now, sender, source, message)
             case Challenge():
                 self._on_challenge(sender, source, message)
                 return True, None
             case Proof():
-                return True, self._on_proof(sender, source, message)
+                return True, self._on_proof(now, sender, source, message)
             case _:
                 return False, None
 
@@ -194,9 +230,10 @@ class Greeter:
             self._allowance -= size
             self._out.send(source, messages)
 
-    def _on_hello(self, sender: bytes, source: Address, hello: Hello) -> Proven | None:
+    def _on_hello(self, now: float, sender: bytes, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
-        self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, self._cookie(source))])
+        cookie = self._welcomes.ask(now, source, sender)
+        self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, cookie)])
         peer = self._peers.find(sender)
         if peer is not None and peer.is_at(source) and peer.can_be_in(hello.epoch):
             return Proven(sender, source, hello.name, hello.epoch, hello.known, None, has_answered=False)
@@ -206,12 +243,12 @@ class Greeter:
         return None
 
     def _on_welcome(self, now: float, sender: bytes, source: Address, welcome: Welcome) -> Proven | None:
-        if not self.echoes(source, welcome.echo):
-            self.challenge(source)  # it answers from another address than it was greeted at: is it really there?
+        rtt = self._hellos.answer(now, welcome.echo, source)
+        if rtt is None:
+            self.challenge(source)  # from another address than was greeted, or once more: is it really there?
             return None
         self._out.send(source, [Proof(welcome.cookie)])
-        attempt = self._candidates.pop(source, None) or self._seeds.get(source)
-        rtt = now - attempt.sent if attempt is not None and attempt.tries == 1 else None
+        self._candidates.pop(source, None)
         return Proven(sender, source, welcome.name, welcome.epoch, welcome.known, rtt)
 
     def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
@@ -223,15 +260,16 @@ class Greeter:
         if known or self._is_proven(sender, source):
             self._reply(source, [Proof(challenge.cookie)])
 
-    def _on_proof(self, sender: bytes, source: Address, proof: Proof) -> Proven | None:
-        if not self.echoes(source, proof.echo):
+    def _on_proof(self, now: float, sender: bytes, source: Address, proof: Proof) -> Proven | None:
+        rtt = self._welcomes.answer(now, proof.echo, source, sender)
+        if rtt is None and proof.echo != self._cookie(source):
             return None
         self._candidates.pop(source, None)
         greeted = self._greeted.pop((sender, source), None)
         if greeted is not None:
-            return Proven(sender, source, *greeted, None)
+            return Proven(sender, source, *greeted, rtt, has_answered=rtt is not None)
         if not self._is_proven(sender, source):
-            self.greet(source)  # it is there, and we do not know its name yet
+            self.greet(now, source)  # it is there, and we do not know its name yet
         return None
 
     def _is_proven(self, sender: bytes, source: Address) -> bool:

@@ -101,6 +101,7 @@ class Ping:
     """Are you there? Answered at once by an `Ack`."""
 
     number: int
+    """Random, so that no answer that was recorded earlier, or meant for another member, fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class PingRequest:
 
     number: int
     node_id: bytes
+    patience: int
+    """Milliseconds to wait for its answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,9 @@ class Peer:
     others: tuple[Address, ...] = ()
     """Further addresses that it has proven, the latest first: where its datagrams come from, or come from now."""
     rtt: float | None = None
+    """Seconds from a ping to its answer, smoothed; before the first one, what the greeting took."""
+    jitter: float = 0.0
+    """How much that differs from one ping to the next, smoothed; 0 before the first."""
     answered: float = float("-inf")
     """When it last answered a probe of ours."""
     warned: float = float("-inf")

@@ -59,6 +59,10 @@ from .messages import (
 from .spread import Span
 
 COOKIE_BYTES: Final = 8
+PING_BYTES: Final = 8
+"""Of the number of a ping: no capture, however long, has the answer to the next one."""
+MAX_PATIENCE: Final = 60_000
+"""Milliseconds that a member may have another wait for the answer to a ping."""
 HASH_BYTES: Final = 8
 ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
@@ -145,13 +149,13 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
         case Updates():
             return [5, [_update_row(update) for update in message.rows]]
         case Ping():
-            return [14, message.number]
+            return [14, message.number.to_bytes(PING_BYTES)]
         case PingRequest():
-            return [15, message.number, message.node_id]
+            return [15, message.number.to_bytes(PING_BYTES), message.node_id, message.patience]
         case Ack():
-            return [16, message.number]
+            return [16, message.number.to_bytes(PING_BYTES)]
         case Nack():
-            return [17, message.number]
+            return [17, message.number.to_bytes(PING_BYTES)]
         case ListMembers():
             return [18, message.after]
         case Shuffle():
@@ -407,6 +411,14 @@ def _welcome(name: Any, epoch: Any, known: Any, echo: Any, cookie: Any) -> Welco
     return Welcome(_name(name), life, listed, _exactly(echo, COOKIE_BYTES), _exactly(cookie, COOKIE_BYTES))
 
 
+def _ping_number(value: Any) -> int:
+    return int.from_bytes(_exactly(value, PING_BYTES))
+
+
+def _ping_request(number: Any, node_id: Any, patience: Any) -> PingRequest:
+    return PingRequest(_ping_number(number), _exactly(node_id, NODE_ID_BYTES), _number(patience, MAX_PATIENCE, 1))
+
+
 def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
     return Introduce(_exactly(node_id, NODE_ID_BYTES), _name(name), _number(epoch, MAX_EPOCH, 1), _flag(whole))
 
@@ -419,10 +431,10 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     5: (1, _updates),
     6: (3, lambda delta, hops, reach: Push(_events(delta), _number(hops, MAX_HOPS), _number(reach, MAX_COUNT))),
     13: (2, lambda mark, count: Roll(_number(mark, (1 << 64) - 1), _number(count, MAX_COUNT))),
-    14: (1, lambda number: Ping(_number(number, MAX_NUMBER))),
-    15: (2, lambda number, node_id: PingRequest(_number(number, MAX_NUMBER), _exactly(node_id, NODE_ID_BYTES))),
-    16: (1, lambda number: Ack(_number(number, MAX_NUMBER))),
-    17: (1, lambda number: Nack(_number(number, MAX_NUMBER))),
+    14: (1, lambda number: Ping(_ping_number(number))),
+    15: (3, _ping_request),
+    16: (1, lambda number: Ack(_ping_number(number))),
+    17: (1, lambda number: Nack(_ping_number(number))),
     18: (1, _after),
     19: (2, _shuffle),
     7: (2, lambda digest, mark: Digest(_exactly(digest, HASH_BYTES), _number(mark, (1 << 64) - 1))),

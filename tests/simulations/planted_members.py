@@ -9,8 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 from gossip.protocol import Address, Engine
+from gossip.protocol.detector import Detector
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
 from gossip.protocol.greeting import Greeter
@@ -198,7 +200,24 @@ def youngest_given_away() -> AbstractContextManager[Any]:
     return patch.object(View, "offer", offer)
 
 
+def pings_numbered_from_one() -> AbstractContextManager[Any]:
+    """Each life of a node numbers its pings 1, 2, 3, ..., so that answers to a former life fit the present one."""
+    numbers: WeakKeyDictionary[Detector, int] = WeakKeyDictionary()
+
+    def make(number_ping: Any) -> Any:
+        def numbers_in_order(self: Detector, ping: Any) -> int:
+            drawn: int = number_ping(self, ping)
+            numbers[self] = number = numbers.get(self, 0) + 1
+            self._pings[number] = self._pings.pop(drawn)
+            return number
+
+        return numbers_in_order
+
+    return replaced(Detector, "_number_ping", make)
+
+
 PLANTED: Final[dict[Plant, str]] = {
+    pings_numbered_from_one: "replay",
     stale_incarnation_accepted: "stale-incarnation",
     epoch_ignored_in_hearsay: "chaos",
     forgetting_dead_members: "long-partition",

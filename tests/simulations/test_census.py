@@ -109,7 +109,7 @@ def test_who_is_counted_as_failed_for_long_without_a_reason_is_found() -> None:
     town.cluster.set_link(loss=0.01)
     town.fail(0, 1)
     town.cluster.run(LONGEST + 1.0)
-    with patch.object(Census, "_counts_as_failed", lambda *_: True):
+    with patch.object(Census, "_counts_as", lambda *_: True):
         town.census.check()
     assert town.broken == ["who is there is found again"]
 
@@ -131,6 +131,25 @@ def test_who_hears_nobody_must_not_come_back() -> None:
     town.broken.clear()
     town.tell(notices.MEMBER_RETURNED, 0, 1)
     assert town.broken == ["who hears nobody does not come back"]
+
+
+def test_who_is_down_must_not_come_back() -> None:
+    town = Town()
+    town.cluster[1].stop()
+    town.cluster.run(2 * GRACE)
+    town.tell(notices.MEMBER_RETURNED, 0, 1)
+    assert town.broken == ["who hears nobody does not come back"]
+
+
+def test_who_is_down_for_long_must_not_be_counted_as_alive() -> None:
+    town = Town()
+    town.cluster[1].stop()
+    town.cluster.run(LONGEST + 1.0)
+    town.census.check()
+    assert town.broken == []
+    with patch.object(Census, "_counts_as", lambda *_: True):
+        town.census.check()
+    assert town.broken == ["who is gone is found out"] * 5
 
 
 def test_only_the_deaf_are_counted_as_failed_and_only_they_are_wrong_about_others() -> None:

@@ -32,6 +32,7 @@ from simulations.faults import (
     OneWay,
     Partition,
     Pause,
+    Replay,
     RestartAll,
     Retire,
     SlowDisk,
@@ -484,6 +485,7 @@ ALL_KINDS: list[Fault] = [
     Clone(node=1),
     Forge(),
     OldNews(node=1),
+    Replay(node=1),
 ]
 NOT_THERE: list[Fault] = [
     Workers(of=(99,)),
@@ -491,6 +493,7 @@ NOT_THERE: list[Fault] = [
     OneWay(of=(99,)),
     Deaf(of=(99,)),
     OldNews(node=99),
+    Replay(node=99),
     Isolate(node=99),
     Flap(of=(99,)),
     Crash(node=99),
@@ -592,6 +595,29 @@ def test_of_many_that_die_at_once_as_many_are_gone_as_were_asked_for_and_never_t
     assert len(cluster.running()) == 5
     MassCrash(share=1.0).apply(cluster)
     assert len(cluster.running()) == 1
+
+
+def test_what_a_node_sent_is_replayed_only_while_it_is_down_and_to_former_lives_first() -> None:
+    cluster = cluster_of()
+    sent: list[tuple[Address, bytes]] = []
+
+    def tap(source: Address, target: Address, data: bytes) -> None:
+        if source == cluster.addresses[1]:
+            sent.append((target, data))
+
+    cluster.network.taps.append(tap)
+    Replay(node=1).apply(cluster)
+    cluster.run(10.0)
+    assert len(sent) == len(set(sent)), "nothing comes twice while it runs"
+    cluster[0].stop()
+    cluster.restart(0)
+    cluster[1].stop()
+    recorded = set(sent)
+    sent.clear()
+    cluster.run(5.0)
+    assert len(sent) > len(set(sent)) > 1
+    assert set(sent) <= recorded
+    assert {target for target, _ in sent} == {cluster.addresses[0]}
 
 
 def test_old_news_is_what_was_sent_before_the_next_life_and_comes_only_then() -> None:

@@ -118,7 +118,7 @@ def datagrams(sender: bytes) -> list[bytes]:
         Roll(12345, 7),
         ListMembers(_MARK),
         Ping(1),
-        PingRequest(2, _MARK),
+        PingRequest(2, _MARK, 200),
         Ack(3),
         Nack(4),
         Shuffle(((sender, None, 0), (_MARK, Address("10.99.0.2", 1), 3)), True),

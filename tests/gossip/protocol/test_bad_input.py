@@ -210,7 +210,7 @@ def test_a_flood_of_requests_makes_a_bounded_number_of_pings_and_blames_nobody()
     rig, (flooder, victim, other) = acquainted(3)
     pinged = nacks = 0
     for i in range(40):
-        requests: list[Message] = [PingRequest(i * 60 + j, victim.node_id) for j in range(60)]
+        requests: list[Message] = [PingRequest(i * 60 + j, victim.node_id, 160) for j in range(60)]
         effects = rig.receive(flooder.address, flooder.says(*requests))
         pinged += len(of_type(Ping, victim.hears(effects)))
         nacks += len(of_type(Nack, flooder.hears(effects)))

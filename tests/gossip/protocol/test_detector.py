@@ -155,12 +155,12 @@ def test_every_helper_that_does_not_reach_it_either_makes_the_verdict_sooner() -
 
 def test_a_request_for_help_is_answered_by_the_answer_or_by_a_nack_in_time() -> None:
     rig, (asker, target) = acquainted(2)
-    effects = rig.receive(asker.address, asker.says(PingRequest(9, target.node_id)))
+    effects = rig.receive(asker.address, asker.says(PingRequest(9, target.node_id, 160)))
     ping = only(Ping, target.hears(effects))
     assert of_type(Ack, asker.hears(rig.receive(target.address, target.says(Ack(ping.number))))) == [Ack(9)]
-    rig.receive(asker.address, asker.says(PingRequest(10, target.node_id)))
+    rig.receive(asker.address, asker.says(PingRequest(10, target.node_id, 160)))
     assert Nack(10) in asker.hears(rig.pass_time(Config.lan().probe_timeout))
-    told = asker.hears(rig.receive(asker.address, asker.says(PingRequest(11, b"nobody.."))))
+    told = asker.hears(rig.receive(asker.address, asker.says(PingRequest(11, b"nobody..", 160))))
     assert told == [Nack(11)]
 
 

@@ -238,7 +238,7 @@ def some_messages(rng: random.Random) -> list[Message]:
         Roll(1, 999),
         ListMembers(b""),
         Ping(1),
-        PingRequest(1, mark),
+        PingRequest(1, mark, 200),
         Digest(mark, 7),
         Same(mark),
         Offer(),

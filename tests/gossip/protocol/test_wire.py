@@ -102,7 +102,7 @@ MESSAGES: list[Message] = [
     Roll((1 << 64) - 1, 1024),
     ListMembers(b""),
     Ping(0),
-    PingRequest(MAX_NUMBER, NODE),
+    PingRequest(MAX_NUMBER, NODE, 200),
     Ack(1),
     Nack(MAX_NUMBER),
     Shuffle(((NODE, None, 0), (COOKIE, Address("10.0.0.2", 9), MAX_AGE)), True),
