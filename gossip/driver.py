@@ -66,7 +66,9 @@ class Driver:
         self._log = log
         self._links: dict[int, _Link] = {}
         self._nursery: trio.Nursery | None = None
-        self._stopping = self._writing_ended = self._disk_is_silent = False
+        self._stopping = self._disk_is_silent = False
+        self._no_writes: str | None = None
+        """Why mutations are refused although it runs."""
         self._thread = 0
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
@@ -113,9 +115,13 @@ class Driver:
         """Whether everything is in memory only, and gone when the node is."""
         return self._saver is None
 
-    def end_writing(self) -> None:
-        """Refuse mutations from now on, as if it was closed; all else goes on."""
-        self._writing_ended = True
+    def end_writing(self, why: str) -> None:
+        """Refuse mutations from now on, with ``why`` as the reason; all else goes on."""
+        self._no_writes = why
+
+    def resume_writing(self) -> None:
+        """Accept mutations again."""
+        self._no_writes = None
 
     def stop(self) -> None:
         """From now on it counts as closed; to be called before `run` is cancelled, which takes a moment to end."""
@@ -128,8 +134,8 @@ class Driver:
 
         Raises `NotRunning`, `WrongThread`, `NodeRetired` or `DiskFailed`.
         """
-        if not self.running or self._writing_ended:
-            raise NotRunning(f"node {self._engine.identity.name} is closed; nothing was written")
+        if not self.running or self._no_writes is not None:
+            raise NotRunning(f"node {self._engine.identity.name} {self._no_writes or 'is closed'}; nothing was written")
         self.check_thread()
         self._engine.check_writable()
         if self._saver is not None:

@@ -329,11 +329,18 @@ class Node(Accessors):
         """See to it that somebody else has our writes, then say goodbye; returns how many members have them all.
 
         Waits `SHUTDOWN_GRACE` seconds at most, and `DISK_GRACE` for a disk that does not answer. The end of the block
-        does this too; afterwards the node can still be read, but other members no longer count on it.
+        does this too. From the call on writes raise `NotRunning`, as nobody would count on them; the node can still be
+        read, and goes on taking in what others write. If the call is cancelled, the node stays, and can be written to.
         """
         self._check_running()
         self._replica.store.check_settled("leaving")
-        seq = await self._hand_over()
+        self._driver.end_writing("has been told to leave: write before leave(), or open the node again")
+        try:
+            seq = await self._hand_over()
+        except BaseException:
+            if not self._left:
+                self._driver.resume_writing()
+            raise
         self._say_goodbye()
         return len(self._engine.acked_by(seq)[0])
 
@@ -344,10 +351,11 @@ class Node(Accessors):
 
     async def _close_writer(self) -> None:
         """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
+        self._driver.resume_writing()
         with suppress(CrdtError):
             self._replica.retire(self._replica.replica_id)
             self._last_words = self._last_seq()
-        self._driver.end_writing()
+        self._driver.end_writing("is closed")
         self._driver.do(self._engine.flush(trio.current_time()))
         with trio.move_on_after(LAST_WORDS_GRACE), self._asking_for(self._last_words):
             while self._last_words and self._may_be_heard() and not self._engine.acked_by(self._last_words)[0]:

@@ -532,14 +532,38 @@ async def test_who_leaves_in_vain_may_try_again_and_the_end_of_the_block_tells_n
         assert journal.events().count("writes.unshared") == 2
 
 
-async def test_what_is_written_after_leaving_is_handed_over_as_well() -> None:
+async def test_what_is_written_after_leaving_is_refused_and_what_others_write_can_be_read(tmp_path: Any) -> None:
+    for directory in (None, tmp_path):
+        async with open_node("keeper", config=FAST) as keeper:
+            async with open_node("a", join=[keeper.address], config=FAST, data_dir=directory) as a:
+                await acquainted(a, keeper)
+                a.orset("x").add(1)
+                assert await a.leave() == 1
+                with pytest.raises(NotRunning, match="told to leave"):
+                    a.orset("x").add(2)
+                with pytest.raises(NotRunning, match="told to leave"), a.transaction():
+                    a.counter("c").increment()
+                keeper.orset("x").add(3)
+                await until(a, lambda: 3 in a.orset("x"))
+            assert set(keeper.orset("x")) == {1, 3}
+
+
+async def test_what_is_written_while_a_node_leaves_is_refused_and_accepted_if_it_stays_after_all() -> None:
+    faults = TransportFaults()
     async with open_node("keeper", config=FAST) as keeper:
-        async with open_node("a", join=[keeper.address], config=FAST) as a:
+        async with open_node("a", join=[keeper.address], faults=faults, config=FAST) as a:
             await acquainted(a, keeper)
-            a.orset("x").add(1)
-            assert await a.leave() == 1
-            a.orset("x").add(2)
-        assert set(keeper.orset("x")) == {1, 2}
+            faults.loss = 1.0
+            a.orset("x").add("before")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(a.leave)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                with pytest.raises(NotRunning, match="told to leave"):
+                    a.orset("x").add("meanwhile")
+                nursery.cancel_scope.cancel()
+            a.orset("x").add("after all")
+            faults.loss = 0.0
+        assert set(keeper.orset("x")) == {"before", "after all"}
 
 
 class Unusual(BaseException):
