@@ -17,6 +17,7 @@ from crdts import Event
 
 from .disk import Disk, Saver
 from .faults import TransportFaults
+from .inherited import refuse
 from .log import DATAGRAM_REFUSED, log_notice
 from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Rename, Send, Write
 from .protocol.errors import NotRunning, WrongThread
@@ -67,6 +68,8 @@ class Driver:
         self._links: dict[int, _Link] = {}
         self._nursery: trio.Nursery | None = None
         self._stopping = self._disk_is_silent = False
+        self.inherited = False
+        """Whether it runs in the process that this one was forked from."""
         self._no_writes: str | None = None
         """Why mutations are refused although it runs."""
         self._thread = 0
@@ -127,6 +130,10 @@ class Driver:
         """From now on it counts as closed; to be called before `run` is cancelled, which takes a moment to end."""
         self._stopping = True
 
+    def disown(self) -> None:
+        """Count as closed: this is the copy that a forked child has."""
+        self.inherited = self._stopping = True
+
     # ---- what the node asks for
 
     def check_writable(self) -> None:
@@ -135,14 +142,19 @@ class Driver:
         Raises `NotRunning`, `WrongThread`, `NodeRetired` or `DiskFailed`.
         """
         if not self.running or self._no_writes is not None:
+            if self.inherited:
+                refuse(self._engine.identity)
             raise NotRunning(f"node {self._engine.identity.name} {self._no_writes or 'is closed'}; nothing was written")
-        self.check_thread()
+        if get_ident() != self._thread:
+            self.check_thread()
         self._engine.check_writable()
         if self._saver is not None:
             self._saver.check()
 
     def check_thread(self) -> None:
-        """Raise `WrongThread` outside of the thread that the node runs in."""
+        """Raise `WrongThread` outside of the thread that the node runs in, and `NotRunning` outside of its process."""
+        if self.inherited:
+            refuse(self._engine.identity)
         if self.running and get_ident() != self._thread:
             raise WrongThread(
                 f"node {self._engine.identity.name} runs in another thread; nothing was written. "

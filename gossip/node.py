@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from weakref import WeakSet
 
 import trio
@@ -13,6 +13,7 @@ from crdts.ormap import Accessors
 from crdts.store import Store
 
 from .driver import Driver
+from .inherited import Inherited, disown_in_children
 from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED, LogLoss, SafeLog
 from .naming import Names
@@ -83,6 +84,7 @@ class Node(Accessors):
         self._names.serve(replica.store)
         self._awaited: list[int] = []
         self._watches: WeakSet[Watch] = WeakSet()
+        disown_in_children(self)
 
     # ---- data
 
@@ -405,7 +407,7 @@ class Node(Accessors):
 
         A node that keeps its data in memory only says besides that nothing can come of it any more.
         """
-        if not self._driver.running:
+        if isinstance(self._driver, Inherited) or not self._driver.running:
             return
         self._replica.store.abort_transaction()
         seq = self._last_seq()
@@ -419,8 +421,16 @@ class Node(Accessors):
         self._left = True
         self._driver.do(self._engine.leave(keeps_nothing=True))
 
+    def disown(self) -> None:
+        """Refuse everything, as this is the copy that a forked child has of a node. One that was closed can be read."""
+        if self._driver.running:
+            stands: Any = Inherited(self._engine.identity)
+            self._driver.disown()
+            self._replica.store.kernel = self._engine = self._driver = self._keeper = self._names = stands
+
     def close(self) -> None:
         """Refuse what is written from now on, and end every iteration over changes. For `open_node`."""
-        self._driver.stop()
+        if not isinstance(self._driver, Inherited):
+            self._driver.stop()
         for watch in list(self._watches):
             watch.close()

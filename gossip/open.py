@@ -225,7 +225,7 @@ async def run_node(
             async with _running(node, services, answering):
                 yield node
         finally:
-            if opened is not None and directory is not None:
+            if opened is not None and directory is not None and not driver.inherited:
                 unsaved, failure = driver.unsaved_batches, driver.disk_failure
                 ending = partial(close_stored, opened, directory, log, unsaved=unsaved, failure=failure)
                 with trio.CancelScope(shield=True):
