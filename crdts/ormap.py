@@ -21,6 +21,7 @@ from .lwwmap import LWWMap
 from .registers import LWWRegister, MVRegister
 from .schema import KIND_OF_TAG, ORMAP, child_id, name_to_bytes, names_of, object_id, type_tag
 from .sets import GSet, ORSet, RWSet
+from .spelling import composed
 from .store import Store
 
 _T = TypeVar("_T", bound=Crdt)
@@ -28,6 +29,8 @@ _T = TypeVar("_T", bound=Crdt)
 
 class Accessors:
     """Objects by name. A name is scoped by its type: an orset "x" and a counter "x" are two objects.
+
+    Names that differ only in how their letters are composed are one name: see `crdts.spelling`.
 
     An object exists as soon as it is named and takes room once it is written to.
     """
@@ -94,6 +97,7 @@ class Accessors:
         if name == "":
             raise InvalidValue("an object in a replica or a map needs a name of at least one character")
         _, home = self._home()
+        name = composed(name)
         return child_id(home, kind.tag, name) if home else object_id(kind.tag, name)
 
 
@@ -113,10 +117,12 @@ class ORMap(Crdt, Accessors):
         """
         if self._store.begun:
             self._store.settle()
-        return self._delete(self._named(name_to_bytes(key, "a map key", MAX_NAME_BYTES)))
+        return self._delete(self._named(key))
 
-    def _named(self, name: bytes) -> list[bytes]:
-        return self._store.kernel.tree.named(self._object, name)
+    def _named(self, key: str) -> list[bytes]:
+        """The ids of what is under ``key``, and under its composed spelling."""
+        spellings = dict.fromkeys([name_to_bytes(key, "a map key", MAX_NAME_BYTES), composed(key).encode()])
+        return [child for name in spellings for child in self._store.kernel.tree.named(self._object, name)]
 
     def clear(self) -> Delta:
         """Remove all objects in this map as far as they were seen here; one change, like `delete`."""
@@ -157,10 +163,10 @@ class ORMap(Crdt, Accessors):
 
     def __contains__(self, key: object) -> bool:
         try:
-            name = name_to_bytes(key, "a map key", MAX_NAME_BYTES)  # type: ignore[arg-type]  # what is no text is no key
+            children = self._named(key)  # type: ignore[arg-type]  # what is no text is no key
         except CrdtError:
             return False
-        return any(holds_something(self._store, child) for child in self._named(name))
+        return any(holds_something(self._store, child) for child in children)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())

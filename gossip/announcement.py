@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from crdts.spelling import composed
+
 from .protocol.errors import MalformedMessage
 from .protocol.identity import NODE_ID_BYTES, name_is_valid
 from .protocol.seal import KEY_ID_BYTES, VERSION
@@ -113,6 +115,11 @@ def why_unreadable(mine: Card, theirs: Card) -> str | None:
     """Why two nodes cannot read each other's datagrams, for people; None if they can."""
     if theirs.version != mine.version:
         return f"it speaks protocol version {theirs.version}, this node speaks {mine.version}"
+    if theirs.cluster != mine.cluster and composed(theirs.cluster) == mine.cluster:
+        return (
+            f"its cluster {mine.cluster!r} has a name of another spelling there ({theirs.cluster!a}, here "
+            f"{mine.cluster!a}); start it with this release, or with the name spelled like here"
+        )
     if theirs.cluster != mine.cluster:
         return f"it belongs to cluster {theirs.cluster!r}, this node to {mine.cluster!r}"
     if theirs.key_id != mine.key_id:

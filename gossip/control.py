@@ -21,6 +21,7 @@ import trio
 from crdts import Change, CrdtError, LWWMap
 from crdts.base import Crdt
 from crdts.ormap import Accessors
+from crdts.spelling import composed
 
 from .datadir import DataDir
 from .document import Item
@@ -285,8 +286,9 @@ def _members(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _tag(node: Node, args: dict[str, Any]) -> dict[str, str]:
-    kept = {key: value for key, value in node.tags.items() if key not in args["remove"]}
-    changed = kept | args["set"]
+    removed = [composed(key) for key in args["remove"]]
+    kept = {key: value for key, value in node.tags.items() if key not in removed}
+    changed = kept | {composed(key): value for key, value in args["set"].items()}
     if changed != node.tags:
         node.set_tags(changed)
     return dict(node.tags)
@@ -341,11 +343,12 @@ def _summary(held: Crdt) -> dict[str, Any]:
 
 def _get(node: Node, args: dict[str, Any]) -> list[dict[str, Any]]:
     name, kind = args["name"], args.get("type")
-    found = [held for held in node.replica.objects() if held.name == name and kind in (None, held.kind)]
+    spelled = composed(name)
+    found = [held for held in node.replica.objects() if composed(held.name) == spelled and kind in (None, held.kind)]
     if not found:
         what = "object" if kind is None else kind
         raise ConfigError(f"there is no {what} {name!r}; `gossip ls` lists what there is")
-    return [{"type": held.kind, "name": name, "value": held.value()} for held in found]
+    return [{"type": held.kind, "name": held.name, "value": held.value()} for held in found]
 
 
 def _change_set(node: Node, args: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from crdts.kernel import Kernel
+from crdts.spelling import composed, told_apart
 from crdts.store import Store
 
 from .protocol import Identity, Member
@@ -55,7 +56,7 @@ class Names:
         """The id of who is meant by a name or an id, or as one of the members; raises `UnknownMember`."""
         if isinstance(member, Member):
             return self._known(member.id)
-        named = [each for each in self._members() if each.name == member]
+        named = [each for each in self._members() if composed(each.name) == composed(member)]
         if len(named) == 1 and member != self._own_id:
             return named[0].id
         if named and member != self._own_id:
@@ -64,7 +65,7 @@ class Names:
 
     def _known(self, member: str) -> str:
         """An id, if there is or was such a node; raises `UnknownMember`."""
-        if member in (self._own_id, self._identity().name):
+        if composed(member) in (self._own_id, self._identity().name):
             raise UnknownMember(f"{member} is this node itself: it can leave, others can retire it then")
         writers = *self._kernel.context.replicas(), *self._kernel.limits
         if member in [each.id for each in self._members()] or any(_is_of(writer, member) for writer in writers):
@@ -121,7 +122,7 @@ class Names:
 
     def _called(self, who: str) -> _Node | None:
         """The node of that id, or the only one of that name, or the only such that is there; raises `UnknownMember`."""
-        found = [node for node in self._nodes() if who in (node.id, node.name)]
+        found = [node for node in self._nodes() if who == node.id or composed(who) == composed(node.name)]
         there = [node for node in found if node.state in (ALIVE, SUSPECT)]
         if len(found) > 1 and len(there) != 1:
             raise UnknownMember(f"{len(found)} members are called {who}; name one by its id: {_ids(found)}")
@@ -176,4 +177,10 @@ def _is_of(writer: str, node_id: str) -> bool:
 
 
 def _ids(members: Sequence[Member | _Node]) -> str:
-    return ", ".join(f"{member.id} ({member.state})" for member in members)
+    return ", ".join(f"{member.id} ({_spelling(member.name)}{member.state})" for member in members)
+
+
+def _spelling(name: str) -> str:
+    """The name by its code points, where it looks like another one; empty where there is nothing to tell."""
+    shown = told_apart(name)
+    return "" if shown == name else f"{shown}, "

@@ -9,6 +9,7 @@ import trio
 
 from crdts import Change, Replica
 from crdts.changes import same
+from crdts.spelling import composed
 from crdts.values import encode_value
 
 
@@ -22,7 +23,7 @@ class Watch:
     """
 
     def __init__(self, replica: Replica, name: str | None) -> None:
-        self._name = name
+        self._name = None if name is None else composed(name)
         self._pending: dict[tuple[str, bytes], Change] = {}
         self._wake = trio.Event()
         self._closed = False
@@ -36,7 +37,7 @@ class Watch:
 
     def _on_change(self, changes: list[Change]) -> None:
         for change in changes:
-            if self._name is None or change.name == self._name:
+            if self._name is None or composed(change.name) == self._name:
                 place = change.kind, encode_value(change.path)
                 earlier = self._pending.get(place)
                 if earlier is not None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crdts.spelling import composed
+
 from .errors import ConfigError
 from .identity import Address
 from .wire import MAX_TAG_BYTES, MAX_TAGS, MAX_VERSION_BYTES
@@ -32,6 +34,10 @@ def check_tags(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
             raise ConfigError(f"tags are printable text, such as role=worker; not {text!r}")
     if not all(tags):
         raise ConfigError("a tag has a key, as in role=worker")
+    given, tags = tags, {composed(key): value for key, value in tags.items()}
+    if len(tags) < len(given):
+        twice = next(key for key in given if composed(key) != key)
+        raise ConfigError(f"the tag {composed(twice)!r} is given twice, in two spellings; leave one of them out")
     size = sum(len(text.encode()) for pair in tags.items() for text in pair)
     if len(tags) > MAX_TAGS or size > MAX_TAG_BYTES:
         raise ConfigError(

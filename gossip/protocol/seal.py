@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from crdts.spelling import composed
+
 from .errors import ConfigError, KeyFormatError, Unauthentic, UnknownKey, UnknownVersion
 from .identity import MAX_NAME_BYTES, name_is_valid
 
@@ -226,7 +228,11 @@ class _PlainFrames:
 
 
 def seal_for(key: bytes | None, cluster: str = DEFAULT_CLUSTER) -> Seal:
-    """The seal of the cluster of that name: keyed, or plain without a key. Raises `ConfigError` for no name."""
+    """The seal of the cluster of that name: keyed, or plain without a key. Raises `ConfigError` for no name.
+
+    However its letters are composed, it is one name, and one seal.
+    """
     if not isinstance(cluster, str) or not name_is_valid(cluster):
         raise ConfigError(f"a cluster's name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {cluster!r}")
+    cluster = composed(cluster)
     return KeyedSeal(key, cluster) if key is not None else PlainSeal(cluster)

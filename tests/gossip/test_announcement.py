@@ -99,3 +99,12 @@ def test_nothing_that_is_announced_raises_anything_else(
 )
 def test_what_keeps_two_nodes_apart_is_said(other: Card, reason: str | None) -> None:
     assert why_unreadable(CARD, other) == reason
+
+
+def test_a_cluster_whose_name_only_looks_the_same_is_told_apart_by_its_code_points() -> None:
+    """As an older release announces it, which did not compose names."""
+    mine = replace(CARD, cluster="caf\u00e9")
+    assert why_unreadable(mine, replace(mine, cluster="cafe\u0301", key_id="00000000")) == (
+        "its cluster 'caf\u00e9' has a name of another spelling there ('cafe\\u0301', here 'caf\\xe9'); start it with "
+        "this release, or with the name spelled like here"
+    )

@@ -111,3 +111,9 @@ def test_the_tags_of_another_are_believed_with_a_newer_incarnation_only() -> Non
     teller.tells(rig, puppet.row("alive", 2, tags=(("role", "relayed"),), version="2"))
     (member,) = [m for m in rig.engine.members(0) if m.name == puppet.name]
     assert (dict(member.tags), member.version) == ({"role": "relayed"}, "2")
+
+
+def test_the_keys_of_tags_are_composed_and_their_values_are_not() -> None:
+    assert check_tags({"cafe\u0301": "e\u0301"}) == (("caf\u00e9", "e\u0301"),)
+    with pytest.raises(ConfigError, match="the tag 'caf\u00e9' is given twice, in two spellings"):
+        check_tags({"cafe\u0301": "1", "caf\u00e9": "2"})

@@ -174,3 +174,10 @@ def test_not_only_the_header_but_the_keys_depend_on_the_name() -> None:
 def test_what_cannot_name_a_cluster_is_refused(name: object) -> None:
     with pytest.raises(ConfigError, match="a cluster's name is 1 to 64 bytes of printable text"):
         seal_for(KEY, name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", [None, bytes(range(32))], ids=["plain", "keyed"])
+def test_a_cluster_has_one_seal_however_its_name_is_composed(key: bytes | None) -> None:
+    composed, decomposed = seal_for(key, "caf\u00e9"), seal_for(key, "cafe\u0301")
+    assert composed.key_id == decomposed.key_id
+    assert decomposed.open(composed.seal(b"message", random.Random(1))) == b"message"
