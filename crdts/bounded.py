@@ -69,6 +69,8 @@ class BoundedCounter(Crdt):
         be the name or id of a member or any replica id of it, and all that it held under others counts as its own;
         what is nobody's raises its `UnknownMember`.
         """
+        if holder is not None and not isinstance(holder, str):
+            raise UnsupportedType(f"rights are asked for by the id of a replica, not {holder!r:.60}")
         shares = self._shares()
         if holder is not None and self._store.lives_of is not None:
             return sum(map(shares.of, self._store.lives_of(holder, shares.spendable)))

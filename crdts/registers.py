@@ -1,11 +1,12 @@
 """Registers: last writer wins, and the one that keeps every concurrent value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .base import Crdt
 from .clock import seconds_of, stamp_at
 from .delta import NOTHING, Delta, joined
+from .errors import UnsupportedType
 from .folds import all_values, last_written, losers, stamp_of, winner
 from .schema import MVREGISTER, REGISTER, STAMP_BYTES
 from .store import Store
@@ -79,6 +80,8 @@ class MVRegister(Crdt):
         """Write several values in place of everything seen here, as if they had been written concurrently.
 
         None at all empties the register."""
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+            raise UnsupportedType(f"set_all takes a list of values, not {type(values).__name__}")
         payloads = list(dict.fromkeys(map(encode_value, values)))
         first = self._write_all(b"", payloads[0] if payloads else None)
         return joined([first, *[self._store.write(self._object, b"", payload, ()) for payload in payloads[1:]]])

@@ -110,6 +110,8 @@ class Replica(Accessors):
 
     def trim_log(self, limit: int = 0) -> None:
         """Forget all but ``limit`` of the kills remembered for replicas that lag behind."""
+        if type(limit) is not int or limit < 0:
+            raise InvalidValue(f"a log is trimmed to a number of kills from 0 on, not {limit!r:.60}")
         self.store.kernel.trim_log(limit)
 
     def merge(self, other: "Delta | Replica") -> Self:
@@ -153,7 +155,7 @@ class Replica(Accessors):
 
     def said_of(self, other_id: str) -> list[Dot]:
         """The dots of what this replica has said of a writer's retirement: whose context has them knows of it."""
-        return self._retirement.said_of(other_id)
+        return self._retirement.said_of(check_replica_id(other_id))
 
     @property
     def retired(self) -> dict[str, int]:

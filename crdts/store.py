@@ -71,6 +71,8 @@ class Store:
     )
 
     def __init__(self, replica_id: str, *, clock: HybridClock | None = None, kernel: Kernel | None = None) -> None:
+        if clock is not None and not isinstance(clock, HybridClock):
+            raise UnsupportedType(f"a clock is a HybridClock, not {type(clock).__name__}")
         self.kernel = kernel if kernel is not None else Kernel(check_replica_id(replica_id))
         self.clock = clock if clock is not None else HybridClock(time.time)
         self._on_change: dict[object, tuple[bytes, OnChange]] = {}

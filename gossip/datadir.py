@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Final, Self
 
@@ -27,8 +29,11 @@ _open_here: "dict[int, DataDir]" = {}
 class DataDir:
     """An open data directory. Close it, or use it as a context manager."""
 
-    def __init__(self, path: str | os.PathLike[str], *, to_read: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, to_read: bool = False, insecure: bool = False) -> None:
         """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`.
+
+        One that other users may write to is refused unless it is ``to_read`` or ``insecure``: they could replace its
+        files.
 
         The directory itself is locked, as somebody may delete the lock file, and so is that, as not every file system
         can lock a directory. ``to_read``: nothing will be written there, so that it may be one where nothing can be.
@@ -39,6 +44,8 @@ class DataDir:
         try:
             self._make()
             self._place = _place_of(self._open(self.path, os.O_RDONLY | os.O_DIRECTORY))
+            if not (to_read or insecure):
+                self._check_mode()
             self._lock(self._handles[0], fcntl.LOCK_SH if to_read else fcntl.LOCK_EX, is_optional=True)
             try:
                 lock = self._open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT)
@@ -68,6 +75,14 @@ class DataDir:
                 sync(place.parent)  # what is durable in it would be lost with it
         except OSError as error:
             raise unusable(self.path, error) from None
+
+    def _check_mode(self) -> None:
+        mode = stat.S_IMODE(os.fstat(self._handles[0]).st_mode)
+        if mode & 0o022:
+            raise ConfigError(
+                f"other users may write to {self.path} (its mode is {mode:04o}), and so replace this node's data; mend "
+                f"it with `chmod go-w {quote(str(self.path))}`, or take it as it is with --insecure (`insecure=True`)"
+            )
 
     def _open(self, place: Path, flags: int) -> int:
         try:

@@ -3,6 +3,7 @@
 import random
 
 from .protocol import Address
+from .protocol.errors import ConfigError
 
 
 class TransportFaults:
@@ -12,13 +13,18 @@ class TransportFaults:
     """
 
     def __init__(self, *, loss: float = 0.0, seed: int = 0) -> None:
-        """``loss`` is the share of outgoing datagrams dropped, decided from ``seed``."""
+        """``loss`` is the share of outgoing datagrams dropped, decided from ``seed``; raises `ConfigError`."""
+        if isinstance(loss, bool) or not isinstance(loss, int | float) or not 0 <= loss <= 1:
+            raise ConfigError(f"loss is a share from 0 to 1, not {loss!r:.60}")
         self.loss = loss
         self._rng = random.Random(seed)
         self._cut: dict[Address, None] = {}
 
     def cut(self, *addresses: Address) -> None:
-        """Let nothing pass to or from these addresses."""
+        """Let nothing pass to or from these addresses, each a `Node.address`; raises `ConfigError`."""
+        for address in addresses:
+            if not isinstance(address, Address):
+                raise ConfigError(f"an address to cut is a gossip.Address, such as node.address; not {address!r:.60}")
         self._cut.update(dict.fromkeys(addresses))
 
     def heal(self) -> None:

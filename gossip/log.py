@@ -97,6 +97,8 @@ class LogLoss:
 class SafeLog:
     """Hands lines to a logger. One whose writing raises is lost and counted: a node must not end for its log."""
 
+    LEVELS: Final = ("debug", "info", "warning", "error")
+
     def __init__(self, log: Any) -> None:
         self._log = log
         self._lines = 0

@@ -1,6 +1,8 @@
 """A running node, for use inside a Trio program."""
 
+import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final, Literal
@@ -36,6 +38,15 @@ _TO_DO_FIRST: Final = {
     "`gossip members`), or force it",
 }
 """Before a member in that state is retired."""
+
+
+def _checked_timeout(timeout: object) -> float:
+    """Seconds to wait, infinitely many for None; raises `ConfigError`."""
+    if timeout is None:
+        return math.inf
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        raise ConfigError(f"timeout is a number of seconds from 0 on, or None to wait without end; not {timeout!r:.60}")
+    return float(min(timeout, sys.float_info.max))
 
 
 class Node(Accessors):
@@ -112,6 +123,8 @@ class Node(Accessors):
         The iteration ends when the node does.
         """
         self._check_running()
+        if name is not None and not isinstance(name, str):
+            raise ConfigError(f"watch takes the name of an object, or nothing for all of them, not {name!r:.60}")
         watch = Watch(self._replica, name)
         self._watches.add(watch)
         return watch
@@ -194,6 +207,8 @@ class Node(Accessors):
 
     def name_of(self, replica_id: str) -> str:
         """The name of the node that writes under ``replica_id`` (`Change.writer`); the id itself if it is unknown."""
+        if not isinstance(replica_id, str):
+            raise ConfigError(f"a replica id is text, such as `Change.writer`, not {replica_id!r:.60}")
         return self._names.name_of(replica_id)
 
     def replica_id_of(self, member: str | Member) -> str:
@@ -202,6 +217,8 @@ class Node(Accessors):
         Raises `UnknownMember`, also for one that has not said so yet. `BoundedCounter.transfer` here takes the name or
         id itself.
         """
+        if not isinstance(member, str | Member):
+            raise ConfigError(f"a member is named by its name or id, or one of node.members(); not {member!r:.60}")
         return self._names.replica_of(member if isinstance(member, str) else member.id)
 
     def __repr__(self) -> str:
@@ -221,15 +238,17 @@ class Node(Accessors):
         await self._driver.flush()
         self._check_running()
 
-    async def synced(self, to: int | Literal["all"] = "all", timeout: float = 5.0) -> int:
+    async def synced(self, to: int | Literal["all"] = "all", timeout: float | None = 5.0) -> int:
         """Wait until all writes made here so far have reached ``to`` live members, or all of them.
 
         Returns how many members have them. "All" are at least one: while a node is alone, its writes are nowhere else,
         and saying otherwise would be no help. Raises `SyncTimeout`, which names who lags, after ``timeout`` seconds.
+        None waits for as long as it takes.
         """
         self._check_running()
         if to != "all" and (type(to) is not int or to < 0):
-            raise ConfigError(f'synced(to=...) is "all" or a number of members, not {to!r}')
+            raise ConfigError(f'synced(to=...) is "all" or a number of members, not {to!r:.60}')
+        timeout = _checked_timeout(timeout)
         self._replica.store.check_settled("waiting for members")
         seq = self._last_seq()
         with trio.move_on_after(timeout), self._asking_for(seq):

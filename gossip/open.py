@@ -13,6 +13,7 @@ import trio
 
 from crdts import Replica
 from crdts.clock import END_OF_TIME, date_of
+from crdts.spelling import composed
 
 from .addresses import is_loopback, resolve, split_address
 from .advertised import resolve_advertised, warn_of_loopback
@@ -30,12 +31,14 @@ from .log import (
     NODE_STARTED,
     NODE_STOPPED,
     NODE_UNSEALED,
+    SafeLog,
     logger_for,
     safe_log,
 )
 from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import AddressInUse, ConfigError
+from .protocol.identity import check_name
 from .protocol.peers import FAILED, LEFT
 from .protocol.profile import Profile, check_tags
 from .protocol.seal import DEFAULT_CLUSTER
@@ -66,6 +69,7 @@ async def open_node(
     tags: Mapping[str, str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     durability: str | None = None,
+    insecure: bool = False,
     config: Config | None = None,
     faults: TransportFaults | None = None,
     log: Any = None,
@@ -81,7 +85,8 @@ async def open_node(
     the process. ``durability`` is what is promised of it: ``"full"``, if nothing is said, that what `Node.flush` has
     waited for, and what any other member may have seen, survives a power loss; ``"normal"`` that it survives a crash of
     the process, while a power loss may take the last moments of it; ``"none"`` nothing: the directory only holds the
-    control socket. Without a directory only ``"none"`` can be said.
+    control socket. Without a directory only ``"none"`` can be said. A directory that other users may write to is
+    refused unless that is meant (``insecure``).
 
     ``discover`` finds the other nodes of the cluster on the local network by multicast DNS, and lets them find this
     one; a node on loopback finds those on this machine. It is off unless asked for, because it tells everybody on that
@@ -100,12 +105,14 @@ async def open_node(
     or `UnknownFormat`. A damaged file is set aside, and a copied one goes on as a new node; the log says so.
     """
     durability = _check_kept(data_dir, durability)
+    _check_options(config, faults, log)
     host, port = split_address(bind)
     seeds = parse_seeds(join)
     secret = parse_key(key) if key is not None else None
     outside = None if advertise is None else await resolve_advertised(advertise, sealed=secret is not None)
     profile = Profile(RELEASE, check_tags({} if tags is None else tags), outside)
     seal_for(secret, cluster)  # refuses a name that is none, before anything is opened
+    check_name(name)
     host = await _resolve_bind(host, port)
     if secret is None and not is_loopback(host):
         raise ConfigError(
@@ -114,7 +121,7 @@ async def open_node(
     if secret is None:
         refuse_strangers(seeds)
     with ExitStack() as stack:
-        directory = stack.enter_context(DataDir(data_dir)) if data_dir is not None else None
+        directory = stack.enter_context(DataDir(data_dir, insecure=insecure)) if data_dir is not None else None
         sockets = stack.enter_context(_bind(host, port))
         async with run_node(
             name,
@@ -137,11 +144,32 @@ def _check_kept(data_dir: str | os.PathLike[str] | None, durability: str | None)
     """What is promised; raises `ConfigError` if that cannot be, or the directory is none."""
     if durability is not None and durability not in DURABILITIES:
         raise ConfigError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")
+    if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
+        raise ConfigError(f"data_dir is the path of a directory, as text or a Path, not {data_dir!r:.60}")
+    if data_dir is not None and not _is_path(os.fspath(data_dir)):
+        raise ConfigError(f"data_dir is a path that a file system can hold, not {data_dir!r:.60}")
     if data_dir is not None and not os.fspath(data_dir):
         raise ConfigError("data_dir is empty; name a directory, or leave it out to keep everything in memory")
     if data_dir is None and durability not in (None, NONE):
         raise ConfigError(f"durability {durability!r} needs a directory to keep the data in; give it as data_dir")
     return durability or FULL
+
+
+def _is_path(path: str | bytes) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
+def _check_options(config: object, faults: object, log: object) -> None:
+    """Raise `ConfigError` for what would end the node once it is used."""
+    if config is not None and not isinstance(config, Config):
+        raise ConfigError(f"config is a gossip.Config, such as Config.lan(), not {config!r:.60}")
+    if faults is not None and not isinstance(faults, TransportFaults):
+        raise ConfigError(f"faults are a gossip.TransportFaults, not {faults!r:.60}")
+    if log is not None and not all(callable(getattr(log, level, None)) for level in SafeLog.LEVELS):
+        raise ConfigError(f"log is a structlog logger, with {', '.join(SafeLog.LEVELS)}; not {log!r:.60}")
 
 
 @asynccontextmanager
@@ -163,6 +191,7 @@ async def run_node(
 ) -> AsyncIterator[Node]:
     """What `open_node` does once everything is looked up and bound: a node on any transport, and on any disk."""
     config = config or Config.lan()
+    name, cluster = composed(name), composed(cluster)
     profile = profile or Profile(RELEASE)
     rng = random.SystemRandom()
     log = safe_log(log if log is not None else logger_for(name))

@@ -24,6 +24,8 @@ def parse_seeds(join: Sequence[str | Address]) -> list[Address]:
     """Seeds as people write them, their hosts possibly names; raises `ConfigError`."""
     if isinstance(join, str):
         raise ConfigError(f"join is a list of addresses, not one string; write join=[{join!r}]")
+    if not isinstance(join, Iterable) or isinstance(join, Address):
+        raise ConfigError(f"join is a list of addresses, such as ['10.0.0.1:4747'], not {join!r:.60}")
     seeds = [seed if isinstance(seed, Address) else Address(*split_address(seed)) for seed in join]
     for seed in seeds:
         if not seed.port:

@@ -19,6 +19,8 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> Self:
         """The version that ``str(version)`` was made of; raises `ConfigError`."""
+        if not isinstance(text, str):
+            raise ConfigError(f"a version is text, as str(node.version()) gives; not {text!r:.60}")
         try:
             return cls(decode_context(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))))
         except (binascii.Error, ValueError, DecodeError):

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 SUFFIX: Final = ".toml"
+MAX_BYTES: Final = 16 << 20
+"""Of a scenario file, which may hold the writes of a whole run."""
 
 
 def scenario_names() -> list[str]:
@@ -55,7 +57,11 @@ def load_file(name_or_path: str, overrides: Sequence[Override] = ()) -> Scenario
                 f"or give the path of a {SUFFIX} file"
             )
     try:
-        text = file.read_bytes().decode()
+        with file.open("rb") as source:
+            data = source.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ScenarioError(f"{name_or_path} is no scenario: it has more than {MAX_BYTES >> 20} MiB")
+        text = data.decode()
     except OSError as error:
         raise ScenarioError(
             f"cannot read {name_or_path}: {error.strerror}; give the path of a {SUFFIX} file, "

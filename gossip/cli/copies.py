@@ -1,6 +1,5 @@
 """Verbs that carry a node's data elsewhere: whole as a backup, or as a document that people can read."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from gossip.storage.sqlite import failures
 
 from .client import NodeUnreachable, ask, follow
 from .options import data_option, data_type, document_type, file_type, verb_options
-from .show import count, print_json, print_line, size_text
+from .show import count, json_text, print_json, print_line, size_text
 
 MAX_DOCUMENT_BYTES: Final = 1 << 30
 """What an import reads at most: it is held in memory, several times over."""
@@ -123,7 +122,7 @@ def export(file: Path, as_json: bool, force: bool, data_dir: Path) -> None:
     if str(file) != "-":
         _check_is_new(file, force=force)
     document = document_of(_exported(data_dir))
-    text = json.dumps(document, ensure_ascii=False, indent=None if as_json else 2) + "\n"
+    text = json_text(document, indent=None if as_json else 2) + "\n"
     if str(file) == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(text.encode())  # whatever the terminal's encoding is
@@ -202,6 +201,8 @@ def _import(parts: Iterable[list[Item]], data_dir: Path, *, add: bool) -> Outcom
 def _read(file: Path) -> bytes:
     if str(file) == "-":
         return _bounded(sys.stdin.buffer)
+    if file.is_char_device() or file.is_block_device():
+        raise ConfigError(f"{file} is a device; name a file, or - for standard input")
     with open(file, "rb") as source:
         return _bounded(source)
 

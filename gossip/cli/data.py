@@ -8,6 +8,7 @@ import click
 
 from crdts.limits import MAX_INT
 from crdts.replica import TYPES
+from crdts.spelling import told_apart
 
 from .client import ask, follow
 from .options import parse_value, value_option, verb_options
@@ -28,7 +29,7 @@ def ls(data_dir: Path, as_json: bool) -> None:
         rows = [
             (
                 o["type"],
-                o["name"],
+                told_apart(o["name"]),
                 count(o["size"], "entry", "entries") if o["size"] is not None else _brief(o["value"]),
             )
             for o in found
@@ -63,7 +64,7 @@ def get(name: str, kind: str | None, data_dir: Path, as_json: bool) -> None:
         return
     for held in found:
         if len(found) > 1:
-            print_line(f"{held['type']} {printable(name)}:", style="bold")
+            print_line(f"{held['type']} {printable(told_apart(held['name']))}:", style="bold")
         _print_value(held["type"], held["value"])
 
 
@@ -94,7 +95,7 @@ def watch(name: str | None, data_dir: Path, as_json: bool) -> None:
             print_json(change)
             continue
         keyed = change["kind"] in ("gset", "orset", "rwset", "lwwmap")
-        names = "/".join(change["path"][:-1] if keyed else change["path"])
+        names = "/".join(map(told_apart, change["path"][:-1] if keyed else change["path"]))
         key = f" {printable(change['key'])}" if keyed else ""
         now = "deleted" if change.get("deleted") else printable(change["now"])
         clock = time.strftime("%H:%M:%S")

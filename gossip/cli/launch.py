@@ -11,6 +11,8 @@ from crdts import CrdtError
 from gossip.protocol.errors import GossipError
 from gossip.storage.files import why
 
+from .show import escaped
+
 
 def launch(command: click.Command, name: str) -> NoReturn:
     """Run a command line that users call ``name``; the exit code is 0, 1 for a failure or 2 for wrong usage."""
@@ -63,4 +65,4 @@ def _worded(error: click.ClickException) -> str:
 
 
 def _tell(message: str) -> None:
-    click.echo(f"gossip: {message}", err=True)
+    click.echo(f"gossip: {escaped(message)}", err=True)

@@ -5,7 +5,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,8 +27,10 @@ from gossip.protocol.identity import check_name
 from gossip.protocol.seal import DEFAULT_CLUSTER
 from gossip.storage.database import DURABILITIES, FULL
 from gossip.storage.errors import DiskFailed
+from gossip.storage.files import open_regular
 
 from .options import AddressType, PathType, checked, data_option, parse_tags, wrong_usage
+from .show import escaped
 from .stream import UnheldStream
 
 DEFAULT_PORT: Final = 4747
@@ -41,6 +43,8 @@ STOP_SIGNALS: Final = tuple(
 """What would end a process that does not handle it: a closed terminal, a power supply that fails, a mistaken `kill`."""
 NEVER_IGNORED: Final = (signal.SIGINT, signal.SIGTERM)
 """Those that end the node even if it was started with them ignored, as a background job of a script is."""
+MAX_KEY_FILE_BYTES: Final = 4096
+"""A key takes 44."""
 SECOND_SIGNAL_AFTER: Final = 1.0
 """Seconds after the first signal from which on a further one ends the process at once: those that come sooner are often
 the same, sent to a group of processes and handed on by one of them."""
@@ -109,6 +113,11 @@ PROFILES: Final = {"lan": Config.lan, "wan": Config.wan, "local": Config.local}
 )
 @click.option("--key-file", type=PathType("a file"), help=f"File with the cluster key; or set {KEY_VARIABLE}.")
 @click.option(
+    "--insecure",
+    is_flag=True,
+    help="Take a data directory that other users may write to, and a key file that they may read.",
+)
+@click.option(
     "--profile",
     type=click.Choice(list(PROFILES)),
     default="lan",
@@ -128,6 +137,7 @@ def run(
     advertise: str | None,
     tags: tuple[str, ...],
     key_file: Path | None,
+    insecure: bool,
     profile: str,
     json_logs: bool,
     verbose: bool,
@@ -141,7 +151,7 @@ def run(
     disk and 3 s for the others; a second signal ends it at once. The exit code is 1 if something could not be saved.
     Under nohup it outlives its terminal. If its output can no longer be written, it goes on without.
     """
-    key = read_key(key_file)
+    key = read_key(key_file, insecure=insecure)
     options = {
         "join": join,
         "key": key,
@@ -151,6 +161,7 @@ def run(
         "tags": parse_tags(tags),
         "data_dir": data_dir,
         "durability": durability,
+        "insecure": insecure,
         "config": PROFILES[profile](),
     }
     configure_logs(as_json=json_logs, verbose=verbose)
@@ -161,16 +172,27 @@ def run(
         raise DiskFailed(loss)
 
 
-def read_key(key_file: Path | None) -> str | None:
-    """The cluster key's text, from the file or the environment; None if neither is given. Raises `ConfigError`."""
+def read_key(key_file: Path | None, *, insecure: bool) -> str | None:
+    """The cluster key's text, from the file or the environment; None if neither is given. Raises `ConfigError`.
+
+    A file that other users may read, as a whole or through its group, is refused unless ``insecure``.
+    """
     if key_file is None:
         return os.environ.get(KEY_VARIABLE) or None
     try:
-        key = key_file.read_text().strip()
-        if stat.S_IMODE(key_file.stat().st_mode) & 0o077:
-            path = quote(str(key_file))
-            click.echo(f"gossip: others can read {key_file}; mend it with `chmod 600 {path}`", err=True)
-        return key
+        with open(open_regular(key_file), "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            data = file.read(MAX_KEY_FILE_BYTES + 1)
+        if len(data) > MAX_KEY_FILE_BYTES:
+            raise ConfigError(f"{key_file} is too large for a key file; `gossip keygen --out` makes one")
+        if mode & 0o077 and not insecure:
+            raise ConfigError(
+                f"others can read the key file {key_file} (its mode is {mode:04o}); mend it with "
+                f"`chmod 600 {quote(str(key_file))}`, or take it as it is with --insecure"
+            )
+        return data.decode().strip()
+    except ConfigError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"cannot read the key file {key_file}: {why}; `gossip keygen --out` makes one") from None
@@ -192,6 +214,7 @@ def configure_logs(*, as_json: bool, verbose: bool) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            _escape_fields,
             structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
             *([structlog.processors.format_exc_info] if as_json else []),
             renderer,
@@ -199,6 +222,14 @@ def configure_logs(*, as_json: bool, verbose: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger("debug" if verbose else "info"),
         logger_factory=lambda *_: structlog.WriteLogger(cast(TextIO, stream)),
     )
+
+
+def _escape_fields(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Nothing that a peer, a network or a disk says must drive the terminal that the log is read on."""
+    for key, value in fields.items():
+        if isinstance(value, str):
+            fields[key] = escaped(value)
+    return fields
 
 
 async def _run(name: str, bind: str | None, options: dict[str, Any]) -> str | None:

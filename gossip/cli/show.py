@@ -1,6 +1,7 @@
 """How answers look: aligned and coloured for people, one JSON value for machines."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,13 +21,40 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """``value`` as JSON, with ``\\u`` escapes for what would drive a terminal: controls, and marks that turn text."""
+    return _ODD.sub(_json_escaped, json.dumps(value, ensure_ascii=False, indent=indent))
+
+
+_ODD: Final = re.compile(r"[^\n\x20-\x7e]+")
+"""Where letters may be that are not printable; what is found mostly is, and stays."""
+
+
+def _json_escaped(match: re.Match[str]) -> str:
+    found = match[0]
+    return found if found.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in found)
+
+
+def escaped(text: str) -> str:
+    """``text`` as a terminal can be given it: everything but newlines that is not printable as an escape."""
+    return _ODD.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    found = match[0]
+    if found.isprintable():
+        return found
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in found)
+
+
 def print_json(value: Any) -> None:
     """One line of JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(json_text(value))
 
 
 def print_line(text: str, *, style: str | None = None) -> None:
     """One line, however long: what reads a pipe must not find it folded."""
+    text = escaped(text)
     if sys.stdout.isatty():
         console().print(Text(text, style or ""), soft_wrap=True)
     else:
@@ -61,7 +89,7 @@ def printable(value: Any) -> str:
     if value is None:
         return "-"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped(text).replace("\n", "\\n")
 
 
 def shortened(text: str, limit: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from crdts.spelling import told_apart
 from gossip.datadir import user_of
 
 from .client import ask
@@ -45,7 +46,7 @@ def members(data_dir: Path, as_json: bool) -> None:
 
 def _row(m: dict[str, Any]) -> tuple[str, ...]:
     since, version = duration(m["seconds"]), m["version"] or "-"
-    return m["name"], m["state"], m["address"], since, _rtt(m), version, _tags(m), m["id"]
+    return told_apart(m["name"]), m["state"], m["address"], since, _rtt(m), version, _tags(m), m["id"]
 
 
 def _rtt(member: dict[str, Any]) -> str:

@@ -134,7 +134,7 @@ def _parted(writer: str) -> tuple[bytes, str] | None:
 
 def check_name(name: str) -> None:
     """Raises `ConfigError` if a node cannot have that name."""
-    if not name_is_valid(name):
+    if not isinstance(name, str) or not name_is_valid(name):
         raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {name!r}")
 
 

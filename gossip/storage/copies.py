@@ -21,7 +21,7 @@ from ..protocol.errors import ConfigError
 from .asides import has_kept_wal
 from .database import FORMAT, OF_THE_DATA, Database
 from .errors import DamagedData, DiskFailed
-from .files import DATABASE_FILE, check_is_no_link, sync, wal_of, why
+from .files import DATABASE_FILE, check_is_no_link, open_regular, sync, wal_of, why
 from .former import read_former
 from .meta import get_meta
 from .records import check_row, read_into
@@ -243,7 +243,7 @@ def restore_into(backup: Path, directory: Path) -> Restored:
         raise ConfigError(f"{directory} is not empty; restore into a new directory, or one that you have emptied")
     fresh = directory / f"{DATABASE_FILE}.new"
     try:
-        with DataDir(directory):
+        with DataDir(directory, insecure=True):  # who starts a node there is asked
             try:
                 return _restore(backup, fresh)
             finally:
@@ -287,7 +287,7 @@ def _read(file: Path) -> Restored:
 def _check_backup(backup: Path) -> None:
     """Whether it is what `back_up` makes, by its first bytes; raises `ConfigError` or `DiskFailed`."""
     try:
-        with open(backup, "rb") as file:
+        with open(open_regular(backup), "rb") as file:
             header = file.read(_HEADER_BYTES)
     except FileNotFoundError as error:
         raise ConfigError(f"{backup}: {why(error, mend='name a file that `gossip backup` has made')}") from None

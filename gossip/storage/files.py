@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,27 @@ def why(error: OSError, *, mend: str = "") -> str:
         errno.ENOSPC: "make room",
     }.get(error.errno or 0, "")
     return "; ".join(filter(None, [error.strerror or str(error), advice]))
+
+
+def open_regular(path: Path) -> int:
+    """A handle to read a file that has an end: no device, and no pipe, which might never be written to.
+
+    Raises OSError, and `ConfigError` for what is none.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    raise ConfigError(f"{path} is {_SORTS.get(stat.S_IFMT(mode), 'no regular file')}; name a regular file")
+
+
+_SORTS: Final = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def sync(path: Path) -> None:

@@ -938,3 +938,23 @@ async def test_a_node_that_listens_everywhere_is_found_at_any_of_its_addresses(b
         seed = f"{join_at}:{a.address.port}"
         async with open_node("b", key=KEY, bind=f"{bind}:0", join=[seed], config=FAST) as b:
             await acquainted(a, b)
+
+
+# ---- names
+
+
+async def test_nodes_meet_and_share_objects_under_names_that_are_composed_differently() -> None:
+    key, composed, decomposed = new_key(), "caf\u00e9", "cafe\u0301"
+    async with (
+        open_node("a", key=key, cluster=composed, config=FAST) as a,
+        open_node(decomposed, key=key, cluster=decomposed, join=[a.address], tags={decomposed: "1"}, config=FAST) as b,
+    ):
+        await until(a, lambda: [(m.name, m.state) for m in a.members()] == [(composed, "alive")])
+        assert (b.name, b.cluster, dict(b.tags)) == (composed, composed, {composed: "1"})
+        with b.watch(decomposed) as changes:
+            a.lwwmap(composed).set(decomposed, 1)
+            await equal(a, b)
+            with patience():
+                assert (await anext(changes)).key == decomposed
+        assert b.lwwmap(decomposed).value() == {decomposed: 1}
+        assert a.replica_id_of(decomposed) == b.replica.replica_id

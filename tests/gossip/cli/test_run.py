@@ -474,7 +474,7 @@ async def refused(*args: str | bytes, **env: str) -> tuple[int, str]:
         (("--name", "bell\a"), 2, r"not 'bell\x07'"),
         (("--name", b"\xff"), 2, "printable text"),
         (("--key-file", "/nowhere/key"), 1, "cannot read the key file /nowhere/key: No such file or directory"),
-        (("--key-file", "/"), 1, "cannot read the key file /: Is a directory"),
+        (("--key-file", "/"), 1, "/ is a directory; name a regular file"),
         (("--profile", "moon"), 2, "'moon' is not one of 'lan', 'wan', 'local'"),
         (("--cluster", ""), 2, "'--cluster': a cluster's name is 1 to 64 bytes of printable text"),
         (("--advertise", "here"), 2, "'here' is not an address"),
@@ -586,15 +586,46 @@ async def test_data_of_a_later_release_is_refused_with_what_to_do(tmp_path: Path
     assert "use the later release" in line
 
 
-async def test_a_key_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
-    file = tmp_path / "key"
+async def test_a_key_file_that_others_can_read_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
+    file, data = tmp_path / "key", tmp_path / "data"
     file.write_text(KEY + "\n")
-    for mode, warned in ((0o644, True), (0o640, True), (0o600, False), (0o400, False)):
+    for mode in (0o644, 0o640):
         file.chmod(mode)
-        async with running("a", tmp_path / "data", "--key-file", str(file)) as a:
+        code, line = await refused("--key-file", str(file), "--data", str(data))
+        assert code == 1
+        assert f"others can read the key file {file} (its mode is {mode:04o}); mend it with `chmod 600 {file}`" in line
+        assert not data.exists()
+    for mode, insecure in ((0o644, ["--insecure"]), (0o600, []), (0o400, [])):
+        file.chmod(mode)
+        async with running("a", data, "--key-file", str(file), *insecure) as a:
             assert await a.stop() == 0
-        assert (f"gossip: others can read {file}; mend it with `chmod 600 {file}`" in a.log.decode()) is warned
         assert b"sealed=True" in a.log
+
+
+async def test_what_never_ends_is_no_key_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (tmp_path / "large").write_bytes(b"x" * 5_000)
+    (tmp_path / "large").chmod(0o600)
+    for file, says in (("/dev/zero", "is a device"), ("pipe", "is a pipe"), ("large", "is too large for a key file")):
+        code, line = await refused("--key-file", str(tmp_path / file))
+        assert code == 1
+        assert says in line
+
+
+async def test_a_directory_that_others_can_write_to_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
+    data = tmp_path / "my data"
+    data.mkdir()
+    data.chmod(0o777)
+    code, line = await refused("--data", str(data), "--bind", "127.0.0.1:0")
+    assert code == 1
+    assert f"other users may write to {data} (its mode is 0777)" in line
+    assert f"`chmod go-w '{data}'`" in line
+    assert list(data.iterdir()) == []
+    async with running("a", data, "--insecure") as a:
+        assert await a.stop() == 0
+    data.chmod(0o755)
+    async with running("a", data) as a:
+        assert await a.stop() == 0
 
 
 def test_python_m_gossip_is_the_same_command() -> None:

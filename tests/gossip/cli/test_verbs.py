@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from crdts import Event as Written
+from crdts import ORSet
+from crdts.schema import object_id
+from crdts.values import encode_value
 from gossip import DiskFailed, Node, open_node
 from gossip.release import RELEASE
 from gossip.storage.database import Database
@@ -644,3 +648,62 @@ async def test_without_arguments_the_help_is_shown_and_it_is_wrong_usage(gossip:
     answer = await gossip(at=None)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("Usage: gossip")
+
+
+DRIVING = "a\x9bb\u202ec\u2066d\x85e\x1bf\u200fg"
+"""Controls of eight bits, and marks that turn the text that follows."""
+
+
+async def test_what_drives_a_terminal_is_escaped_wherever_it_is_shown(
+    node: Node, gossip: Gossip, tmp_path: Path
+) -> None:
+    node.orset(DRIVING).add(DRIVING)
+    node.lwwmap("m").set(DRIVING, {DRIVING: DRIVING})
+    node.register("r").set(DRIVING)
+    shown = [
+        await gossip(*args)
+        for args in (
+            *(("ls",), ("ls", "--json"), ("get", DRIVING), ("get", "m"), ("get", "m", "--json"), ("get", "r")),
+            *(("get", DRIVING, "--json"), ("register", "set", "r", DRIVING), ("orset", "add", DRIVING, "x")),
+            *(("export",), ("export", "--json"), ("get", DRIVING + DRIVING), ("retire", DRIVING, "--yes")),
+        )
+    ]
+    for answer in shown:
+        text = answer.out + answer.err
+        assert text
+        assert [c for c in text if not c.isprintable() and c != "\n"] == [], ascii(text)
+    assert json.loads(shown[4].out)[0]["value"] == {DRIVING: {DRIVING: DRIVING}}
+    assert "\\u009b" in shown[1].out
+    exported = tmp_path / "x.json"
+    await gossip("export", str(exported))
+    assert json.loads(exported.read_text())["objects"]["register"]["r"] == DRIVING
+    assert exported.read_text().isascii()
+
+
+async def test_names_that_look_the_same_are_shown_by_their_code_points(node: Node, gossip: Gossip) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    older = Written("older", 1, object_id(ORSet.tag, decomposed), encode_value("old"), b"", ())
+    node.replica.store.kernel.apply(older)
+    assert (await gossip("orset", "add", decomposed, "new")).out == f"{decomposed} has 1 element\n"
+    listed = (await gossip("ls")).out
+    assert listed.count(composed) == 1
+    assert listed.count("cafe\\u0301") == 1
+    for name in (composed, decomposed):
+        assert (await gossip("get", name)).lines == ["orset cafe\\u0301:", "old", f"orset {composed}:", "new"]
+    assert (await gossip("tag", f"{decomposed}=1")).out == f"{composed}=1\n"
+    assert (await gossip("tag", "--remove", decomposed)).out == "no tags\n"
+
+
+async def test_a_device_is_no_document(node: Node, gossip: Gossip) -> None:
+    answer = await gossip("import", "/dev/zero")
+    assert answer.code == 1
+    assert answer.err == "gossip: /dev/zero is a device; name a file, or - for standard input\n"
+
+
+async def test_what_is_no_regular_file_is_no_backup(gossip: Gossip, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for file, what in (("/dev/zero", "a device"), (tmp_path / "pipe", "a pipe"), (tmp_path, "a directory")):
+        answer = await gossip("restore", str(file), at=tmp_path / "new")
+        assert answer.code in (1, 2)
+        assert f"{file} is {what}" in answer.err or "is a directory" in answer.err
+    assert not (tmp_path / "new").exists()
