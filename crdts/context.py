@@ -121,6 +121,16 @@ class Context:
             for i in range(0, len(bounds), 2):
                 yield replica, bounds[i], bounds[i + 1]
 
+    def seqs_of(self, replica: str, seqs: Mapping[int, object]) -> list[int]:
+        """Those of ``seqs`` that are in, by whichever is shorter to walk; in no particular order."""
+        bounds = self._bounds.get(replica, [])
+        if sum(bounds[1::2]) - sum(bounds[0::2]) < len(seqs):
+            return [seq for i in range(0, len(bounds), 2) for seq in range(bounds[i], bounds[i + 1]) if seq in seqs]
+        if len(bounds) == 2:
+            first, stop = bounds
+            return [seq for seq in seqs if first <= seq < stop]
+        return [seq for seq in seqs if bisect_right(bounds, seq) & 1]
+
     def steps(self, replica: str) -> list[int]:
         """The ranges of one replica as gap, length, gap, length, ... from seq 1 on; empty if it has none."""
         bounds = self._bounds.get(replica)

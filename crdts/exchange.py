@@ -129,6 +129,7 @@ class Body:
             self.ranges = [self._range(row) for row in _list(ranges)]
             _check_disjoint(self.ranges)
             self.gone = list(self._chunks(gone).items())
+            self.asks = len(self.gone) + sum(1 + len(asked.chunks or ()) for asked in self.ranges)
             delta = decode(entries) if entries else Delta()
             if delta.is_state or delta.runs or any(e.kills or e.payload is None or e.batch for e in delta.events):
                 raise ValueError("more than live entries")

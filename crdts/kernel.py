@@ -31,7 +31,7 @@ from .errors import InvalidValue
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT, MAX_SEQ
 from .room import Room
-from .schema import RETIRED, Limit, with_closed_writers, writer_limit
+from .schema import RETIRED, Limit, closed_writers, with_closed_writers, writer_limit
 
 _UNBOUNDED: Final = 1 << 62
 _DEPENDENT: Final = (REPLACED, RETIRED)
@@ -351,24 +351,35 @@ class Kernel(Entries):
         ``theirs`` is the state's whole context. Of the dots in both ``theirs`` and ``seen``, ``gone`` are those that
         live here and not there; of those in ``theirs`` and not in ``seen``, ``events`` are all that live there.
         """
-        if self._goes_too_far(theirs, events, gone, seen) or not self.room.has_for_state(theirs, prekilled):
-            return False
-        for dot in gone:
-            self._drop(dot, dot)
+        before = self.processed
+        self.join(self.difference(theirs, gone, events, prekilled, seen))
+        return self.processed > before
+
+    def difference(
+        self, theirs: Context, gone: Iterable[Dot], events: Iterable[Event], prekilled: Iterable[Dot], seen: Context
+    ) -> Delta:
+        """The same as a state to join, and to be written down as one, while nothing else happens here.
+
+        It is a part of the other's state: its context holds only the dots that are not processed here, or live here
+        and not there. So it has the size of the difference. Of a writer that it closes it has all, as states do.
+        """
+        told = sorted(event for event in events if event.dot not in self.context)
         alive = {event.dot: None for event in events}
+        context = Context.of(theirs.missing_from(self.context))
+        for replica, seq in gone:
+            if seq in self.live.get(replica, ()):
+                context.add(replica, seq)
         for replica, start, stop in theirs.missing_from(seen):
             for seq in seqs_within(self.live.get(replica, {}), start, stop):  # came in meanwhile, by another way
                 if (replica, seq) not in alive:
-                    self._drop((replica, seq), (replica, seq))
-        for dot in prekilled:
-            self._kill(dot, dot)
-        self._insert_new(tuple(events))
-        self._absorb(theirs)
-        return True
+                    context.add(replica, seq)
+        for writer in closed_writers(told):
+            here = self.live.get(writer, {}).values()
+            told += [event for event in here if event.dot not in context]
+            context = context.without([writer])
+        return state_delta(told, context, prekilled)
 
-    def _goes_too_far(
-        self, theirs: Context, events: Iterable[Event], gone: Iterable[Dot] = (), seen: Context | None = None
-    ) -> bool:
+    def _goes_too_far(self, theirs: Context, events: Iterable[Event]) -> bool:
         """Whether a state holds events of a writer from beyond its limit, and does not raise that. Counts it, if so.
 
         It is refused as a whole: its dead may have been killed by events that nobody else will ever process. And
@@ -382,14 +393,9 @@ class Kernel(Entries):
         if not late:
             return False
         told = [event for event in events if event.obj == RETIRED]
-        dead = set(gone)
         for writer in late:
             key = writer.encode()
-            kept = [
-                e
-                for e in self.at(RETIRED, key)
-                if e.dot not in dead and (e.dot not in theirs or (seen is not None and e.dot in seen))
-            ]
+            kept = [e for e in self.at(RETIRED, key) if e.dot not in theirs]
             limit = writer_limit([*kept, *(e for e in told if e.key == key)])
             if limit is not None and theirs.last(writer) > limit.last:
                 self.refused += 1
@@ -421,10 +427,10 @@ class Kernel(Entries):
         alive: dict[str, dict[int, None]] = {}
         for event in events:
             alive.setdefault(event.replica, {})[event.seq] = None
-        for replica in sorted(self.live):
+        for replica in [each for each in theirs.replicas() if each in self.live]:
             kept = alive.get(replica, {})
             here = self.live.get(replica, {})  # empty by now if its writer's end has fallen with another's entry
-            for seq in [s for s in here if s not in kept and theirs.contains(replica, s)]:
+            for seq in [seq for seq in theirs.seqs_of(replica, here) if seq not in kept]:
                 self._drop((replica, seq), (replica, seq))
 
     def _insert_new(self, events: tuple[Event, ...]) -> None:

@@ -132,3 +132,19 @@ def pack(events: Sequence[Event], max_bytes: int) -> list[Delta]:
         deltas = [full for event in events if (full := packer.add(event)) is not None]
     rest = packer.flush()
     return [*deltas, rest] if rest is not None else deltas
+
+
+def packed(events: Iterable[Event], max_bytes: int, max_events: int) -> Iterator[Delta]:
+    """Live entries as deltas of at most ``max_bytes`` encoded, and so many events, one at a time."""
+    packer, count = Packer(max_bytes), 0
+    for event in events:
+        full = packer.add(event) if count < max_events else packer.flush()
+        if full is not None:
+            if count >= max_events:
+                packer.add(event)
+            count = 0
+            yield full
+        count += 1
+    rest = packer.flush()
+    if rest is not None:
+        yield rest

@@ -14,16 +14,17 @@ Messages take turns. A message that asks nothing and leaves nothing to come is *
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import cbor2
 
-from .codec import encode, encode_context
+from .codec import encode, encode_context, event_bytes
 from .context import Context, Dot, seqs_within
 from .decoding import decode_context
-from .delta import Event
+from .delta import Delta, Event
 from .errors import DecodeError, InvalidValue, LocalError, OutOfStep
 from .exchange import (
     CHUNK_BYTES,
@@ -40,16 +41,26 @@ from .exchange import (
     parse,
     range_bytes,
 )
-from .livemap import CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
-from .packing import pack
+from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
+from .limits import MAX_DELTA_BYTES
+from .packing import packed
 from .schema import closed_writers
 from .store import Store
+
+JoinDifference: TypeAlias = Callable[[Context, list[Dot], list[Event], list[Dot], Context], bool]
+"""What `Store.join_difference` does."""
 
 FANOUT: Final = 8
 """Ranges that one range is split into: more means fewer rounds and more hashes of what is equal."""
 LEAF_CHUNKS: Final = 2
 """Chunks that are sent as they are, rather than split further."""
 MIN_MESSAGE_BYTES: Final = 512
+MESSAGE_ENTRIES: Final = 1024
+"""Entries of one message at most: a few milliseconds of work for either side."""
+ASKED_LEAST: Final = 256
+"""Ranges and chunks that the other side may name, whatever both have processed, and"""
+ASKED_EACH: Final = 4
+"""so many for each chunk of dots that both may have. More is no comparison, but a waste of our time."""
 
 
 class Reconciliation:
@@ -59,12 +70,25 @@ class Reconciliation:
     None. The replicas may go on changing meanwhile.
     """
 
-    def __init__(self, store: Store, *, max_bytes: int = 65_536) -> None:
-        """``max_bytes`` bounds a message, but for one single entry, or one context, that is larger."""
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_bytes: int = 65_536,
+        max_held_bytes: int = MAX_DELTA_BYTES,
+        join: JoinDifference | None = None,
+    ) -> None:
+        """``max_bytes`` bounds a message, but for one single entry, or one context, that is larger.
+
+        ``max_held_bytes`` bounds the entries that are held until all is known. ``join`` takes the place of
+        `Store.join_difference`.
+        """
         if max_bytes < MIN_MESSAGE_BYTES:
             raise InvalidValue(f"messages of {max_bytes} bytes are too small; {MIN_MESSAGE_BYTES} at least")
         self._store = store
         self._max_bytes = max_bytes
+        self._max_held_bytes = max_held_bytes
+        self._joins = join or store.join_difference
         self._step = -1
         self._salt = b""
         self._sent: bytes | None = None
@@ -75,13 +99,21 @@ class Reconciliation:
         self._keys: list[ChunkKey] = []
         self._questions: deque[Range] = deque()
         self._gone_there: deque[tuple[ChunkKey, int]] = deque()
-        self._outgoing: deque[bytes] = deque()
-        self._gone: list[Dot] = []
+        self._outgoing: Iterator[Delta] = iter(())
+        self._next_out: bytes | None = None
+        self._gone: Chunks = {}
         self._entries: list[Event] = []
+        self._asks_left = 0
         self._prekilled: list[Dot] = []
         self._known_prekilled: list[Dot] = []
         self._heard = False
         """Our last message was quiet."""
+        self.held_bytes = 0
+        """What the entries take that are held until all is known."""
+        self.differs = False
+        """Whether this side has seen that different dots live on the two sides, or are processed there."""
+        self.over = False
+        """Whether both sides have said all."""
         self.finished = False
         """Whether this replica has joined all that the other had. It stays False, at the end too, if the other has more
         of a writer than that one's retirement, closed or under way, lets this replica accept. Then nothing has changed
@@ -121,23 +153,31 @@ class Reconciliation:
             self._prepare_answer(decode_context(row[2]))
             return self._reply(step)
         body = Body(row, first=step <= 2)
-        self._check(body)
+        self._check(body, step)
         if step == 1:
             self._take_snapshot()
         if body.context is not None:
             self._compare_with(body.context, body.prekilled, ask=step == 1)
         self._take(body)
         if body.quiet and not self._questions:  # ours have all been answered, and the other has none
-            if self._heard and not (self._gone_there or self._outgoing):
+            if self._heard and not (self._gone_there or self._has_outgoing()):
                 self._step, self._sent = step + 1, None
             else:
                 self._reply(step)
+            self.over = self._heard
             self._join()  # last: should a subscriber raise, `resume` still has the answer
             return self._sent
         return self._reply(step)
 
-    def _check(self, body: "Body") -> None:
+    def _check(self, body: "Body", step: int) -> None:
         """Raise `DecodeError` for what cannot be of the state that it is said to be of; before anything is kept."""
+        if step > 2 and not (body.quiet or body.ranges or body.gone or body.entries):
+            raise DecodeError("a message that says nothing, and that there is more")
+        if body.asks > self._asks_left:
+            raise DecodeError("more ranges and chunks than there can be")
+        size = sum(map(event_bytes, body.entries))
+        if self.held_bytes + size > self._max_held_bytes:
+            raise DecodeError(f"entries of more than {self._max_held_bytes} bytes")
         theirs = (body.context if body.context is not None else self._theirs) or Context()
         last = self._entries[-1].dot if self._entries else ("", 0)
         for event in body.entries:
@@ -148,6 +188,8 @@ class Reconciliation:
             raise DecodeError("a pre-killed dot is processed")
         if any(theirs.prefix(writer) < seq for writer, seq in closed_writers(body.entries).items()):
             raise DecodeError("a writer is closed of which not all is known")
+        self.held_bytes += size
+        self._asks_left -= body.asks
 
     # ---- what both sides know
 
@@ -156,6 +198,8 @@ class Reconciliation:
         self._mine = kernel.context.copy()
         self._raw = dict(kernel.live_map.chunks)
         self._known_prekilled = [(r, seq) for r in sorted(kernel.prekilled) for seq in sorted(kernel.prekilled[r])]
+        chunks = sum((stop - start >> CHUNK_BITS) + 2 for _, start, stop in self._mine.ranges())
+        self._asks_left = ASKED_LEAST + ASKED_EACH * chunks
 
     def _prepare_answer(self, hint: Context) -> None:
         """What the other certainly lacks can be made ready at once; the comparison waits for its snapshot."""
@@ -169,6 +213,7 @@ class Reconciliation:
         self._chunks = masked(self._raw, mine.missing_from(theirs))
         self._raw = {}
         self._keys = sorted(self._chunks)
+        self.differs = mine != theirs
         if ask:
             self._send_entries_beyond(theirs)
             self._questions.extend(self._split(LOWEST, None))
@@ -181,8 +226,15 @@ class Reconciliation:
             for replica, start, stop in missing
             for seq in seqs_within(live.get(replica, {}), start, stop)
         ]
-        budget = self._max_bytes - MIN_MESSAGE_BYTES // 2
-        self._outgoing.extend(encode(delta) for delta in pack(entries, budget))
+        self._outgoing = packed(entries, self._max_bytes - MIN_MESSAGE_BYTES // 2, MESSAGE_ENTRIES)
+        self._next_out = None
+
+    def _has_outgoing(self) -> bool:
+        """Whether there are entries to send; those of the next message are encoded then."""
+        if self._next_out is None:
+            delta = next(self._outgoing, None)
+            self._next_out = encode(delta) if delta is not None else None
+        return self._next_out is not None
 
     # ---- comparing
 
@@ -210,18 +262,26 @@ class Reconciliation:
         for asked in body.ranges:
             if asked.chunks is None:
                 if self._digest(asked.first, asked.stop) != asked.digest:
+                    self.differs = True
                     self._questions.extend(self._split(asked.first, asked.stop))
             else:
                 self._compare_chunks(asked.first, asked.stop, asked.chunks)
         for key, bits in body.gone:
-            self._gone.extend(dots_in(key, bits & self._chunks.get(key, 0)))
+            self._forget(key, bits & self._chunks.get(key, 0))
         self._entries.extend(body.entries)
+
+    def _forget(self, key: ChunkKey, bits: int) -> None:
+        """These dots live here and not there."""
+        if bits:
+            self.differs = True
+            self._gone[key] = self._gone.get(key, 0) | bits
 
     def _compare_chunks(self, first: ChunkKey, stop: Bound, theirs: Chunks) -> None:
         for key in sorted({*self._within(first, stop), *theirs}):
             here, there = self._chunks.get(key, 0), theirs.get(key, 0)
-            self._gone.extend(dots_in(key, here & ~there))
+            self._forget(key, here & ~there)
             if there & ~here:
+                self.differs = True
                 self._gone_there.append((key, there & ~here))
 
     # ---- answering
@@ -237,19 +297,28 @@ class Reconciliation:
         ranges: list[Any] = []
         gone: list[Any] = []
         entries = b""
-        while self._questions and size + range_bytes(table, self._questions[0]) <= self._max_bytes:
+        # The first of all is sent whatever it takes: it may be larger than a message, and then travels alone.
+        while self._questions and (
+            size + range_bytes(table, self._questions[0]) <= self._max_bytes or not (context or ranges)
+        ):
             asked = self._questions.popleft()
             size += range_bytes(table, asked)
             ranges.append(table.range(asked))
-        while self._gone_there and size + CHUNK_BYTES + table.needs([self._gone_there[0][0]]) <= self._max_bytes:
+        while self._gone_there and (
+            size + CHUNK_BYTES + table.needs([self._gone_there[0][0]]) <= self._max_bytes
+            or not (context or ranges or gone)
+        ):
             key, bits = self._gone_there.popleft()
             size += CHUNK_BYTES + table.needs([key])
             gone += table.chunks([(key, bits)])
-        if self._outgoing and (
-            size + len(self._outgoing[0]) <= self._max_bytes or not (context or ranges or gone or prekilled)
+        if (
+            (size < self._max_bytes or not (context or ranges or gone or prekilled))
+            and self._has_outgoing()
+            and self._next_out is not None
+            and (size + len(self._next_out) <= self._max_bytes or not (context or ranges or gone or prekilled))
         ):
-            entries = self._outgoing.popleft()
-        more = bool(self._questions or self._gone_there or self._outgoing)
+            entries, self._next_out = self._next_out, None
+        more = bool(self._questions or self._gone_there or self._has_outgoing())
         # Before the other side's snapshot is known, nothing has been asked: that is no sign that nothing will be.
         more = more or self._theirs is None
         self._heard = not (ranges or more)
@@ -260,8 +329,8 @@ class Reconciliation:
 
     def _join(self) -> None:
         if not self.finished and self._theirs is not None and self._mine is not None:
-            joined = self._store.join_difference
-            self.finished = joined(self._theirs, self._gone, self._entries, self._prekilled, self._mine)
+            gone = [dot for key in sorted(self._gone) for dot in dots_in(key, self._gone[key])]
+            self.finished = self._joins(self._theirs, gone, self._entries, self._prekilled, self._mine)
 
 
 def _salt_of(first: bytes) -> bytes:
