@@ -228,6 +228,13 @@ def seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:
     return sorted([seq for seq in seqs if start <= seq < stop])
 
 
+def count_within(seqs: Mapping[int, object], start: int, stop: int) -> int:
+    """How many keys of ``seqs`` are in [start, stop)."""
+    if stop - start < len(seqs):
+        return sum(seq in seqs for seq in range(start, stop))
+    return sum(start <= seq < stop for seq in seqs)
+
+
 def runs_in(seqs: list[int]) -> Iterator[tuple[int, int]]:
     """``seqs``, sorted and each once, as maximal half-open ranges."""
     if seqs and seqs[-1] - seqs[0] == len(seqs) - 1:  # the usual case, in no time

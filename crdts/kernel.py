@@ -23,7 +23,7 @@ from typing import Final
 
 from .bulk import PAUSE_FROM, collection_paused
 from .catchup import Held, pieces_of, prefers_state, whole_delta
-from .context import Context, Dot, DotRange, runs_in, seqs_within
+from .context import Context, Dot, DotRange, count_within, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .doubled import Doubled, doubled_in
 from .entries import BULK_EVENTS, Entries
@@ -33,6 +33,10 @@ from .limits import MAX_KILLS_PER_EVENT, MAX_SEQ
 from .room import Room
 from .schema import RETIRED, Limit, closed_writers, with_closed_writers, writer_limit
 
+SPARED_LEAST: Final = 16
+"""Entries that a peer need not be sent, from which on a reconciliation takes fewer bytes than a state, and"""
+SPARED_SHARE: Final = 4
+"""one in so many of all: else the turns that it takes cost more than the bytes."""
 _UNBOUNDED: Final = 1 << 62
 _DEPENDENT: Final = (REPLACED, RETIRED)
 """What may stand in `Event.obj` of events that count only behind others."""
@@ -299,6 +303,13 @@ class Kernel(Entries):
         """Whether a state is possible at a lower price than events; see `catchup.prefers_state`."""
         return prefers_state(Held(self.live, self.log), self.missing_for(known))
 
+    def spares_by_reconciling(self, known: Context) -> bool:
+        """Whether a peer that has processed ``known`` has so much already that a state would mostly be in vain."""
+        entries = sum(map(len, self.live.values()))
+        missing = self.missing_for(known)
+        news = sum(count_within(self.live.get(replica, {}), start, stop) for replica, start, stop in missing)
+        return entries - news >= SPARED_LEAST and (entries - news) * SPARED_SHARE >= entries
+
     def deltas_since(self, known: Context, max_bytes: int) -> Iterator[Delta]:
         """What ``known`` lacks as events, in pieces of at most ``max_bytes``; see `catchup.pieces_of`."""
         return pieces_of(Held(self.live, self.log), self.missing_for(known), max_bytes)
@@ -373,10 +384,12 @@ class Kernel(Entries):
             for seq in seqs_within(self.live.get(replica, {}), start, stop):  # came in meanwhile, by another way
                 if (replica, seq) not in alive:
                     context.add(replica, seq)
-        for writer in closed_writers(told):
-            here = self.live.get(writer, {}).values()
-            told += [event for event in here if event.dot not in context]
-            context = context.without([writer])
+        closed: dict[str, None] = {}
+        while news := [writer for writer in closed_writers(told) if writer not in closed]:  # one may tell of another
+            for writer in news:
+                closed[writer] = None
+                told += [event for event in self.live.get(writer, {}).values() if event.dot not in context]
+                context = context.without([writer])
         return state_delta(told, context, prekilled)
 
     def _goes_too_far(self, theirs: Context, events: Iterable[Event]) -> bool:

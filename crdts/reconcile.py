@@ -41,8 +41,8 @@ from .exchange import (
     parse,
     range_bytes,
 )
-from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
 from .limits import MAX_DELTA_BYTES
+from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
 from .packing import packed
 from .schema import closed_writers
 from .store import Store

@@ -54,6 +54,7 @@ _LEVELS: Final[dict[str, str]] = {
     notices.SEED_SILENT: "warning",
     notices.STREAM_FINISHED: "debug",
     notices.STATE_JOINED: "info",
+    notices.DIFFERENCE_JOINED: "info",
 }
 """Events that are not listed are for waiting tasks, too frequent for a log."""
 

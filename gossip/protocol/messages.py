@@ -298,6 +298,34 @@ class StateEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class CanReconcile:
+    """I know how to reconcile, by messages of this version (`crdts.Reconciliation`)."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """One message of a reconciliation. Who opened the stream begins; then both take turns."""
+
+    name: bytes
+    """Which one: it may have been begun on an earlier stream."""
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AskReconcile:
+    """Begin a reconciliation, as you opened the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """I do not reconcile now, or do not know the reconciliation of this name. Empty if it is only asked for."""
+
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """You now have everything I had when I received your context."""
 
@@ -307,4 +335,5 @@ Detection: TypeAlias = Ping | PingRequest | Ack | Nack
 Data: TypeAlias = Push | Relay | Receipt | Digest | Same | ContextPage | Offer | Busy
 Retiring: TypeAlias = Gone | Ask | Report | Retired
 Message: TypeAlias = Membership | Detection | Data | Retiring
-Frame: TypeAlias = Introduce | HeadPart | WholeContext | Chunk | StatePart | StateEnd | Done
+Reconciliation: TypeAlias = CanReconcile | Reconcile | AskReconcile | Declined
+Frame: TypeAlias = Introduce | HeadPart | WholeContext | Chunk | StatePart | StateEnd | Done | Reconciliation

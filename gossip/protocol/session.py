@@ -2,27 +2,45 @@
 
 After the greetings (which make the keys) everything is sealed frames. Each side introduces itself and sends its
 context; each answers with what the other lacks, as chunks that are applied as they come, or as a state that is joined
-when it is whole; and says when it is done. Frames are produced one at a time, when the transport has room.
+when it is whole; and says when it is done. Where the log does not reach back and the other side has much of the state
+already, the two reconcile instead (`reconciling.py`). Frames are produced one at a time, when the transport has room.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 from typing import Final
 
 from crdts import Context, DecodeError, Delta, Event, LogTrimmed
 from crdts.codec import event_bytes
 from crdts.decoding import check_state
 from crdts.delta import state_delta
-from crdts.kernel import Kernel
+from crdts.exchange import VERSION
 from crdts.packing import pack
+from crdts.store import Store
 
 from .config import Config
 from .errors import MalformedMessage, Oversized
+from .exchanges import Exchanges
 from .heads import Head, head_frames
 from .identity import Identity
-from .messages import Chunk, Done, Frame, HeadPart, Introduce, StateEnd, StatePart, WholeContext
+from .messages import (
+    AskReconcile,
+    CanReconcile,
+    Chunk,
+    Declined,
+    Done,
+    Frame,
+    HeadPart,
+    Introduce,
+    Reconcile,
+    Reconciliation,
+    StateEnd,
+    StatePart,
+    WholeContext,
+)
+from .reconciling import Difference, Reconciling
 from .seal import GREETING_BYTES, FrameSeal, Seal
-from .wire import decode_frame, encode_frame
+from .wire import EXCHANGE_BYTES, decode_frame, encode_frame
 
 LENGTH_BYTES: Final = 4
 FIRST_FRAME_BYTES: Final = 1024
@@ -36,24 +54,31 @@ class Session:
         self,
         identity: Identity,
         config: Config,
-        kernel: Kernel,
+        store: Store,
         seal: Seal,
         salt: bytes,
         *,
         opened_by_us: bool,
         whole: bool,
+        exchanges: Exchanges | None = None,
     ) -> None:
+        """``exchanges``: reconciliations that other streams have begun."""
         self._identity = identity
         self._config = config
-        self._kernel = kernel
+        self._kernel = store.kernel
         self._seal = seal
         self._salt = salt
         self._opened_by_us = opened_by_us
         self._frames: FrameSeal | None = None
         self._buffer = bytearray()
-        self._outgoing: Iterator[Frame] | None = None
+        self._first = self._opening()
+        self._outgoing: Iterator[Frame] | None = self._first
         self._greeted = False
-        self._asked = False
+        self._known: Context | None = None
+        self._sends_state = False
+        name = salt[:EXCHANGE_BYTES]
+        self._exchanges = exchanges if exchanges is not None else Exchanges()
+        self._reconciling = Reconciling(store, config, self._exchanges, name, opened_by_us=opened_by_us)
         self._state: list[Event] = []
         self._state_bytes = 0
         self._head = Head()
@@ -73,6 +98,8 @@ class Session:
         Python's search for such circles may be an hour away."""
         self._is_closed = True
         self._outgoing = None
+        self._first = iter(())
+        self._reconciling.exchange = None
         self._buffer.clear()
         self._state, self._head = [], Head()
 
@@ -85,9 +112,7 @@ class Session:
             return self._seal.greeting(self._salt)
         if self._frames is None or self._is_closed:
             return None
-        if self._outgoing is None:
-            self._outgoing = self._opening()
-        frame = next(self._outgoing, None)
+        frame = next(self._outgoing or iter(()), None)
         if frame is None:
             return None
         if isinstance(frame, Done):
@@ -98,31 +123,40 @@ class Session:
     def _opening(self) -> Iterator[Frame]:
         me = self._identity
         yield Introduce(me.node_id, me.name, me.epoch, self.whole)
+        yield CanReconcile(VERSION)
         context = self._kernel.exported_context().copy()
         yield from head_frames(context, (), self._config.stream_chunk_bytes, lambda part: WholeContext(_context(part)))
 
-    def _catch_up(self, opening: Iterator[Frame], known: Context) -> Iterator[Frame]:
-        yield from opening
-        if self.whole or self._kernel.prefers_state(known):
-            yield from self._whole_state()
-        else:
+    def _catch_up(self, peer: Introduce, known: Context, *, plainly: bool = False) -> Iterator[Frame]:
+        """All that the other side lacks. ``plainly``: it has declined to reconcile, or we have."""
+        yield from self._first
+        if not (self.whole or self._kernel.prefers_state(known)):
             try:
                 for delta in self._kernel.deltas_since(known, self._config.stream_chunk_bytes):
                     yield Chunk(delta)
+                yield Done()
+                return
             except LogTrimmed:  # while we were sending
-                yield from self._whole_state()
-        yield Done()
+                pass
+        if not plainly and self._reconciling.is_worth_it(peer, known):
+            yield self._reconciling.first(peer)
+        else:
+            yield from self._whole_state()
 
     def _whole_state(self) -> Iterator[Frame]:
+        self._sends_state = True
         state = self._kernel.state()
         for part in pack(state.events, self._config.stream_chunk_bytes):
             yield StatePart(part)
         yield from head_frames(_context(state), state.prekilled, self._config.stream_chunk_bytes, StateEnd)
+        yield Done()
 
     # ---- incoming
 
-    def receive(self, data: bytes) -> list[Frame]:
+    def receive(self, data: bytes) -> list[Frame | Difference]:
         """Take bytes; return the frames now complete, a state only as the `StateEnd` that completes it.
+
+        What a reconciliation has found out is one `Difference`, once it is all known.
 
         Raises a `RemoteError` for anything out of place: the stream is then of no more use.
         """
@@ -133,13 +167,12 @@ class Session:
             greeting = bytes(self._buffer[:GREETING_BYTES])
             del self._buffer[:GREETING_BYTES]
             self._frames = self._seal.frames(greeting, self._salt, opened_by_us=self._opened_by_us)
-        frames = []
+        frames: list[Frame | Difference] = []
         while (sealed := self._next_sealed()) is not None:
             frame = decode_frame(self._frames.open(sealed))
-            if frame is not None:
-                frame = self._take(frame)
-            if frame is not None:
-                frames.append(frame)
+            taken = self._take(frame) if frame is not None else None
+            if taken is not None:
+                frames.append(taken)
         return frames
 
     def _next_sealed(self) -> bytes | None:
@@ -156,33 +189,94 @@ class Session:
         del self._buffer[:end]
         return sealed
 
-    def _take(self, frame: Frame) -> Frame | None:
+    def _take(self, frame: Frame) -> Frame | Difference | None:
         """Keep what concerns this stream only; return what the engine must act on."""
         if (self.peer is None) != isinstance(frame, Introduce):
             raise MalformedMessage("a stream begins with one introduction")
+        if isinstance(frame, Reconciliation):
+            return self._take_reconciling(frame)
         match frame:
             case Introduce():
                 self.peer = frame
                 self.whole = self.whole or frame.whole
             case WholeContext():
-                if self._asked:
-                    raise MalformedMessage("a stream carries one context each way")
-                self._asked = True
-                known, _ = self._head.completed(frame.context)
-                self._outgoing = self._catch_up(self._outgoing or self._opening(), known)
-            case HeadPart():
-                self._head.keep(frame.delta)
-                return None
-            case StatePart():
-                self._keep(frame.delta)
-                return None
-            case StateEnd():
-                return StateEnd(self._assemble(frame.delta))
+                self._on_context(frame)
             case Done():
                 self.received_done = True
-            case Chunk():
-                pass
+            case HeadPart() | StatePart() | StateEnd():
+                return self._take_part(frame)
         return frame
+
+    def _on_context(self, frame: WholeContext) -> None:
+        if self._known is not None:
+            raise MalformedMessage("a stream carries one context each way")
+        self._known, _ = self._head.completed(frame.context)
+        if self.peer is not None:
+            self._outgoing = self._catch_up(self.peer, self._known)
+
+    def _take_part(self, frame: HeadPart | StatePart | StateEnd) -> Frame | None:
+        match frame:
+            case HeadPart():
+                self._head.keep(frame.delta)
+            case StatePart():
+                self._keep(frame.delta)
+            case StateEnd():
+                return StateEnd(self._assemble(frame.delta))
+        return None
+
+    # ---- reconciling
+
+    def _take_reconciling(self, frame: Reconciliation) -> Difference | None:
+        if isinstance(frame, CanReconcile):
+            self._reconciling.peer_can = frame.version == VERSION
+            return None
+        if self.peer is None or self._known is None:
+            raise MalformedMessage("a reconciliation before the contexts are known")
+        match frame:
+            case AskReconcile():
+                self._on_asked(self.peer)
+            case Declined():
+                instead = self._reconciling.declined(frame.name)
+                self._say([instead] if instead else self._catch_up(self.peer, self._known, plainly=True))
+            case Reconcile() if self._sends_state:
+                self._say([Declined(frame.name)], then_go_on=True)
+            case Reconcile():
+                self._on_reconcile(self.peer, self._known, frame)
+        return self._reconciling.take_difference()
+
+    def _on_asked(self, peer: Introduce) -> None:
+        if not self._opened_by_us:
+            raise MalformedMessage("who has opened a stream begins a reconciliation")
+        if self._sends_state:
+            self._say([Declined(b"")], then_go_on=True)
+        elif self._reconciling.exchange is None:
+            self._say([self._reconciling.first(peer)])
+
+    def _on_reconcile(self, peer: Introduce, known: Context, frame: Reconcile) -> None:
+        began = self._reconciling.exchange is not None
+        answer = self._reconciling.receive(peer, frame)
+        if isinstance(answer, Declined):
+            if began:
+                self._say(chain([answer], self._catch_up(peer, known, plainly=True)))
+            else:
+                self._say([answer], then_go_on=True)
+            return
+        answers = [answer] if answer is not None else []
+        if not self._reconciling.over:
+            self._say(answers)
+        elif self.whole and self._reconciling.found_nothing:
+            self._say(chain(answers, self._whole_state()))
+        else:
+            self._say([*answers, *([] if self.sent_done else [Done()])])
+
+    def _say(self, frames: Iterable[Frame], *, then_go_on: bool = False) -> None:
+        """Send these next, behind how a stream begins, and drop what was to come unless it is to go on."""
+        rest = self._outgoing if then_go_on and self._outgoing is not None else ()
+        self._outgoing = chain(self._first, frames, rest)
+
+    def keep_exchange(self, now: float) -> None:
+        """The stream broke: leave a reconciliation that is not over to the next one."""
+        self._reconciling.keep(now, self.peer)
 
     def _keep(self, part: Delta) -> None:
         self._state_bytes += sum(map(event_bytes, part.events))

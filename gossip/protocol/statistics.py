@@ -37,6 +37,8 @@ class Statistics:
     stream_bytes_sent: int = 0
     stream_bytes_received: int = 0
     states_joined: int = 0
+    differences_joined: int = 0
+    """Of two states, where only what differed was exchanged."""
     lags: int = 0
     """Times the node was not let run in time, so that it could not answer or hear others."""
     held_dropped: int = 0

@@ -8,6 +8,7 @@ from crdts import Delta
 from . import notices
 from .effects import Close, OpenStream
 from .errors import Fenced, MalformedMessage, RemoteError
+from .exchanges import Exchanges
 from .fence import is_fenced
 from .identity import Address
 from .members import Members
@@ -15,6 +16,7 @@ from .messages import Chunk, Frame, Introduce, StateEnd
 from .output import Output
 from .peers import Peer
 from .push import Pusher
+from .reconciling import Difference
 from .seal import SALT_BYTES
 from .session import Session
 
@@ -55,6 +57,7 @@ class Streams:
         self._members = members
         self._pusher = pusher
         self._streams: dict[int, _Stream] = {}
+        self._exchanges = Exchanges()
         self._opened = self._accepted = 0
         self._refused = 0
         self._next_whole = 0.0
@@ -118,7 +121,16 @@ class Streams:
         ours = member is not None
         whole = whole or self._lacks_room(now)
         salt = out.rng.randbytes(SALT_BYTES)
-        session = Session(out.identity, out.config, out.kernel, out.seal, salt, opened_by_us=ours, whole=whole)
+        session = Session(
+            out.identity,
+            out.config,
+            out.replica.store,
+            out.seal,
+            salt,
+            opened_by_us=ours,
+            whole=whole,
+            exchanges=self._exchanges,
+        )
         return _Stream(session, address, now, member, ours)
 
     def _lacks_room(self, now: float) -> bool:
@@ -180,11 +192,11 @@ class Streams:
                     return
         except RemoteError as error:
             self._out.reject(now, error, stream.address)
-            self._fail(now, conn, stream)
+            self._fail(now, conn, stream, is_sound=False)
             return
         self._produce(conn, stream)
 
-    def _on_frame(self, now: float, conn: int, stream: _Stream, frame: Frame) -> None:
+    def _on_frame(self, now: float, conn: int, stream: _Stream, frame: Frame | Difference) -> None:
         match frame:
             case Introduce():
                 self._on_introduction(conn, stream, frame)
@@ -196,15 +208,21 @@ class Streams:
                     self._out.notify(notices.DATA_RECEIVED)
             case StateEnd(state):
                 self._on_state(now, stream, state)
+            case Difference(delta):
+                self._on_state(now, stream, delta, is_difference=True)
             case _:
                 pass
 
-    def _on_state(self, now: float, stream: _Stream, state: Delta) -> None:
-        if not self._out.join(now, state, stream.member or b""):
+    def _on_state(self, now: float, stream: _Stream, state: Delta, *, is_difference: bool = False) -> None:
+        if not (state or state.prekilled) or not self._out.join(now, state, stream.member or b""):
             return
-        self._out.counts["states_joined"] += 1
         stream.news = True
-        self._out.notify(notices.STATE_JOINED, entries=len(state.events))
+        if is_difference:
+            self._out.counts["differences_joined"] += 1
+            self._out.notify(notices.DIFFERENCE_JOINED, entries=len(state.events))
+        else:
+            self._out.counts["states_joined"] += 1
+            self._out.notify(notices.STATE_JOINED, entries=len(state.events))
         self._out.notify(notices.DATA_RECEIVED)
 
     def _on_introduction(self, conn: int, stream: _Stream, frame: Introduce) -> None:
@@ -240,7 +258,9 @@ class Streams:
         if stream is not None:
             self._fail(now, conn, stream, is_open=False)
 
-    def _fail(self, now: float, conn: int, stream: _Stream, *, is_open: bool = True) -> None:
+    def _fail(self, now: float, conn: int, stream: _Stream, *, is_open: bool = True, is_sound: bool = True) -> None:
+        if is_sound:
+            stream.session.keep_exchange(now)
         self._abandon(conn, is_open=is_open)
         self._out.counts["streams_failed"] += 1
         self.has_news = self.has_news or stream.news
@@ -264,11 +284,13 @@ class Streams:
 
     def deadline(self) -> float:
         if not self._streams:
-            return float("inf")
-        return min(stream.progress for stream in self._streams.values()) + self._out.config.stream_timeout
+            return self._exchanges.deadline()
+        oldest = min(stream.progress for stream in self._streams.values())
+        return min(oldest + self._out.config.stream_timeout, self._exchanges.deadline())
 
     def tick(self, now: float) -> None:
-        """Give up streams that have not moved for `stream_timeout`."""
+        """Give up streams that have not moved for `stream_timeout`, and what nobody has carried on."""
+        self._exchanges.tick(now)
         for conn, stream in list(self._streams.items()):
             if now >= stream.progress + self._out.config.stream_timeout:
                 self._fail(now, conn, stream)

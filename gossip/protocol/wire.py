@@ -23,10 +23,13 @@ from .messages import (
     STATES,
     Ack,
     Ask,
+    AskReconcile,
     Busy,
+    CanReconcile,
     Challenge,
     Chunk,
     ContextPage,
+    Declined,
     Digest,
     Done,
     Frame,
@@ -43,6 +46,7 @@ from .messages import (
     Proof,
     Push,
     Receipt,
+    Reconcile,
     Relay,
     Report,
     Retired,
@@ -64,6 +68,8 @@ PING_BYTES: Final = 8
 MAX_PATIENCE: Final = 60_000
 """Milliseconds that a member may have another wait for the answer to a ping."""
 HASH_BYTES: Final = 8
+EXCHANGE_BYTES: Final = 8
+"""The name of a reconciliation."""
 ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
 RELAY_BYTES: Final = 24
@@ -201,6 +207,14 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [6]
         case HeadPart():
             return [7, encode(message.delta)]
+        case CanReconcile():
+            return [8, message.version]
+        case Reconcile():
+            return [9, message.name, message.message]
+        case AskReconcile():
+            return [10]
+        case Declined():
+            return [11, message.name]
 
 
 def _update_row(update: Update) -> list[Any]:
@@ -459,4 +473,8 @@ _FRAMES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     5: (1, lambda delta: StateEnd(_head(delta))),
     6: (0, Done),
     7: (1, lambda delta: HeadPart(_head(delta))),
+    8: (1, lambda version: CanReconcile(_number(version, MAX_COUNT))),
+    9: (2, lambda name, message: Reconcile(_exactly(name, EXCHANGE_BYTES), _bytes(message))),
+    10: (0, AskReconcile),
+    11: (1, lambda name: Declined(name if name == b"" else _exactly(name, EXCHANGE_BYTES))),
 }

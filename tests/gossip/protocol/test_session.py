@@ -11,7 +11,17 @@ from crdts import Context, Event, Replica
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Config, Identity, seal_for
 from gossip.protocol.errors import MalformedMessage, Oversized, RemoteError, Unauthentic
-from gossip.protocol.messages import Chunk, Done, Frame, HeadPart, Introduce, StateEnd, StatePart, WholeContext
+from gossip.protocol.messages import (
+    CanReconcile,
+    Chunk,
+    Done,
+    Frame,
+    HeadPart,
+    Introduce,
+    StateEnd,
+    StatePart,
+    WholeContext,
+)
 from gossip.protocol.session import FIRST_FRAME_BYTES, LENGTH_BYTES, Session
 
 from .support import KEY, HandStream, Puppet
@@ -33,8 +43,8 @@ def session(
 ) -> Session:
     rng = random.Random(name)
     identity = Identity(rng.randbytes(8), name, 1)
-    kernel = (replica or Replica(name)).store.kernel
-    return Session(identity, config, kernel, seal_for(KEY), rng.randbytes(16), opened_by_us=opens, whole=whole)
+    store = (replica or Replica(name)).store
+    return Session(identity, config, store, seal_for(KEY), rng.randbytes(16), opened_by_us=opens, whole=whole)
 
 
 def introduced(mine: Session) -> HandStream:
@@ -132,7 +142,7 @@ def test_nothing_of_the_content_leaves_before_the_other_side_has_shown_its_key()
     mine.receive(stream.greeting())
     while (data := mine.next_bytes()) is not None:
         stream.take(data)
-    assert [type(frame) for frame in stream.heard] == [Introduce, WholeContext]
+    assert [type(frame) for frame in stream.heard] == [Introduce, CanReconcile, WholeContext]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,17 @@ from crdts import Context, Delta, Event, Replica, limits
 from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ, MAX_VALUE_BYTES
 from gossip.protocol import Close, Config, Effect, OpenStream, Persist, Write
-from gossip.protocol.messages import Chunk, Digest, Done, Introduce, Offer, StateEnd, StatePart, WholeContext
+from gossip.protocol.messages import (
+    CanReconcile,
+    Chunk,
+    Digest,
+    Done,
+    Introduce,
+    Offer,
+    StateEnd,
+    StatePart,
+    WholeContext,
+)
 from simulations import Cluster, Link
 
 from .support import HandStream, Puppet, Rig, connect, notices, of_type, pump, say
@@ -381,7 +391,7 @@ def test_one_piece_is_written_at_a_time() -> None:
     assert len(first) == 1
     assert again == [], "the first piece is not with the system yet"
     pump(rig, conn, stream, first)
-    assert [type(frame) for frame in stream.heard] == [Introduce, WholeContext]
+    assert [type(frame) for frame in stream.heard] == [Introduce, CanReconcile, WholeContext]
     say(rig, conn, stream, introduction(puppet), WholeContext(Replica("x").context))
     chunks = of_type(Chunk, stream.heard)
     assert sum(len(chunk.delta.events) for chunk in chunks) == 500
