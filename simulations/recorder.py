@@ -176,6 +176,7 @@ class Recorder(Observer):
             redundancy=received / new if new else 1.0,
             missed_by_push=sums["events_repaired"] / new if new else 0.0,
             states_joined=sums["states_joined"],
+            differences_joined=sums["differences_joined"],
             streams=sums["streams_opened"],
             false_failures=census.false_failures.total(),
             dead_links=census.dead_links(),
@@ -198,7 +199,7 @@ class Recorder(Observer):
 
 _COUNTED: Final = (
     *("datagrams_sent", "datagram_bytes_sent", "stream_bytes_sent", "events_new", "events_known"),
-    *("events_repaired", "states_joined", "streams_opened"),
+    *("events_repaired", "states_joined", "differences_joined", "streams_opened"),
 )
 
 

@@ -108,6 +108,8 @@ class Summary:
     missed_by_push: float
     """Share of deliveries that a digest or a stream had to make good."""
     states_joined: int
+    differences_joined: int
+    """Of two states, found out by reconciling."""
     streams: int
     false_failures: int
     """Times that a node came to count one as failed which ran and was not paused."""

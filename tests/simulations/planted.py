@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
-from crdts import Context, Delta, Dot, Event, InsufficientRights
+from crdts import Context, Delta, Dot, Event, InsufficientRights, Reconciliation
 from crdts.bounded import BoundedCounter
 from crdts.delta import state_delta
+from crdts.exchange import Body
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
@@ -87,6 +88,46 @@ def fold_before_the_last_range() -> AbstractContextManager[Any]:
         return takes
 
     return replaced(Session, "_take", make)
+
+
+def difference_joined_before_all_is_known() -> AbstractContextManager[Any]:
+    """What a reconciliation has found out so far is joined with each message, with the whole context of the peer."""
+
+    def make(receive: Any) -> Any:
+        def receives(self: Reconciliation, message: bytes) -> bytes | None:
+            answer: bytes | None = receive(self, message)
+            self._join()
+            return answer
+
+        return receives
+
+    return replaced(Reconciliation, "receive", make)
+
+
+def range_skipped() -> AbstractContextManager[Any]:
+    """Of the ranges that a message asks about, the last is taken for equal."""
+
+    def make(take: Any) -> Any:
+        def takes(self: Reconciliation, body: Body) -> None:
+            body.ranges = body.ranges[:-1]
+            take(self, body)
+
+        return takes
+
+    return replaced(Reconciliation, "_take", make)
+
+
+def context_newer_than_its_snapshot() -> AbstractContextManager[Any]:
+    """A reconciliation tells of what has been processed since it looked at what lives."""
+
+    def make(snapshot: Any) -> Any:
+        def snapshots(self: Reconciliation) -> None:
+            snapshot(self)
+            self._mine = self._store.kernel.context
+
+        return snapshots
+
+    return replaced(Reconciliation, "_take_snapshot", make)
 
 
 def loser_of_lww_dropped() -> AbstractContextManager[Any]:
@@ -222,6 +263,9 @@ PLANTED: Final[list[Plant]] = [
     killed_dot_counted_as_processed,
     own_seq_reused_after_a_crash,
     fold_before_the_last_range,
+    difference_joined_before_all_is_known,
+    range_skipped,
+    context_newer_than_its_snapshot,
     loser_of_lww_dropped,
     removal_without_a_dot,
     dots_leave_before_the_disk_has_them,

@@ -48,15 +48,16 @@ def test_every_oracle_holds_in_ten_thousand_random_schedules() -> None:
 def test_the_schedules_cover_what_they_are_meant_to() -> None:
     """Seeds that are all quiet would be worth nothing."""
     kinds: set[str] = set()
-    states = streams = refused = 0
+    states = differences = streams = refused = 0
     for seed in range(20):
         recording = run_scenario(CHAOS, seed)
         kinds |= {interval.kind for interval in recording.intervals}
         states += recording.summary.states_joined
+        differences += recording.summary.differences_joined
         streams += recording.summary.streams
         refused += recording.summary.refused
     assert kinds == {fault.kind for fault in one_of_each()} - {"clone"}
-    assert min(states, streams, refused) > 50
+    assert min(states, differences, streams, refused) > 50
 
 
 def one_of_each() -> Iterable[object]:
