@@ -361,6 +361,8 @@ class Engine:
         for peer, seq in self._dissemination.confirmed:
             self._antientropy.acked(peer, seq)
         self._dissemination.confirmed.clear()
+        for peer in self._members.to_compare:
+            self._streams.drop_former(peer)
         for peers in (self._members.to_compare, self._streams.finished_with, self._dissemination.to_compare):
             while peers:
                 self._antientropy.compare_with(peers.pop(0))

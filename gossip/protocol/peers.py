@@ -122,6 +122,16 @@ class Peer:
         """What it writes under in its present life; None until it has said so."""
         return None if self.nonce is None else replica_id_of(self.node_id, self.epoch, self.nonce)
 
+    def forget_life(self) -> None:
+        """Let nothing count any more that was true of an earlier life: what it had, said, and failed to do."""
+        self.nonce, self.keeps_nothing = None, False
+        self.acked = self.vouched = 0
+        self.streams_failed = self.offers = 0
+        self.stream_failed_at = self.next_offer = 0.0
+        self.strange_rounds, self.strange_limit = 0, STRANGE_ROUNDS
+        self.has_obituary = False
+        self.warned = float("-inf")
+
     @property
     def is_present(self) -> bool:
         """Whether it counts: who is suspect may well be there."""
@@ -244,7 +254,7 @@ class Peers:
             return
         self._exit(peer)
         if epoch != peer.epoch:
-            peer.nonce = None
+            peer.forget_life()
         peer.epoch, peer.counter = epoch, counter
         peer.mark, peer.life = mark_of(peer.node_id, epoch, counter), mark_of(peer.node_id, epoch, 0)
         self._enter(peer)

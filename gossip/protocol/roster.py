@@ -118,8 +118,6 @@ class Roster:
     def begin_life(self, now: float, peer: Peer, epoch: int) -> None:
         """A member has been started again: what its former life had acknowledged may be lost."""
         self.peers.advance(peer, epoch, 0)
-        peer.acked, peer.strange_rounds, peer.vouched = 0, 0, 0
-        peer.keeps_nothing = False
         self._out.notify(notices.MEMBER_RESTARTED, **fields(peer))
         self.to_compare.append(peer)
         if peer.state != KNOWN:

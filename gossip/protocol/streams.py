@@ -38,6 +38,8 @@ class _Stream:
     member: bytes | None
     """The member we opened it to, or the one that introduced itself."""
     opened_by_us: bool
+    epoch: int = 0
+    """The member's life that the stream is with, as far as it is known."""
     writing: bool = False
     """Something written is not yet with the system: the next piece waits for it."""
     news: bool = False
@@ -85,7 +87,8 @@ class Streams:
             return
         self._opened += 1
         conn = 2 * self._opened
-        self._streams[conn] = self._new(now, peer.address, peer.node_id, whole=whole)
+        stream = self._streams[conn] = self._new(now, peer.address, peer.node_id, whole=whole)
+        stream.epoch = peer.epoch
         self._out.emit(OpenStream(conn, peer.address))
 
     @staticmethod
@@ -230,6 +233,7 @@ class Streams:
             raise MalformedMessage("a stream to ourselves")
         if is_fenced(self._out.kernel, frame.node_id):
             raise Fenced("a stream of a node that was retired")
+        stream.epoch = max(stream.epoch, frame.epoch)
         if stream.opened_by_us:
             return
         for other_conn, other in list(self._streams.items()):
@@ -281,6 +285,16 @@ class Streams:
         for conn, stream in list(self._streams.items()):
             if member is None or stream.member == member:
                 self._fail(stream.progress, conn, stream)
+
+    def drop_former(self, peer: Peer) -> None:
+        """Let go of what is open to an earlier life of a member: nobody answers there, and the new life is not to
+        blame for it.
+        """
+        for conn, stream in list(self._streams.items()):
+            if stream.member == peer.node_id and stream.epoch < peer.epoch:
+                self._out.counts["streams_failed"] += 1
+                self.has_news = self.has_news or stream.news
+                self._abandon(conn)
 
     def deadline(self) -> float:
         if not self._streams:

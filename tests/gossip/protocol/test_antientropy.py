@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crdts import Context, InvalidValue, Replica, WriterRetired, encode_context
 from crdts.limits import MAX_SEQ
-from gossip.protocol import Config, OpenStream, Send
+from gossip.protocol import Close, Config, Effect, OpenStream, Send
 from gossip.protocol.antientropy import OFFERS, context_pages
 from gossip.protocol.messages import ContextPage, Digest, Offer, Push, Same
 from gossip.protocol.peers import STRANGE_ROUNDS
@@ -278,6 +278,37 @@ def test_who_never_takes_up_an_offer_is_connected_to_and_if_that_fails_gets_a_fe
         assert rounds < 60
     assert offers == OFFERS
     assert opened >= 1
+
+
+def test_a_new_life_of_a_member_does_not_wait_for_what_its_former_life_failed_to_do() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    for i in range(10_000):
+        rig.replica.orset("s").add(i)
+    rig.pass_time(1.0)
+
+    def told(puppet: Puppet) -> list[Effect]:
+        return rig.receive(puppet.address, puppet.says(ContextPage("", "", Context(), True)))
+
+    for _ in range(20):
+        for conn in [effect.conn for effect in of_type(OpenStream, told(puppet))]:
+            rig.done(rig.engine.stream_closed(rig.now, conn))
+        rig.pass_time(0.2)
+    assert not of_type(Offer, puppet.hears(told(puppet)))
+    again = Puppet(epoch=2)
+    again.meets(rig)
+    assert of_type(Offer, again.hears(told(again)))
+
+
+def test_a_stream_to_a_former_life_of_a_member_is_let_go_and_does_not_count_against_the_new_life() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    (opened,) = of_type(OpenStream, rig.receive(puppet.address, puppet.says(Offer())))
+    again = Puppet(epoch=2)
+    effects = rig.receive(again.address, again.says(Offer()))
+    assert [effect.conn for effect in of_type(Close, effects)] == [opened.conn]
+    effects += rig.receive(again.address, again.says(Offer()))
+    assert of_type(OpenStream, effects)
 
 
 def test_an_offer_is_taken_up_one_at_a_time() -> None:

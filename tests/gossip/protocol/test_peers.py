@@ -1,6 +1,7 @@
 """The table of members answers as if it were searched each time, whatever happened to it before."""
 
 import ast
+import dataclasses
 import random
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,27 @@ def spots(rng: random.Random) -> tuple[Address, tuple[Address, ...]]:
     """An address, and up to two others."""
     first, *others = (Address("10.0.0.2", port) for port in rng.sample(range(1, 30), rng.randrange(1, 4)))
     return first, tuple(others)
+
+
+OF_THE_NODE = {"node_id", "name", "address", "since", "state", "version", "tags", "advertised", "others", "rtt", "met"}
+"""Fields of `Peer` that stay when the member begins another life,"""
+ADVANCED = {"epoch", "counter", "mark", "life"}
+"""those that its incarnation gives,"""
+PACED = {"answered", "answers_paid"}
+"""and those by which others, or we, are protected from the member: a restart is no way around that."""
+
+
+def test_nothing_else_of_a_member_outlives_its_life() -> None:
+    fields = {field.name for field in dataclasses.fields(Peer)} - OF_THE_NODE - ADVANCED - PACED
+    peer, fresh = someone(1), someone(1)
+    for name in fields:
+        setattr(peer, name, 7)
+    peers = Peers()
+    peers.add(peer)
+    peers.advance(peer, 1, 3)
+    assert {name for name in fields if getattr(peer, name) == 7} == fields, "this is the same life"
+    peers.advance(peer, 2, 0)
+    assert {name for name in fields if getattr(peer, name) != getattr(fresh, name)} == set()
 
 
 def check(peers: Peers) -> None:
