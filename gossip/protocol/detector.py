@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .antientropy import AntiEntropy
+from .farewells import Farewells
 from .health import Health
 from .identity import Address
 from .members import Members
 from .messages import ACCUSED, Ack, Message, Nack, Ping, PingRequest, Updates
 from .output import Output
-from .peers import FAILED, SUSPECT, Peer
+from .peers import SUSPECT, Peer
 from .sampling import sample_targets
 from .suspicion import Suspicion
 from .wire import MAX_PATIENCE, PING_BYTES
@@ -95,6 +96,7 @@ class Detector:
         self._typical: tuple[float, float] | None = None
         """The round trips to all members, smoothed, and their jitter."""
         self._suspicions: dict[bytes, Suspicion] = {}
+        self._farewells = Farewells(members, self._ping_again, self._wait_for)
         self._round: list[bytes] = []
         self._next_probe = now + output.rng.uniform(0.0, output.config.probe_interval)
         self._next_shuffle = now + output.rng.uniform(0.0, output.config.shuffle_interval)
@@ -115,7 +117,7 @@ class Detector:
         ]
         probes = [probe.due for probe in self._probes.values()]
         requests = [min(request.again, request.due) for request in self._requests.values()]
-        self._due = min([self._next_probe, *suspicions, *probes, *requests])
+        self._due = min([self._next_probe, *suspicions, *probes, *requests, self._farewells.deadline()])
 
     def tick(self, now: float) -> None:
         if now < self._due:
@@ -128,6 +130,7 @@ class Detector:
             if now >= probe.due:
                 self._go_on(now, probe)
         self._watch_suspects(now)
+        self._farewells.tick(now)
         if now >= self._next_probe:
             self._next_probe = now + self._out.config.probe_interval * self._out.rng.uniform(0.9, 1.1)
             self._begin_round(now)
@@ -158,9 +161,9 @@ class Detector:
         target, riders = shuffle or (self._next_of_round(), [])
         if target is not None:
             self._probe(now, target, riders)
-        failed, alive = self._members.in_state(FAILED), self._members.alive()
-        if failed and self._out.rng.random() < len(failed) / (len(alive) + 1):
-            self._ping(now, self._out.rng.choice(failed))
+        missing, alive = self._members.missing(), self._members.alive()
+        if missing and self._out.rng.random() < len(missing) / (len(alive) + 1):
+            self._ping(now, self._out.rng.choice(missing))
         for peer in self._members.to_probe:
             self._ping(now, peer)
         self._members.to_probe.clear()
@@ -214,7 +217,7 @@ class Detector:
             *self._members.call_roll(target),
             *self._members.news(),
         ]
-        if target.state in (SUSPECT, FAILED):
+        if not target.is_present or target.state == SUSPECT:
             messages.append(self._members.state_of(target))
         self._out.send(target.address, messages)
         self._antientropy.compare_with(target)
@@ -285,7 +288,7 @@ class Detector:
         """Take a message of a member at its proven address; return False if it is about something else."""
         match message:
             case Ping():
-                self._out.send(peer.address, [Ack(message.number), *self._members.news()])
+                self._out.send(peer.address, self._members.goodbye() or [Ack(message.number), *self._members.news()])
             case PingRequest():
                 self._on_request(now, peer, message)
             case Ack():
@@ -330,6 +333,7 @@ class Detector:
         if self._probes.pop(peer.node_id, None) is not None:
             self._health.improve()
         self._suspicions.pop(peer.node_id, None)
+        self._farewells.answered(now, peer)
         self._reckon()
         self._members.confirm(now, peer)
 
@@ -374,6 +378,11 @@ class Detector:
         elif now >= request.again:
             request.again = float("inf")
             self._out.send(ping.address, [Ping(number)])
+
+    def ask_those_said_to_have_left(self, now: float) -> None:
+        """Others say of some members that they left: see whether it is so."""
+        self._farewells.begin(now)
+        self._due = min(self._due, self._farewells.deadline())
 
     # ---- suspicions
 

@@ -358,6 +358,7 @@ class Engine:
             self._begin_anew(now, why)
         self._write_again(now)
         self._retiring.notice()
+        self._detector.ask_those_said_to_have_left(now)
         for peer, seq in self._dissemination.confirmed:
             self._antientropy.acked(peer, seq)
         self._dissemination.confirmed.clear()

@@ -59,6 +59,9 @@ class Hearsay:
         self._contradicted = float("-inf")
         self._contested = 0
         self._has_left = False
+        self.farewells: list[tuple[Peer, int]] = []
+        """Members of whom others said that they left, and in which incarnation, since this was last emptied: they are
+        asked whether it is so."""
         self.refutations = 0
         """Times that we had to contradict what was said of us."""
 
@@ -108,9 +111,9 @@ class Hearsay:
         self.tell(newcomer, [self._own_row(), *map(row_of, others)])
         self.spread(newcomer)
 
-    def _own_row(self, state: str = ALIVE) -> Update:
+    def _own_row(self) -> Update:
         me, about = self._out.identity, self.profile
-        incarnation = me.node_id, state, me.epoch, self._counter
+        incarnation = me.node_id, LEFT if self._has_left else ALIVE, me.epoch, self._counter
         return Update(*incarnation, about.advertise, about.version, about.tags, me.nonce)
 
     def set_tags(self, tags: tuple[tuple[str, str], ...]) -> None:
@@ -123,7 +126,11 @@ class Hearsay:
         """Tell every member that we leave on purpose."""
         self._has_left = True
         for peer in self._roster.alive():
-            self._out.send(peer.address, [Updates((self._own_row(LEFT),)), *besides])
+            self._out.send(peer.address, [*self.goodbye(), *besides])
+
+    def goodbye(self) -> list[Updates]:
+        """What we say once we have left, to whoever asks whether we are there; nothing before."""
+        return [Updates((self._own_row(),))] if self._has_left else []
 
     def forget(self, peer: Peer) -> None:
         """Say nothing more of a member."""
@@ -251,7 +258,10 @@ class Hearsay:
         if row.epoch == peer.epoch:
             peer.vouched = max(peer.vouched, row.counter)
         contradicts = row.counter > peer.counter
-        if row.epoch != peer.epoch or row.counter < peer.counter or (peer.state == LEFT and not contradicts):
+        if row.epoch != peer.epoch or row.counter < peer.counter:
+            return
+        if peer.state == LEFT and not contradicts:
+            peer.has_said_goodbye = peer.has_said_goodbye or row.state == LEFT
             return
         news = contradicts or (row.version, row.tags, row.nonce) != (peer.version, peer.tags, peer.nonce)
         if contradicts:
@@ -261,6 +271,7 @@ class Hearsay:
             self._greeter.add_candidate(now, row.address)
         if row.state == LEFT:
             self._roster.turn(now, peer, LEFT)
+            peer.has_said_goodbye = True
         elif contradicts and peer.state in (SUSPECT, FAILED, LEFT):  # so it has heard us
             self._roster.turn(now, peer, ALIVE)
         if news or row.state == LEFT:
@@ -284,7 +295,10 @@ class Hearsay:
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
             self._ask(now, peer)
         elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
-            self._weigh(now, teller, peer, state, row)
+            if state == LEFT and peer.state not in (FAILED, LEFT):  # of those we know that they do not answer
+                self.farewells.append((peer, row.counter))
+            else:
+                self._weigh(now, teller, peer, state, row)
         elif state == ALIVE and peer.state in (SUSPECT, FAILED) and row.address not in (None, peer.address):
             self.look_at(now, row.node_id, row.address, source)  # it may have moved
 
@@ -325,6 +339,17 @@ class Hearsay:
                 peer.nonce = peer.nonce if row.nonce is None else row.nonce
         self._roster.turn(now, peer, state)
         self.spread(peer)
+
+    def believe_farewell(self, now: float, peer: Peer, counter: int) -> None:
+        """A member of whom others say that it left does not answer us either."""
+        if counter > peer.counter:
+            self._roster.peers.advance(peer, peer.epoch, counter)
+        self._roster.turn(now, peer, LEFT)
+        self.spread(peer)
+
+    def deny_farewell(self, now: float, peer: Peer) -> None:
+        """It does answer: let it contradict, as others may have believed what was said."""
+        self._warn(now, peer, row_of(peer, LEFT))
 
     def _has_been_suspect(self, now: float, peer: Peer) -> bool:
         """For long enough to have contradicted, if it could."""

@@ -45,6 +45,11 @@ class Members:
     def in_state(self, state: str) -> Sequence[Peer]:
         return self._roster.peers.in_state(state)
 
+    def missing(self) -> Sequence[Peer]:
+        """Members that are gone, and did not say so themselves: they may come back."""
+        left = [peer for peer in self._roster.peers.in_state(LEFT) if not peer.has_said_goodbye]
+        return [*self._roster.peers.in_state(FAILED), *left]
+
     def find(self, node_id: bytes) -> Peer | None:
         return self._roster.peers.find(node_id)
 
@@ -218,7 +223,7 @@ class Members:
             if self._roster.list(now, peer):
                 self._hearsay.introduce(peer, proven.known)
             return
-        if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.state == LEFT):
+        if proven.epoch < peer.epoch or (proven.epoch == peer.epoch and peer.has_said_goodbye):
             if proven.epoch < peer.epoch:  # overtaken on its way, or of another process that has its identity
                 self.warn_former_life(now, peer, proven.address)
             return
@@ -308,13 +313,13 @@ class Members:
             self._roster.begin_life(now, peer, epoch)
             self.confirm(now, peer)
             self._hearsay.introduce(peer, 0)
-        elif peer.state == FAILED and peer not in self.to_probe:
+        elif _is_missing(peer) and peer not in self.to_probe:
             self.to_probe.append(peer)
 
     def confirm(self, now: float, peer: Peer) -> None:
         """A member has answered: it is there, and we reach each other."""
         peer.answered = now
-        if peer.state in (SUSPECT, FAILED):
+        if peer.state == SUSPECT or _is_missing(peer):
             self._roster.turn(now, peer, ALIVE)
 
     def suspect(self, now: float, peer: Peer) -> None:
@@ -328,6 +333,23 @@ class Members:
         self._roster.turn(now, peer, FAILED)
         self._hearsay.spread(peer)
 
+    @property
+    def farewells(self) -> list[tuple[Peer, int]]:
+        """Members of whom others said that they left, and in which incarnation, since this was last emptied."""
+        return self._hearsay.farewells
+
+    def believe_farewell(self, now: float, peer: Peer, counter: int) -> None:
+        """A member of whom others say that it left does not answer us either."""
+        self._hearsay.believe_farewell(now, peer, counter)
+
+    def deny_farewell(self, now: float, peer: Peer) -> None:
+        """A member of whom others say that it left has answered."""
+        self._hearsay.deny_farewell(now, peer)
+
+    def goodbye(self) -> list[Updates]:
+        """What we say once we have left, to whoever asks whether we are there; nothing before."""
+        return self._hearsay.goodbye()
+
     def acquit(self, now: float, peer: Peer) -> None:
         """Nothing came of a suspicion of others."""
         self._roster.turn(now, peer, ALIVE)
@@ -335,3 +357,8 @@ class Members:
     def state_of(self, peer: Peer) -> Updates:
         """What we believe of a member, for itself to hear: only it can contradict so that everybody believes it."""
         return Updates((row_of(peer),))
+
+
+def _is_missing(peer: Peer) -> bool:
+    """True if a member is gone and did not say so itself."""
+    return peer.state == FAILED or (peer.state == LEFT and not peer.has_said_goodbye)

@@ -77,6 +77,8 @@ class Peer:
     """When it last answered a probe of ours."""
     warned: float = float("-inf")
     """When we last told it what is said of it."""
+    has_said_goodbye: bool = False
+    """It left by its own word. Of a member that left by the word of others this is not certain: it is tried on."""
     keeps_nothing: bool = False
     """Nothing is left of its present life that could come back."""
     has_obituary: bool = False

@@ -132,6 +132,7 @@ class Roster:
             return
         self.peers.turn(peer, state, now)
         peer.has_obituary = peer.has_obituary and state == SUSPECT
+        peer.has_said_goodbye = peer.has_said_goodbye and state == LEFT
         if state in (FAILED, LEFT):
             self._on_gone(peer, state)
         elif before in (FAILED, LEFT):
@@ -205,13 +206,14 @@ class Roster:
 def least_missed(left: Sequence[Peer], failed: Sequence[Peer]) -> Peer:
     """The member that makes way for another where too many are gone.
 
-    Members that left in good order make way first: those that keep nothing, then those that left earliest. A member
-    that failed may have writes that nobody else has, and may be all that still leads to the other side of a partition.
-    So of these as many different hosts are kept as there is room for, and of one host the members that had been there
-    for longest: not the many that came and died.
+    Members that left in good order make way first: those that said so themselves before those of whom others say so,
+    those that keep nothing before others, and those that left earliest. A member that failed may have writes that
+    nobody else has, and may be all that still leads to the other side of a partition. So of these as many different
+    hosts are kept as there is room for, and of one host the members that had been there for longest: not the many that
+    came and died.
     """
     if left:
-        return min(left, key=lambda each: (not each.keeps_nothing, each.since))
+        return min(left, key=lambda each: (not each.has_said_goodbye, not each.keeps_nothing, each.since))
     crowd = Counter(each.address.host for each in failed)
     return min(failed, key=lambda each: (-crowd[each.address.host], each.since - each.met))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gossip.protocol import Address, Config, Notify
+from gossip.protocol import Address, Config, Effect, Notify, farewells
 from gossip.protocol.hearsay import CONTRADICTION, CONTRADICTION_INTERVAL, CONTRADICTIONS_SAVED, COUNTER_JUMP
 from gossip.protocol.messages import Ack, ListMembers, Ping, Roll, Update, Updates
 from gossip.protocol.peers import EPOCH_JUMP, mark_of
@@ -47,15 +47,61 @@ def believe(rig: Rig, teller: Puppet, row: Update) -> None:
 # ---- of others
 
 
-@pytest.mark.parametrize("state", ["suspect", "accused", "left"])
-def test_worse_news_of_the_same_incarnation_is_believed_and_passed_on(state: str) -> None:
-    rig, (teller, puppet, other) = acquainted(3)
+@pytest.mark.parametrize("state", ["suspect", "accused"])
+def test_word_that_a_member_does_not_answer_is_believed(state: str) -> None:
+    rig, (teller, puppet, _) = acquainted(3)
     believe(rig, teller, puppet.row(state))
-    believed = "suspect" if state == "accused" else state
-    assert rig.states() == {"p0": "alive", "p1": believed, "p2": "alive"}
-    told = [row.state for each in (teller, other) for row in rows_of(puppet, each.hears(rig.pass_time(0.3)))]
-    if believed == "left":
-        assert set(told) == {believed}
+    assert rig.states() == {"p0": "alive", "p1": "suspect", "p2": "alive"}
+
+
+def test_a_goodbye_that_others_tell_of_is_believed_within_a_second_and_passed_on_if_the_member_does_not_answer() -> (
+    None
+):
+    rig, (teller, puppet, other) = acquainted(3)
+    assert of_type(Ping, puppet.hears(teller.tells(rig, puppet.row("left"))))
+    assert rig.states()["p1"] == "alive"
+    effects = pass_time_with(rig, 1.0, teller, other)
+    assert rig.states() == {"p0": "alive", "p1": "left", "p2": "alive"}
+    assert {row.state for each in (teller, other) for row in rows_of(puppet, each.hears(effects))} == {"left"}
+
+
+def test_a_member_that_answers_has_not_left_whoever_says_so_and_how_often() -> None:
+    rig, (liar, puppet, other) = acquainted(3)
+    effects: list[Effect] = []
+    for _ in range(20):
+        told = liar.tells(rig, puppet.row("left"), puppet.row("left", 5))
+        effects += [*told, *puppet.acks(rig, puppet.hears(told))]
+        effects += pass_time_with(rig, 0.2, liar, puppet, other)
+        assert rig.states()["p1"] == "alive"
+    assert "left" in [row.state for row in rows_of(puppet, puppet.hears(effects))], "so that it can contradict"
+    assert "member.left" not in notices(effects)
+    assert len(of_type(Ping, puppet.hears(effects))) < 60
+
+
+def test_a_member_that_failed_and_is_said_to_have_left_is_tried_on_and_back_when_it_answers() -> None:
+    rig, (liar, puppet) = acquainted(2)
+    believe(rig, liar, puppet.row("failed"))
+    liar.tells(rig, puppet.row("left"))
+    assert rig.states()["p1"] == "left"
+    told = puppet.hears(pass_time_with(rig, 5.0, liar))
+    assert of_type(Ping, told)
+    puppet.acks(rig, told)
+    assert rig.states()["p1"] == "alive"
+
+
+def test_a_node_that_has_left_and_still_runs_says_so_to_whoever_asks_it() -> None:
+    rig, (puppet,) = acquainted(1)
+    rig.engine.leave()
+    told = puppet.hears(rig.receive(puppet.address, puppet.says(Ping(7))))
+    assert [row.state for row in rows(told)] == ["left"]
+    assert not of_type(Ack, told)
+
+
+def test_what_is_asked_because_of_goodbyes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(farewells, "MAX_FAREWELLS", 10)
+    rig, (liar, *others) = acquainted(30)
+    liar.tells(rig, *[each.row("left") for each in others])
+    assert len(rig.engine._detector._farewells) == 10
 
 
 def test_an_obituary_of_a_member_that_was_thought_alive_is_looked_into_and_it_is_told_so_that_it_can_contradict() -> (
@@ -152,6 +198,7 @@ def test_a_liar_that_says_that_everybody_is_gone_keeps_nobody_from_being_listed(
         cluster.run(10.0)
         for node in cluster.nodes:
             assert len(names(node)) == 7, f"all are alive again though they were said to have {state}"
+            assert "member.left" not in [notice.event for notice in node.notices]
 
 
 # ---- of ourselves
@@ -220,6 +267,7 @@ def test_a_leave_is_relayed_to_those_who_missed_it(seed: int) -> None:
 def test_who_is_wrongly_said_to_have_left_can_contradict() -> None:
     rig, (liar, puppet) = acquainted(2)
     liar.tells(rig, puppet.row("left"))
+    pass_time_with(rig, 1.0, liar)
     assert rig.states()["p1"] == "left"
     told = puppet.hears(rig.receive(puppet.address, puppet.says(Roll(1, 3))))
     assert rows_of(puppet, told) == [replace(puppet.row("left"), nonce="")], "it is told what is said of it"
@@ -368,6 +416,7 @@ def test_a_member_whose_counter_has_gone_far_is_asked_once_a_second_and_believed
     puppet.tells(rig, puppet.own_row("alive", 500, tags=(("role", "boss"),)))
     assert [m.tags for m in rig.engine.members(rig.now) if m.name == "p1"] == [{"role": "boss"}]
     believe(rig, teller, puppet.row("left", 500 + COUNTER_JUMP))
+    pass_time_with(rig, 1.0, teller)
     assert rig.states()["p1"] == "left", "from there on it is hearsay again"
 
 

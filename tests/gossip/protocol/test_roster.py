@@ -180,7 +180,7 @@ def test_where_more_failed_than_are_listed_the_halves_of_a_large_cut_still_find_
 
 @pytest.mark.parametrize("partial", [True, False])
 def test_a_member_that_is_struck_off_by_its_own_word_disturbs_nothing(partial: bool) -> None:
-    """The list of the gone is full; the oldest of them says that another has left, and then contradicts for itself."""
+    """The list of the gone is full; the oldest of them says that another has failed, and contradicts for itself."""
     kept = OLD_CONTACTS if partial else 100
     rig = Rig(config=replace(Config.lan(), max_gone=100))
     puppets = [Puppet(f"p{i}", host=f"10.2.{i // 250}.{i % 250 + 1}") for i in range(kept + 2)]
@@ -190,9 +190,11 @@ def test_a_member_that_is_struck_off_by_its_own_word_disturbs_nothing(partial: b
         rig.now += 1e-5
         puppet.leaves(rig)
     oldest, another = puppets[0], puppets[kept]
-    oldest.tells(rig, another.row("left"), oldest.own_row("alive", 1))
+    oldest.tells(rig, another.row("suspect"))
+    rig.now += 60.0
+    oldest.tells(rig, another.row("failed"), oldest.own_row("alive", 1))
     assert oldest.name not in rig.states()
-    assert rig.states()[another.name] == "left"
+    assert rig.states()[another.name] == "failed"
 
 
 def test_what_is_changed_of_somebody_who_was_struck_off_changes_nothing() -> None:
