@@ -1,12 +1,14 @@
 """Log lines: ``noun.verb`` events with fields. This library never configures structlog; its command line does."""
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 import structlog
 
+from .limiter import LineLimiter
 from .protocol import Notify, notices
 
 NODE_STARTED: Final = "node.started"
@@ -59,6 +61,21 @@ _LEVELS: Final[dict[str, str]] = {
 """Events that are not listed are for waiting tasks, too frequent for a log."""
 
 
+_ONCE: Final = frozenset(
+    {
+        notices.STREAM_FAILED,
+        notices.INPUT_REJECTED,
+        notices.STAMP_REFUSED,
+        notices.FINGERPRINT_MISMATCHED,
+        notices.IDENTITY_CONTESTED,
+        DATAGRAM_REFUSED,
+    }
+)
+"""Events that are written once a minute for each reason: a stranger or a faulty peer can cause them at will."""
+MOST_LINES: Final = 240
+"""Lines of any other event in a minute, at most: a whole cluster may come or go within seconds."""
+
+
 def logger_for(name: str) -> Any:
     """The logger of one node, bound with its name.
 
@@ -96,12 +113,17 @@ class LogLoss:
 
 
 class SafeLog:
-    """Hands lines to a logger. One whose writing raises is lost and counted: a node must not end for its log."""
+    """Hands lines to a logger. One whose writing raises is lost and counted: a node must not end for its log.
+
+    What others can cause is written so often at most; the next line of its kind says how many were swallowed.
+    """
 
     LEVELS: Final = ("debug", "info", "warning", "error")
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, clock: Callable[[], float] = monotonic) -> None:
         self._log = log
+        self._clock = clock
+        self._limiter = LineLimiter()
         self._lines = 0
         self._why: str | None = None
 
@@ -118,6 +140,13 @@ class SafeLog:
         self._write("error", event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        once = event in _ONCE
+        kind = f"{event} {fields.get('reason')}" if once else event
+        swallowed = self._limiter.admit(self._clock(), kind, 1 if once else MOST_LINES)
+        if swallowed is None:
+            return
+        if swallowed:
+            fields = {**fields, "swallowed": swallowed}
         try:
             getattr(self._log, level)(event, **fields)
         except Exception as error:

@@ -273,7 +273,8 @@ class Streams:
             # One that brought something is a beginning: those that bring nothing are the ones to wait for longer.
             peer.streams_failed = 1 if stream.news else peer.streams_failed + 1
             peer.stream_failed_at = now
-        self._out.notify(notices.STREAM_FAILED, member=peer.name if peer else None)
+        reason = "stranger" if stream.member is None else "member"
+        self._out.notify(notices.STREAM_FAILED, reason=reason, member=peer.name if peer else None)
 
     def _abandon(self, conn: int, *, is_open: bool = True) -> None:
         """Let go of all that a stream holds, now."""

@@ -373,3 +373,13 @@ def test_a_port_that_cannot_be_had_leaves_no_socket_open() -> None:
     with datagram_socket() as taken, pytest.raises(OSError, match="in use"):
         Sockets.bind(*taken.getsockname())
     assert descriptors() == before
+
+
+async def test_strangers_that_connect_and_hang_up_write_one_line_and_are_counted() -> None:
+    journal = Journal()
+    async with open_node("a", key=KEY, config=FAST, log=journal.logger) as a:
+        for _ in range(20):
+            stream = await trio.open_tcp_stream(a.address.host, a.address.port)
+            await stream.aclose()
+        await until(a, lambda: a.statistics().streams_failed >= 20)
+        assert [line["reason"] for line in journal.named("stream.failed")] == ["stranger"]
