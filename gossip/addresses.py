@@ -70,6 +70,11 @@ def families_from(host: str) -> socket.AddressFamily:
     return socket.AddressFamily.AF_UNSPEC if is_dual(host) else family_of(host)
 
 
+def can_reach(bound: str, host: str) -> bool:
+    """True if a socket bound to ``bound`` can send to ``host``, both IP addresses: loopback reaches loopback only."""
+    return families_from(bound) in (family_of(host), socket.AF_UNSPEC) and is_loopback(host) >= is_loopback(bound)
+
+
 def is_dual(host: str) -> bool:
     """Whether a socket bound to ``host`` takes both IPv4 and IPv6."""
     return host == "::"

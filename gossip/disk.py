@@ -28,6 +28,9 @@ class Disk(Protocol):
     def rename(self, identity: Identity) -> None:
         """The node is this one from now on: to be saved before, or with, the batches that come next."""
 
+    def remember(self, hints: bytes) -> None:
+        """Keep this for the next start, in place of what was kept before: to be saved with what is saved next."""
+
     @property
     def is_replacing(self) -> bool:
         """Whether that is under way: nothing counts as saved until it is over."""
@@ -131,6 +134,11 @@ class Saver:
     def rename(self, identity: Identity) -> None:
         """The node is this one from now on."""
         self._disk.rename(identity)
+        self._arrived.set()
+
+    def remember(self, hints: bytes) -> None:
+        """Keep this for the next start."""
+        self._disk.remember(hints)
         self._arrived.set()
 
     async def room(self) -> None:

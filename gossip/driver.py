@@ -19,8 +19,9 @@ from .disk import Disk, Saver
 from .faults import TransportFaults
 from .inherited import refuse
 from .log import DATAGRAM_REFUSED, log_notice
-from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Rename, Send, Write
+from .protocol import Address, Close, Effect, Engine, Notify, OpenStream, Persist, Remember, Rename, Send, Write
 from .protocol.errors import NotRunning, WrongThread
+from .storage.hints import encode_hints
 from .storage.patience import NO_ANSWER
 from .transport import Transport
 
@@ -77,7 +78,6 @@ class Driver:
         self._unsent_wake = trio.Event()
         self._sleep = trio.CancelScope()
         self._changed = trio.Event()
-        self._refusal_logged = False
         self.reword: Callable[[Notify], Notify | None] = lambda notice: notice
         """What is written down of a notice: others than the engine may know better what to say, or that it is none."""
         self._handlers: dict[type[Effect], Callable[[Any], None]] = {
@@ -87,6 +87,7 @@ class Driver:
             Close: self._do_close,
             Persist: self._do_persist,
             Rename: self._do_rename,
+            Remember: self._do_remember,
             Notify: self._do_notify,
         }
 
@@ -231,6 +232,10 @@ class Driver:
         if self._saver is not None:
             self._saver.rename(effect.identity)
 
+    def _do_remember(self, effect: Remember) -> None:
+        if self._saver is not None:
+            self._saver.remember(encode_hints(effect.hints, effect.key_id))
+
     def _saved(self, token: int) -> None:
         self._disk_is_silent = False
         self.do(self._engine.persisted(trio.current_time(), token))
@@ -329,9 +334,7 @@ class Driver:
 
     def _on_refused(self, address: Address, error: OSError) -> None:
         """No route, a full queue, a firewall: as good as lost on the way. Digests find what is missing."""
-        if not self._refusal_logged:
-            self._refusal_logged = True
-            self._log.warning(DATAGRAM_REFUSED, address=str(address), error=str(error))
+        self._log.warning(DATAGRAM_REFUSED, address=str(address), error=str(error))
 
     # ---- streams
 

@@ -15,7 +15,7 @@ from crdts import Replica
 from crdts.clock import END_OF_TIME, date_of
 from crdts.spelling import composed
 
-from .addresses import is_loopback, resolve, split_address
+from .addresses import can_reach, is_loopback, resolve, split_address
 from .advertised import resolve_advertised, warn_of_loopback
 from .announcement import Card
 from .control import open_control, serve_control
@@ -45,6 +45,7 @@ from .protocol.seal import DEFAULT_CLUSTER
 from .release import RELEASE
 from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
 from .storage.database import DURABILITIES, FULL, NONE
+from .storage.hints import decode_hints
 from .storage.records import Past
 from .stored import close_stored, open_stored
 from .transport import Sockets, Transport
@@ -205,8 +206,11 @@ async def run_node(
         replica.store.on_listener_error = lambda error: log.error(LISTENER_FAILED, exc_info=error)
         seal = seal_for(secret, cluster)
         past = opened.past if opened is not None else Past()
+        found = decode_hints(opened.hints, seal.key_id) if opened is not None else ()
+        hints = [hint for hint in found if can_reach(transport.address.host, hint.address.host)]
+        now = trio.current_time()
         engine = Engine(
-            identity, config, rng, replica, seal, trio.current_time(), profile, lives=past.lives, ended=past.ended
+            identity, config, rng, replica, seal, now, profile, lives=past.lives, ended=past.ended, hints=hints
         )
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)

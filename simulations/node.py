@@ -16,11 +16,13 @@ from gossip.protocol import (
     Notify,
     OpenStream,
     Persist,
+    Remember,
     Rename,
     Send,
     Write,
 )
 from gossip.protocol.errors import LocalError
+from gossip.storage.hints import decode_hints, encode_hints
 
 from .clock import SkewedClock
 from .disk import KEPT, TAILS, Disk
@@ -72,7 +74,15 @@ class Node:
         """Without one there is only memory: what is applied is as durable as it gets."""
         lives, ended = tuple(disk.owner.lives), tuple(disk.owner.ended)
         self.engine = Engine(
-            identity, cluster.config, rng, self.replica, cluster.seal, self._queue.now, lives=lives, ended=ended
+            identity,
+            cluster.config,
+            rng,
+            self.replica,
+            cluster.seal,
+            self._queue.now,
+            lives=lives,
+            ended=ended,
+            hints=decode_hints(disk.tables.hints, cluster.seal.key_id),
         )
         disk.begin_life(who, identity.name, epoch, identity.replica_id)
         self.replica.on_write(self._wrote)
@@ -233,6 +243,9 @@ class Node:
                     self._save(effect)
                 case Rename():
                     self._rename(effect.identity)
+                case Remember():
+                    if self.saver is not None:
+                        self.saver.remember(encode_hints(effect.hints, effect.key_id))
                 case Notify():
                     self.notices.append(effect)
                     cluster.tell("noticed", self, effect)

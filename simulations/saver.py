@@ -4,7 +4,7 @@ All that it decides is decided by the real `Backlog` and `Ledger`; only waiting 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from crdts import Context, Dot
@@ -105,6 +105,7 @@ class Saver:
         self._busy = self._looping = False
         self._resting = False
         self._renamed: IdentityRow | None = None
+        self._hints: bytes | None = None
 
     @property
     def is_renaming(self) -> bool:
@@ -113,7 +114,7 @@ class Saver:
 
     @property
     def _has_more(self) -> bool:
-        return self.is_renaming or self.ledger.has_more
+        return self.is_renaming or self._hints is not None or self.ledger.has_more
 
     @property
     def failure(self) -> StorageError | None:
@@ -132,6 +133,11 @@ class Saver:
     def rename(self, row: IdentityRow) -> None:
         """The node is this one from now on: saved with the batches that come next, or without any."""
         self._renamed = row
+        self._arrived = True
+
+    def remember(self, hints: bytes) -> None:
+        """Keep this for the next start: saved with the batches that come next, or without any."""
+        self._hints = hints
         self._arrived = True
 
     def start(self) -> None:
@@ -161,7 +167,7 @@ class Saver:
         if not batches and not self._has_more:
             return
         self._busy = True
-        transaction = self.ledger.transaction(batches)
+        transaction = replace(self.ledger.transaction(batches), hints=self._hints)
         rows = rows_of(transaction)
         save = _Save(batches, token, transaction, rows, self._renamed, Moment.of(self._kernel))
         self.attempts.append(save.moment)
@@ -180,6 +186,8 @@ class Saver:
         self.backlog.saved()
         if self._renamed is save.renamed:
             self._renamed = None
+        if self._hints is save.transaction.hints:
+            self._hints = None
         if self._disk.is_synced:
             self.older.clear()
         elif not self.ledger.is_replacing:

@@ -61,13 +61,20 @@ class IdentityRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HintsRow:
+    """Whom to look for at the next start."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """The transaction is whole."""
 
 
-Operation: TypeAlias = LogRow | PartRow | CheckpointRow | IdentityRow | Commit
+Operation: TypeAlias = LogRow | PartRow | CheckpointRow | IdentityRow | HintsRow | Commit
 _KINDS: Final[dict[str, type[Operation]]] = {
-    each.__name__: each for each in (LogRow, PartRow, CheckpointRow, IdentityRow, Commit)
+    each.__name__: each for each in (LogRow, PartRow, CheckpointRow, IdentityRow, HintsRow, Commit)
 }
 
 
@@ -83,6 +90,8 @@ def operations_of(
         found.append(PartRow(part.generation, *part.last, part.in_place, rows.part, number - 1))
     if renamed:
         found.append(renamed)
+    if transaction.hints is not None:
+        found.append(HintsRow(transaction.hints))
     if finish := transaction.finish:
         found.append(CheckpointRow(finish.generation, finish.log_from, rows.head))
     return found
@@ -117,9 +126,12 @@ class Tables:
     gap: tuple[int, int] | None = None
     """Behind which row of the log, and from which generation on, nothing counts until the replica is written anew."""
     owner: Owner = field(default_factory=Owner)
+    hints: bytes = b""
+    """Whom its owner knew, as `gossip.storage.hints` reads it."""
 
     def copy(self) -> "Tables":
-        return Tables(dict(self.log), list(self.parts), self.checkpoint, self.gap, self.owner.copy())
+        owner = self.owner.copy()
+        return Tables(dict(self.log), list(self.parts), self.checkpoint, self.gap, owner, self.hints)
 
     def apply(self, operations: Sequence[Operation]) -> None:
         """Do all of a transaction."""
@@ -131,6 +143,8 @@ class Tables:
                     self._add_part(part)
                 case IdentityRow(who, name, epoch, life):
                     self.owner = Owner(who, name, epoch, [life])
+                case HintsRow(data):
+                    self.hints = data
                 case CheckpointRow(generation, log_from, head):
                     self.parts = [part for part in self.parts if part.generation >= generation]
                     self.log = {number: row for number, row in self.log.items() if number > log_from}

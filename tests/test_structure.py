@@ -206,8 +206,8 @@ PUBLIC = {
         "short_collections",
     ],
     "gossip.protocol": [
-        *("Address", "Close", "Config", "Effect", "Engine", "Identity", "Member", "Notify", "OpenStream"),
-        *("Persist", "Rename", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
+        *("Address", "Close", "Config", "Effect", "Engine", "Hint", "Identity", "Member", "Notify", "OpenStream"),
+        *("Persist", "Remember", "Rename", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
     ],
     "simulations": [
         *("Cluster", "EventQueue", "Link", "Network", "Node", "Observer", "Recording", "Scenario", "ScenarioError"),

@@ -1,9 +1,9 @@
 """The protocol core: pure state machines, no I/O, no clock, no global randomness."""
 
 from .config import Config
-from .effects import Close, Effect, Notify, OpenStream, Persist, Rename, Send, Write
+from .effects import Close, Effect, Notify, OpenStream, Persist, Remember, Rename, Send, Write
 from .engine import Engine
-from .identity import Address, Identity
+from .identity import Address, Hint, Identity
 from .peers import Member
 from .seal import Seal, new_key, parse_key, seal_for
 from .statistics import Statistics
@@ -14,11 +14,13 @@ __all__ = [
     "Config",
     "Effect",
     "Engine",
+    "Hint",
     "Identity",
     "Member",
     "Notify",
     "OpenStream",
     "Persist",
+    "Remember",
     "Rename",
     "Seal",
     "Send",

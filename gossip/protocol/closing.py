@@ -154,7 +154,7 @@ class Closing:
         if self._members.is_partial:
             return True
         for peer in self._members.listed():
-            if not peer.is_present and self._gone.get(peer.node_id, 0) < peer.epoch:
+            if not peer.is_present and peer.is_proven and self._gone.get(peer.node_id, 0) < peer.epoch:
                 return True
         kernel = self._out.kernel
         for writer in kernel.context.replicas():

@@ -163,10 +163,17 @@ class Detector:
             self._probe(now, target, riders)
         missing, alive = self._members.missing(), self._members.alive()
         if missing and self._out.rng.random() < len(missing) / (len(alive) + 1):
-            self._ping(now, self._out.rng.choice(missing))
+            self._try(now, self._out.rng.choice(missing))
         for peer in self._members.to_probe:
             self._ping(now, peer)
         self._members.to_probe.clear()
+
+    def _try(self, now: float, missing: Peer) -> None:
+        """See whether a member is back."""
+        if missing.is_proven:
+            self._ping(now, missing)
+        else:
+            self._members.greet(now, missing)
 
     def _next_of_round(self) -> Peer | None:
         """A member that counts: all of them in random order, and when all had their turn, from the start."""

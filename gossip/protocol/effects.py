@@ -7,7 +7,7 @@ from typing import TypeAlias
 from crdts import Delta, Event
 from crdts.context import DotRange
 
-from .identity import Address, Identity
+from .identity import Address, Hint, Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,15 @@ class Rename:
 
 
 @dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep these in place of those that were kept before, for the next start. There is no hurry."""
+
+    hints: tuple[Hint, ...]
+    key_id: bytes
+    """Of the seal: they are of use under the same key and in the same cluster only."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notify:
     """Something happened that a person or a waiting task may care about."""
 
@@ -70,5 +79,5 @@ class Notify:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-Effect: TypeAlias = Send | OpenStream | Write | Close | Persist | Rename | Notify
+Effect: TypeAlias = Send | OpenStream | Write | Close | Persist | Rename | Remember | Notify
 """In the order they must be carried out."""

@@ -19,7 +19,7 @@ from .detector import Detector
 from .dissemination import MakeDissemination
 from .effects import Close, Effect
 from .errors import RemoteError
-from .identity import Address, Identity
+from .identity import Address, Hint, Identity
 from .lineage import Lineage
 from .members import Members
 from .messages import Gone, Message, Push, Relay, Updates
@@ -50,6 +50,7 @@ class Engine:
         *,
         lives: Sequence[str] | None = None,
         ended: Sequence[str] | None = None,
+        hints: Sequence[Hint] = (),
         dissemination: MakeDissemination = SplitTree,
     ) -> None:
         """``rng`` must be unpredictable in production: cookies and nonces come from it.
@@ -58,17 +59,19 @@ class Engine:
         the replica. ``ended``: those of them that are over for certain, with all that they wrote in the replica, so
         that they can be closed; all, if it is not given.
 
+        ``hints``: members of former lives, as a `Remember` named them; they are greeted like seeds.
+
         ``dissemination``: another way to send news, for comparisons.
         """
         self._out = Output(identity, config, rng, replica, seal)
         self._make_dissemination = dissemination
         self._lineage = Lineage(self._out, lives)
-        self._compose(now, profile or Profile(), (lives or ()) if ended is None else ended)
+        self._compose(now, profile or Profile(), (lives or ()) if ended is None else ended, hints)
 
-    def _compose(self, now: float, profile: Profile, ended: Sequence[str]) -> None:
+    def _compose(self, now: float, profile: Profile, ended: Sequence[str], hints: Sequence[Hint]) -> None:
         """Make the parts, which know nobody yet."""
         self._questions = Questions()
-        self._members = Members(self._out, profile)
+        self._members = Members(self._out, profile, hints, now)
         self._dissemination = self._make_dissemination(self._out, self._members)
         self._pusher = Pusher(self._out, self._dissemination)
         self._streams = Streams(self._out, self._members, self._pusher)
@@ -335,10 +338,10 @@ class Engine:
         former, streams = self._out.identity, self._streams
         self._pusher.flush(now)
         streams.drop()
-        addresses, profile = self._members.addresses(), self._members.profile
+        addresses, profile, hints = self._members.addresses(), self._members.profile, self._members.hints()
         self._out.take_identity(Identity.fresh(former.name, self._out.rng))
         self._lineage.begin(now)
-        self._compose(now, profile, ())
+        self._compose(now, profile, (), hints)
         self._streams.succeed(streams)
         self._members.set_seeds(now, addresses)
         fresh = self._out.identity.node_id.hex()

@@ -27,6 +27,8 @@ COOKIES_KEPT: Final = 4
 """Unanswered greetings of one address of which any may still be answered: round trips may be longer than retries."""
 QUESTIONS: Final = 2
 """Times `Config.max_candidates`: addresses whose answer to a greeting is waited for at most."""
+HINT_TRIES: Final = 6
+"""Unanswered greetings of a member of a former life, within some seconds, after which it counts as missing."""
 SILENT_TRIES: Final = 5
 """Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 
@@ -95,6 +97,9 @@ class Greeter:
         self._secret = output.rng.randbytes(32)
         self._seeds: dict[Address, _Attempt] = {}
         self._candidates: dict[Address, _Attempt] = {}
+        self._hints: dict[Address, _Attempt] = {}
+        self.unanswered: list[Address] = []
+        """Hints that nobody has answered at, since this was last emptied."""
         self._greeted: dict[tuple[bytes, Address], tuple[str, int, int]] = {}
         self._hellos = _Questions(output)
         self._welcomes = _Questions(output)
@@ -126,13 +131,20 @@ class Greeter:
         self._due = min(self._due, due)
         return True
 
+    def add_hint(self, now: float, address: Address) -> None:
+        """Greet an address where a member was, some life ago; said to be `unanswered` if nobody is there."""
+        due = now + self._out.rng.uniform(0.0, self._out.config.seed_retry)
+        self._hints[address] = _Attempt(due, self._out.config.seed_retry)
+        self._due = min(self._due, due)
+
     def drop(self, address: Address) -> None:
         """It is of no use to greet whoever is there."""
         self._candidates.pop(address, None)
+        self._hints.pop(address, None)
 
     def withdraw(self) -> None:
         """Greet nobody any more."""
-        self._seeds, self._candidates, self._greeted = {}, {}, {}
+        self._seeds, self._candidates, self._hints, self._greeted = {}, {}, {}, {}
         self._due = float("inf")
 
     @property
@@ -145,7 +157,8 @@ class Greeter:
         return self._due
 
     def _earliest(self) -> float:
-        return min((a.due for a in (*self._seeds.values(), *self._candidates.values())), default=float("inf"))
+        attempts = (*self._seeds.values(), *self._candidates.values(), *self._hints.values())
+        return min((attempt.due for attempt in attempts), default=float("inf"))
 
     def tick(self, now: float) -> None:
         """Greet the seeds and candidates that are due."""
@@ -165,7 +178,23 @@ class Greeter:
                     self._out.reject(now, UnprovenAddress(f"nobody answers at {address}"), address)
                 else:
                     self._greet(now, address, attempt)
+        self._greet_hints(now)
         self._due = self._earliest()
+
+    def _greet_hints(self, now: float) -> None:
+        for address, attempt in list(self._hints.items()):
+            if attempt.due > now:
+                continue
+            seed = self._seeds.get(address)
+            if self._peers.is_present_at(address):
+                del self._hints[address]
+            elif max(attempt.tries, 0 if seed is None else seed.tries) >= HINT_TRIES:
+                del self._hints[address]
+                self.unanswered.append(address)
+            elif seed is None:
+                self._greet(now, address, attempt)
+            else:  # it is greeted already
+                attempt.due = now + EAGER_RETRY_MAX
 
     def _greet(self, now: float, address: Address, attempt: _Attempt) -> None:
         attempt.tries += 1
@@ -248,7 +277,7 @@ class Greeter:
             self.challenge(source)  # from another address than was greeted, or once more: is it really there?
             return None
         self._out.send(source, [Proof(welcome.cookie)])
-        self._candidates.pop(source, None)
+        self.drop(source)
         return Proven(sender, source, welcome.name, welcome.epoch, welcome.known, rtt)
 
     def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
@@ -256,7 +285,8 @@ class Greeter:
 
         Else whoever forges a source could let us prove to others that we are there.
         """
-        known = source in self._seeds or source in self._candidates or (sender, source) in self._greeted
+        expected = (*self._seeds, *self._candidates, *self._hints)
+        known = source in expected or (sender, source) in self._greeted
         if known or self._is_proven(sender, source):
             self._reply(source, [Proof(challenge.cookie)])
 

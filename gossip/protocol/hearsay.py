@@ -160,7 +160,7 @@ class Hearsay:
         """Lists differ: most likely by what has changed last."""
         if self._roster.is_partial or roll.mark == self.mark() or not self._may_answer(now, peer):
             return
-        latest = list(islice(self._roster.peers.latest(), ROWS // 2))
+        latest = list(islice((each for each in self._roster.peers.latest() if each.is_proven), ROWS // 2))
         others = sample_targets(self._roster.alive(), ROWS, self._out.rng)
         chosen = dict.fromkeys(each for each in (*latest, *others) if each is not peer)
         wrong = [] if peer.is_present else [row_of(peer)]  # it is there, and can contradict
@@ -280,6 +280,10 @@ class Hearsay:
     def _on_word_of_another(self, now: float, teller: Peer, source: Address, row: Update) -> None:
         state = SUSPECT if row.state == ACCUSED else row.state
         peer = self._roster.peers.find(row.node_id)
+        if peer is not None and not peer.is_proven:
+            if state == LEFT and row.epoch >= peer.epoch:
+                self._roster.turn(now, peer, LEFT)
+            peer = None  # all else has to prove itself
         if peer is not None and not peer.can_be_in(row.epoch):
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
         elif peer is None or row.epoch > peer.epoch:

@@ -138,6 +138,18 @@ def check_name(name: str) -> None:
         raise ConfigError(f"a node name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {name!r}")
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A member that was met, in this life or before."""
+
+    node_id: bytes
+    name: str
+    epoch: int
+    address: Address
+    missed: int = 0
+    """Our lives in a row in which it was looked for in vain."""
+
+
 def name_is_valid(name: str) -> bool:
     """Whether ``name`` can name a node: short, printable, nothing that upsets a terminal."""
     return 0 < len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES and name.isprintable()

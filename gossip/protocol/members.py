@@ -7,7 +7,8 @@ from . import notices
 from .errors import AbsurdIncarnation
 from .greeting import Greeter, Proven
 from .hearsay import Hearsay, row_of
-from .identity import Address, Identity
+from .hints import Hints
+from .identity import Address, Hint, Identity
 from .messages import ACCUSED, ListMembers, Message, Roll, Shuffle, Updates
 from .output import Output
 from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Member, Peer, mark_of
@@ -23,12 +24,14 @@ class Members:
     """The list of members, and all that keeps it right. None of its parts sends anything but greetings to an address
     that has not proven itself."""
 
-    def __init__(self, output: Output, profile: Profile) -> None:
+    def __init__(self, output: Output, profile: Profile, former: Iterable[Hint] = (), now: float = 0.0) -> None:
+        """``former``: members of former lives, where they were then."""
         self._out = output
         self._roster = Roster(output)
         self._greeter = Greeter(output, self._roster)
         self._hearsay = Hearsay(output, self._roster, self._greeter, profile)
         self._shuffles = Shuffles(output, self._roster, self._hearsay)
+        self._hints = Hints(output, self._roster, self._greeter, former, now)
         self.to_probe: list[Peer] = []
         """Members thought to be gone that were heard of since this was last emptied."""
 
@@ -149,12 +152,21 @@ class Members:
                 self._roster.let_in(peer)
 
     def deadline(self) -> float:
-        return min(self._greeter.deadline(), self._hearsay.deadline())
+        return min(self._greeter.deadline(), self._hearsay.deadline(), self._hints.deadline())
 
     def tick(self, now: float) -> None:
         """Greet who is due, and tell what is new."""
         self._greeter.tick(now)
+        self._hints.tick(now)
         self._hearsay.tick(now)
+
+    def hints(self) -> tuple[Hint, ...]:
+        """Where to look for members after a new beginning."""
+        return self._hints.current()
+
+    def greet(self, now: float, peer: Peer) -> None:
+        """Look for a member that has not proven in our present life where it is."""
+        self._greeter.greet(now, peer.address)
 
     def datagram_arrived(self, size: int) -> None:
         """Until the next one, answers to an address that may be forged take ``size`` bytes in all at most."""
@@ -218,6 +230,9 @@ class Members:
     def _admit(self, now: float, proven: Proven) -> None:
         """A node has proven that it is at an address."""
         peer = self.find(proven.node_id)
+        if peer is not None and not peer.is_proven:
+            self._drop(peer)
+            peer = None
         if peer is None:
             peer = Peer(proven.node_id, proven.name, proven.epoch, proven.address, now, rtt=proven.rtt)
             if self._roster.list(now, peer):
@@ -263,6 +278,7 @@ class Members:
 
     def forget(self, node_id: bytes) -> None:
         """Strike off a member that was retired."""
+        self._hints.forget(node_id)
         peer = self.find(node_id)
         if peer is not None:
             self._drop(peer)

@@ -10,9 +10,9 @@ from crdts.context import DotRange
 
 from . import notices
 from .config import Config
-from .effects import Close, Effect, Notify, OpenStream, Persist, Rename, Send, Write
+from .effects import Close, Effect, Notify, OpenStream, Persist, Remember, Rename, Send, Write
 from .errors import RemoteError
-from .identity import Address, Identity
+from .identity import Address, Hint, Identity
 from .messages import Message
 from .seal import OVERHEAD_BYTES, Seal
 from .statistics import Statistics
@@ -218,6 +218,10 @@ class Output:
             self.counts["datagrams_sent"] += 1
             self.counts["datagram_bytes_sent"] += len(effect.data)
         self._effects.append(effect)
+
+    def remember(self, hints: tuple[Hint, ...]) -> None:
+        """Have the disk keep these for the next start."""
+        self._effects.append(Remember(hints, self.seal.key_id))
 
     # ---- to people
 

@@ -57,6 +57,8 @@ class Peer:
     address: Address
     since: float
     state: str = ALIVE
+    is_proven: bool = True
+    """False of a member of a former life that has not been met in this one: nothing but greetings goes there."""
     counter: int = 0
     """With the epoch, its incarnation: raised by itself alone, when it has to contradict what is said of it."""
     vouched: int = 0
@@ -113,7 +115,7 @@ class Peer:
 
     def is_at(self, address: Address) -> bool:
         """Whether it has proven that address."""
-        return address == self.address or address in self.others
+        return self.is_proven and (address == self.address or address in self.others)
 
     def can_be_in(self, epoch: int) -> bool:
         """Whether this may be its epoch by now, as far as others can be believed."""
@@ -161,6 +163,8 @@ class Peers:
         self._present_on: Counter[str] = Counter()
         self._roll = 0
         self._lives = 0
+        self.changes = 0
+        """Grows with every change."""
 
     # ---- reading
 
@@ -218,6 +222,7 @@ class Peers:
     def add(self, peer: Peer) -> None:
         """List one more. Keeps what is kept: when a cluster forms, this is what happens all the time."""
         self._peers[peer.node_id] = peer
+        self.changes += 1
         self._enter(peer)
         if peer.state in self._in_state:
             self._in_state[peer.state].append(peer)
@@ -229,6 +234,7 @@ class Peers:
             return
         self._exit(peer)
         del self._peers[peer.node_id]
+        self.changes += 1
         self._forget_lists()
 
     def move(self, peer: Peer, address: Address, others: tuple[Address, ...]) -> None:
@@ -264,6 +270,7 @@ class Peers:
 
     def _touch(self, peer: Peer) -> None:
         self._peers[peer.node_id] = self._peers.pop(peer.node_id)
+        self.changes += 1
 
     def _forget_lists(self) -> None:
         self._in_state = {}

@@ -146,6 +146,15 @@ class Roster:
         self._out.notify(notices.MEMBER_FAILED if state == FAILED else notices.MEMBER_LEFT, **fields(peer))
         self.view.discard(peer.node_id)
         self._fill_view()
+        self._make_way()
+
+    def list_missing(self, peer: Peer) -> None:
+        """A member of a former life of ours was looked for in vain."""
+        self.peers.add(peer)
+        self._make_way()
+
+    def _make_way(self) -> None:
+        """Forget one where more are gone than are listed."""
         left, failed = self.peers.in_state(LEFT), self.peers.in_state(FAILED)
         if len(left) + len(failed) > (OLD_CONTACTS if self.is_partial else self._out.config.max_gone):
             spare = least_missed(left, failed)

@@ -263,6 +263,8 @@ class Database:
             if transaction.identity:
                 self._put("identity", identity_row(transaction.identity, is_full=self.is_full))
                 self._put("mark", mark)
+            if transaction.hints is not None:
+                self._put("hints", transaction.hints)
             if finish := transaction.finish:
                 execute("DELETE FROM parts WHERE generation < ?", (finish.generation,))
                 execute("DELETE FROM log WHERE number <= ?", (finish.log_from,))

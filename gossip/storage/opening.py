@@ -1,6 +1,7 @@
 """Opening a node's data: who it is this time, and all that it had."""
 
 import random
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -49,6 +50,8 @@ class Opened:
     """Why something may be missing at the end of what was written, although it had been saved."""
     kept_wal: Path | None = None
     """Where a copy of the damaged WAL is that this was in."""
+    hints: object = None
+    """Whom the node knew before, as `decode_hints` reads it."""
     former_id: bytes = b""
     """Who wrote the file before, if anybody did: another node if it is forked."""
 
@@ -72,7 +75,7 @@ def open_data(directory: Path, name: str, rng: random.Random, *, durability: str
 
 
 def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
-    is_gone = _look_for_the_file(path)
+    is_gone, hints = _look_for_the_file(path), None
     copied = _missing_wal(path)
     database = Database(path, durability=durability, before_writing=_keep_damaged_wal)
     try:
@@ -87,6 +90,8 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
             past = Past(former.lives, former.sure(), former.over(path))
             past = replace(past, full=(), ended=former.ended) if cut else past
         replica = Replica(identity.replica_id)
+        with suppress(DamagedData):  # the node can do without
+            hints = database.get("hints")
         contents = database.contents()
         read_into(replica, contents)
         _check_fingerprint(database, contents.last_row, replica)
@@ -100,7 +105,7 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
         raise
     opened = Opened(identity, replica, DatabaseDisk(database, Ledger(kernel, contents)), past)
     opened.damage = f"{path} is gone" if is_gone else ""
-    opened.kept_wal, opened.cut = kept_wal, cut
+    opened.kept_wal, opened.cut, opened.hints = kept_wal, cut, hints
     if former is not None:
         opened.forked, opened.former_id = copied, former.node_id
     return opened

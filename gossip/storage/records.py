@@ -69,11 +69,14 @@ class Transaction:
     finish: Finish | None = None
     identity: Identity | None = None
     """Who the node is from now on, if that has changed."""
+    hints: bytes | None = None
+    """Whom to look for at the next start, if that has changed."""
 
     @property
     def is_plain(self) -> bool:
         """Whether it is a row of the log and nothing else."""
-        return self.part is None and self.finish is None and self.identity is None and bool(self.batches)
+        extras = (self.part, self.finish, self.identity, self.hints)
+        return bool(self.batches) and all(extra is None for extra in extras)
 
 
 @dataclass(frozen=True, slots=True)

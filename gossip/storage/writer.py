@@ -29,13 +29,14 @@ class DatabaseDisk:
         self._beside = Beside()
         self._copies = trio.CapacityLimiter(1)
         self._renamed: Identity | None = None
+        self._hints: bytes | None = None
         self._bytes_on_disk = database.bytes_on_disk
         self._mark: Mark | None = None
         """One that is to be in force with a transaction that was not written yet."""
 
     @property
     def has_more(self) -> bool:
-        return self._renamed is not None or self._ledger.has_more
+        return self._renamed is not None or self._hints is not None or self._ledger.has_more
 
     @property
     def is_replacing(self) -> bool:
@@ -47,8 +48,11 @@ class DatabaseDisk:
     def rename(self, identity: Identity) -> None:
         self._renamed = identity
 
+    def remember(self, hints: bytes) -> None:
+        self._hints = hints
+
     async def save(self, batches: Sequence[Persist]) -> None:
-        transaction = replace(self._ledger.transaction(batches), identity=self._renamed)
+        transaction = replace(self._ledger.transaction(batches), identity=self._renamed, hints=self._hints)
         rows = await _encoded(transaction)
         try:
             await self._beside.run(partial(self._write, transaction, rows))
@@ -58,6 +62,8 @@ class DatabaseDisk:
         self._ledger.done(transaction, rows)
         if self._renamed is transaction.identity:
             self._renamed = None
+        if self._hints is transaction.hints:
+            self._hints = None
 
     def _write(self, transaction: Transaction, rows: Rows) -> None:
         mark = None if transaction.identity is None else self._fresh_mark()

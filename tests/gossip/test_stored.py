@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from crdts import InsufficientRights
-from gossip import DataDirInUse, DiskFailed, open_node
+from gossip import DataDirInUse, DiskFailed, Node, new_key, open_node
 from gossip.log import (
     DATA_CUT,
     DATA_DAMAGED,
@@ -26,12 +26,13 @@ from gossip.log import (
     WRITES_UNSAVED,
     WRITES_UNSHARED,
 )
-from gossip.protocol import notices
+from gossip.protocol import notices, parse_key, seal_for
 from gossip.storage import opening
 from gossip.storage.copies import back_up_closed
 from gossip.storage.database import Database
 from gossip.storage.errors import DamagedData
 from gossip.storage.files import DATABASE_FILE
+from gossip.storage.hints import decode_hints
 
 from .cli.process import environment
 from .live import FAST, PATIENCE, Journal, acquainted, patience, until
@@ -440,3 +441,37 @@ async def test_what_is_neither_saved_nor_shared_is_told_of_once(
         node.orset("tasks").add("lost")
         await node.leave()
     assert journal.events().count(WRITES_UNSAVED) == journal.events().count(WRITES_UNSHARED) == 1
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_nodes_that_are_started_again_find_each_other_though_their_seed_stays_away(
+    tmp_path: Path, durability: str
+) -> None:
+    options: dict[str, Any] = {"config": FAST, "key": new_key(), "durability": durability}
+    async with (
+        open_node("a", **options, data_dir=tmp_path / "a") as a,
+        open_node("b", **options, data_dir=tmp_path / "b", join=[a.address]) as b,
+        open_node("c", **options, data_dir=tmp_path / "c", join=[a.address]) as c,
+    ):
+        await acquainted(a, b, c)
+        seed, places = str(a.address), {node.name: str(node.address) for node in (b, c)}
+        for node in (b, c):
+            await until(node, lambda node=node: len(decode_hints(kept_by(node), seal_id(options["key"]))) == 2)
+    async with (
+        open_node("b", **options, data_dir=tmp_path / "b", join=[seed], bind=places["b"]) as b,
+        open_node("c", **options, data_dir=tmp_path / "c", join=[seed], bind=places["c"]) as c,
+    ):
+        await acquainted(b, c)
+        for node in (b, c):
+            await until(node, lambda node=node: {m.name: m.state for m in node.members()}.get("a") == "failed")
+
+
+def seal_id(key: str) -> bytes:
+    return seal_for(parse_key(key)).key_id
+
+
+def kept_by(node: Node) -> object:
+    """The row that the node's file has by now."""
+    disk = node._keeper._disk
+    assert disk is not None
+    return disk._database.get("hints")

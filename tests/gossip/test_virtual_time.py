@@ -79,6 +79,8 @@ class MemoryDisk:
     def replace(self) -> None:
         raise AssertionError("no batch was given up")
 
+    def remember(self, hints: bytes) -> None: ...
+
     def rename(self, identity: Identity) -> None:
         raise AssertionError("the node stays who it is")
 

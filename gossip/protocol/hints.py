@@ -1,0 +1,107 @@
+"""Members of former lives: where a node looks for the cluster at its start, besides its seeds.
+
+Who was a member, and where, is kept on disk: a bounded number, of as many hosts as possible, written rarely. It is
+never trusted. An address is greeted like that of a seed, and nothing else is sent there before it has proven itself. A
+former member that answers is met like any other; one that does not is listed as failed, and greeted now and then.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from . import notices
+from .fence import is_fenced
+from .greeting import Greeter
+from .identity import Address, Hint
+from .output import Output
+from .peers import FAILED, LEFT, Peer
+from .roster import Roster, fields
+
+HINTS: Final = 64
+"""Members that are kept for the next start at most."""
+HINT_LIVES: Final = 16
+"""Lives of ours in which a member was looked for in vain, after which it is not kept any more."""
+FIRST_PAUSE: Final = 1.0
+"""Seconds from one writing to the next at least, at first;"""
+LONGEST_PAUSE: Final = 64.0
+"""it doubles with each, up to this."""
+
+
+class Hints:
+    """Looks for those who were members, and says whom to keep for the next start."""
+
+    def __init__(self, output: Output, roster: Roster, greeter: Greeter, former: Iterable[Hint], now: float) -> None:
+        self._out = output
+        self._roster = roster
+        self._greeter = greeter
+        self._former: dict[bytes, Hint] = {}
+        self._kept: tuple[Hint, ...] = ()
+        self._seen = roster.peers.changes
+        self._next = now + FIRST_PAUSE
+        self._pause = FIRST_PAUSE
+        for hint in list(former)[:HINTS]:
+            if hint.node_id != output.identity.node_id and not is_fenced(output.kernel, hint.node_id):
+                self._former[hint.node_id] = hint
+                self._greeter.add_hint(now, hint.address)
+
+    def deadline(self) -> float:
+        return self._next if self._roster.peers.changes != self._seen else float("inf")
+
+    def tick(self, now: float) -> None:
+        """List those who were looked for in vain; say whom to keep, if that has changed."""
+        if self._greeter.unanswered:
+            self._list_missing(now)
+        if now < self.deadline():
+            return
+        self._seen, self._next = self._roster.peers.changes, now + FIRST_PAUSE
+        kept = self.current()
+        if [_place(hint) for hint in kept] != [_place(hint) for hint in self._kept]:
+            self._kept, self._next = kept, now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._out.remember(kept)
+
+    def _list_missing(self, now: float) -> None:
+        silent = dict.fromkeys(self._greeter.unanswered)
+        self._greeter.unanswered.clear()
+        for hint in [hint for hint in self._former.values() if hint.address in silent]:
+            if self._roster.peers.find(hint.node_id) is None:
+                self._former[hint.node_id] = replace(hint, missed=hint.missed + 1)
+                peer = Peer(hint.node_id, hint.name, hint.epoch, hint.address, now, FAILED, is_proven=False)
+                peer.met = float("-inf")  # longer ago than anybody else
+                self._roster.list_missing(peer)
+                self._out.notify(notices.MEMBER_FAILED, **fields(peer))
+
+    def forget(self, node_id: bytes) -> None:
+        """A node was retired."""
+        hint = self._former.pop(node_id, None)
+        if hint is not None:
+            self._greeter.drop(hint.address)
+
+    def current(self) -> tuple[Hint, ...]:
+        """Whom to look for at the next start: those who are there, and then those who are missing."""
+        peers = self._roster.peers
+        known = [peer for peer in peers.all() if peer.is_proven and peer.state != LEFT]
+        known.sort(key=lambda each: (not each.is_present, each.met, each.node_id))
+        found = [Hint(peer.node_id, peer.name, peer.epoch, peer.address) for peer in known]
+        sought = [hint for hint in self._former.values() if hint.missed < HINT_LIVES and self._is_sought(hint)]
+        return _spread([*found, *sought])
+
+    def _is_sought(self, hint: Hint) -> bool:
+        peer = self._roster.peers.find(hint.node_id)
+        return peer is None or not peer.is_proven
+
+
+def _place(hint: Hint) -> tuple[bytes, Address, int]:
+    """What makes it worth to write a hint anew."""
+    return hint.node_id, hint.address, hint.missed
+
+
+def _spread(hints: Sequence[Hint]) -> tuple[Hint, ...]:
+    """The first of each host, then the second of each, as many as are kept; in the order of their ids."""
+    by_host: dict[str, int] = {}
+    ranked = []
+    for hint in hints:
+        rank = by_host[hint.address.host] = by_host.get(hint.address.host, 0) + 1
+        ranked.append((rank, hint))
+    ranked.sort(key=lambda each: each[0])
+    return tuple(sorted((hint for _, hint in ranked[:HINTS]), key=lambda each: each.node_id))

@@ -1,0 +1,35 @@
+"""The members of a former life, as a row of bytes: hints. Where the row is none that was written, there are none."""
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Any
+
+import cbor2
+
+from ..protocol.hints import HINTS
+from ..protocol.identity import MAX_EPOCH, NODE_ID_BYTES, Address, Hint, name_is_valid
+
+
+def encode_hints(hints: Iterable[Hint], key_id: bytes) -> bytes:
+    """``key_id`` says of which cluster, under which key, they were members."""
+    rows = [[h.node_id, h.name, h.epoch, h.address.host, h.address.port, h.missed] for h in hints]
+    return cbor2.dumps([key_id, rows])
+
+
+def decode_hints(row: object, key_id: bytes) -> tuple[Hint, ...]:
+    """Those of this cluster; none if they are of another one, or not what was written."""
+    try:
+        theirs, rows = cbor2.loads(row)  # type: ignore[arg-type]
+        return tuple(_hint(*each) for each in rows[:HINTS]) if theirs == key_id else ()
+    except (ValueError, TypeError, cbor2.CBORDecodeError):
+        return ()
+
+
+def _hint(node_id: Any, name: Any, epoch: Any, host: Any, port: Any, missed: Any) -> Hint:
+    if type(node_id) is not bytes or len(node_id) != NODE_ID_BYTES or type(name) is not str or not name_is_valid(name):
+        raise ValueError("no member")
+    for number, least, most in ((epoch, 1, MAX_EPOCH), (port, 1, 65_535), (missed, 0, MAX_EPOCH)):
+        if type(number) is not int or not least <= number <= most:
+            raise ValueError("a number out of range")
+    ip_address(host)
+    return Hint(node_id, name, epoch, Address(host, port), missed)
