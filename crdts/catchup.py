@@ -23,6 +23,8 @@ class Held(NamedTuple):
     log: KillLog
 
 
+MAX_PIECE: Final = 1024
+"""Live entries of one piece at most: some milliseconds of work for its receiver."""
 STATE_PREFERENCE: Final = 1.25
 """A state is sent in place of events if those would be this many times its entries."""
 
@@ -45,15 +47,15 @@ def prefers_state(held: Held, missing: list[DotRange]) -> bool:
     return pieces > entries * STATE_PREFERENCE + len(missing)
 
 
-def pieces_of(held: Held, missing: list[DotRange], max_bytes: int) -> Iterator[Delta]:
-    """What is ``missing`` as events, in pieces of at most ``max_bytes`` encoded, live entries first.
+def pieces_of(held: Held, missing: list[DotRange], max_bytes: int, max_entries: int = MAX_PIECE) -> Iterator[Delta]:
+    """What is ``missing`` as events, in pieces of at most ``max_bytes`` encoded, live entries first, so many a piece.
 
     A single event or transaction larger than that travels alone. The replica may change between two pieces; every
     piece is valid when it is made. Raises `LogTrimmed` when the log no longer reaches back, at the start or midway;
     what was yielded until then stays valid.
     """
     packer = Packer(max_bytes)
-    yield from _pack_live(held, missing, packer)
+    yield from _pack_live(held, missing, packer, max_entries)
     for unit in dependent_units(held, missing):
         full = packer.add_unit(unit)
         if full is not None:
@@ -93,16 +95,19 @@ def whole_delta(held: Held, missing: list[DotRange]) -> Delta:
     return events_delta(events, runs)
 
 
-def _pack_live(held: Held, missing: list[DotRange], packer: Packer) -> Iterator[Delta]:
+def _pack_live(held: Held, missing: list[DotRange], packer: Packer, max_entries: int) -> Iterator[Delta]:
     """The live entries that belong to no transaction."""
+    count = 0
     for replica, start, stop in missing:
         batches = held.log.batches.get(replica)
         for seq in seqs_within(held.live.get(replica, {}), start, stop):
             event = live_event(held, replica, seq)
             if event is None or (batches and held.log.batch_of(replica, seq)):
                 continue
-            full = packer.make_room(([event], []))
+            full = packer.make_room(([event], [])) if count < max_entries else packer.flush()
+            count += 1
             if full is not None:
+                count = 1
                 yield full
                 # Nothing waits while the caller has its turn, or one piece might call a dot alive and dead.
                 event = live_event(held, replica, seq)

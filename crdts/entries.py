@@ -161,8 +161,48 @@ class Entries:
                 keys.update(places)
             self.live.setdefault(replica, {}).update(zip([e.seq for e in some], some, strict=True))
 
+    def count_hashes(self, hashes: int) -> None:
+        """The sum of the hashes of all entries is this, and is kept up to date from now on."""
+        self._fingerprint = hashes & _MASK
+
+    def adopt(self, others: "Entries") -> None:
+        """Take over all entries of others, with their dicts as they are: none is here, and none tells of a retirement.
+
+        Their fingerprint must be kept. Takes time by the entry only for places that hold something here.
+        """
+        for obj, places in others.objects.items():
+            self._adopt_places(obj, places)
+        if self._live_map is not None:
+            self._live_map.add(LiveMap(others.live))  # type: ignore[arg-type]
+        if self._fingerprint is not None:
+            self._fingerprint = (self._fingerprint + others.fingerprint) & _MASK
+        for replica, seqs in others.live.items():
+            if replica in self.live:
+                self.live[replica].update(seqs)
+            else:
+                self.live[replica] = seqs
+
+    def _adopt_places(self, obj: bytes, places: dict[bytes, Place]) -> None:
+        keys = self.objects.get(obj)
+        if self.touched is not None:
+            for key, place in places.items():
+                by = _held(place)[-1]
+                self._touch(obj, key, (keys or {}).get(key), (by.replica, by.seq))
+        if keys is None:
+            self.objects[obj] = places
+            if SEPARATOR in obj:
+                self.tree.add(obj)
+            return
+        for key in [key for key in places if key in keys]:
+            places[key] = (*_held(keys[key]), *_held(places[key]))
+        keys.update(places)
+
     def _limit(self, key: bytes) -> None:
         """What is said of a writer's retirement has changed."""
+
+
+def _held(place: Place) -> tuple[Event, ...]:
+    return (place,) if isinstance(place, Event) else place
 
 
 def entry_hash(event: Event) -> int:

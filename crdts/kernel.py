@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from .bulk import PAUSE_FROM, collection_paused
 from .catchup import Held, pieces_of, prefers_state, whole_delta
@@ -28,6 +28,7 @@ from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .doubled import Doubled, doubled_in
 from .entries import BULK_EVENTS, Entries
 from .errors import InvalidValue
+from .joining import Joining
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT, MAX_SEQ
 from .room import Room
@@ -41,6 +42,21 @@ _UNBOUNDED: Final = 1 << 62
 _DEPENDENT: Final = (REPLACED, RETIRED)
 """What may stand in `Event.obj` of events that count only behind others."""
 _NO_LIMIT: Final = Limit(_UNBOUNDED, closed=False)
+
+
+class Snapshot(NamedTuple):
+    """What a replica held at one moment."""
+
+    context: Context
+    prekilled: list[Dot]
+    entries: dict[str, list[tuple[int, Event]]]
+    """By replica and seq, in any order."""
+
+    def events(self) -> Iterator[Event]:
+        """Its live entries, by dot; they are put in order on the way, one replica at a time."""
+        for replica in sorted(self.entries):
+            for _, event in sorted(self.entries[replica]):
+                yield event
 
 
 class Kernel(Entries):
@@ -321,28 +337,39 @@ class Kernel(Entries):
 
     # ---- states
 
+    def snapshot(self) -> Snapshot:
+        """Everything as it is now, at the price of a shallow copy."""
+        entries = {replica: list(seqs.items()) for replica, seqs in self.live.items()}
+        prekilled = [(replica, seq) for replica in self.prekilled for seq in self.prekilled[replica]]
+        return Snapshot(self.exported_context().copy(), prekilled, entries)
+
     def state(self) -> Delta:
         """Everything, as one snapshot: live entries, the whole context, and the pre-killed dots. No dead dot."""
-        events = [self.live[replica][seq] for replica in sorted(self.live) for seq in sorted(self.live[replica])]
-        prekilled = [(replica, seq) for replica in self.prekilled for seq in self.prekilled[replica]]
-        return state_delta(events, self.exported_context().copy(), prekilled)
+        snapshot = self.snapshot()
+        return state_delta(snapshot.events(), snapshot.context, snapshot.prekilled)
 
-    def join(self, state: Delta) -> None:
-        """Join a whole state atomically (the optimized OR-set join of Bieniusa et al., 2012, with pre-kills)."""
+    def join(self, state: Delta, prepared: Joining | None = None) -> None:
+        """Join a whole state atomically (the optimized OR-set join of Bieniusa et al., 2012, with pre-kills).
+
+        ``prepared``: the same entries, which need not be looked at again.
+        """
         theirs = state.context
         if theirs is None:
             raise TypeError("join takes a state; use apply for events")
         if not self.room.has_for_state(theirs, state.prekilled):
             return
-        theirs = with_closed_writers(theirs, state.events)
-        if self._goes_too_far(theirs, state.events):
+        telling = state.events if prepared is None else tuple(prepared.retired)
+        theirs = with_closed_writers(theirs, telling)
+        if self._goes_too_far(theirs, telling):
             return
-        self._drop_absent(theirs, state.events)
-        for held, told in doubled_in(self.live, state.events):
+        self._drop_absent(theirs, _dots_of(state.events) if prepared is None else prepared.alive)
+        for held, told in doubled_in(self.live, state.events) if prepared is None else prepared.doubled():
             self._choose(held, told)
         for dot in state.prekilled:
             self._kill(dot, dot)
-        self._insert_new(state.events)
+        if prepared is not None:
+            self.adopt(prepared.settle())
+        self._insert_new(telling)
         self._absorb(theirs)
 
     def _choose(self, held: Event, told: Event) -> None:
@@ -433,13 +460,8 @@ class Kernel(Entries):
             if limit.closed and self.context.last(writer) > limit.last:
                 self._forget_beyond(writer, limit.last)
 
-    def _drop_absent(self, theirs: Context, events: tuple[Event, ...]) -> None:
+    def _drop_absent(self, theirs: Context, alive: dict[str, dict[int, None]]) -> None:
         """Drop what the other side has processed and no longer has."""
-        if not self.live:
-            return
-        alive: dict[str, dict[int, None]] = {}
-        for event in events:
-            alive.setdefault(event.replica, {})[event.seq] = None
         for replica in [each for each in theirs.replicas() if each in self.live]:
             kept = alive.get(replica, {})
             here = self.live.get(replica, {})  # empty by now if its writer's end has fallen with another's entry
@@ -469,8 +491,11 @@ class Kernel(Entries):
 
     # ---- merging
 
-    def merge(self, delta: Delta) -> list[Event]:
+    def merge(self, delta: Delta, prepared: Joining | None = None) -> list[Event]:
         """Apply a delta of either form; return the events that were new (none for a state: it carries none)."""
+        if prepared is not None:
+            self.join(delta, prepared)
+            return []
         if len(delta.events) < PAUSE_FROM:
             return self._merge(delta)
         with collection_paused():
@@ -593,6 +618,13 @@ class Kernel(Entries):
             or ((seq in early or seq in killed) and (seq in replaced or runs.contains(replica, seq)))
             for seq in range(*batch)
         )
+
+
+def _dots_of(events: Iterable[Event]) -> dict[str, dict[int, None]]:
+    dots: dict[str, dict[int, None]] = {}
+    for event in events:
+        dots.setdefault(event.replica, {})[event.seq] = None
+    return dots
 
 
 def _transaction_at(dot: Dot, batches: dict[str, list[tuple[Batch, list[Event]]]]) -> list[Event] | None:

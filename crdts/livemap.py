@@ -42,6 +42,11 @@ class LiveMap:
         else:
             del self.chunks[key]
 
+    def add(self, others: "LiveMap") -> None:
+        """Other dots have come to life."""
+        for key, bits in others.chunks.items():
+            self.chunks[key] = self.chunks.get(key, 0) | bits
+
 
 def masked(chunks: Chunks, outside: Iterable[DotRange]) -> Chunks:
     """A copy of ``chunks`` without the dots in these ranges."""

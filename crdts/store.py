@@ -11,6 +11,7 @@ from .clock import HybridClock
 from .context import Context, Dot
 from .delta import NOTHING, Delta, Event, events_delta, joined
 from .errors import LocalError, UnsupportedType, WriterRetired
+from .joining import Joining
 from .kernel import Kernel
 from .limits import MAX_BATCH_BYTES, MAX_KILLS_PER_EVENT
 from .schema import SEPARATOR, STAMP_BYTES, STAMPED, check_replica_id, type_tag
@@ -221,11 +222,15 @@ class Store:
         """
         self._on_merge.append(told)
 
-    def merge(self, delta: Delta) -> list[Event]:
-        """Join ``delta`` in place; return the events that were new."""
+    def merge(self, delta: Delta, prepared: Joining | None = None) -> list[Event]:
+        """Join ``delta`` in place; return the events that were new.
+
+        ``prepared``: the entries of a state, in order and observed, so that this takes little time.
+        """
         self.check_settled("merging")
-        new = self.kernel.merge(delta)
-        self.observe(delta.events if delta.is_state else new)
+        new = self.kernel.merge(delta, prepared)
+        if prepared is None:
+            self.observe(delta.events if delta.is_state else new)
         for told in self._on_merge:
             try:
                 told(delta, new)

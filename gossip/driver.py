@@ -31,7 +31,8 @@ DRAIN_SECONDS: Final = 0.002
 """seconds after which no more is."""
 UNSENT_DATAGRAMS: Final = 4096
 """Datagrams that wait for a full socket buffer at most; the oldest are dropped, and found missing by digests."""
-READ_BYTES: Final = 64 * 1024
+READ_BYTES: Final = 8 * 1024
+"""Of a stream at a time: what they hold is taken in before other tasks get their turn."""
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds to connect a stream."""
 LINGER_TIMEOUT: Final = 5.0

@@ -5,8 +5,9 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Final
 
-from crdts import Delta, Event, Replica
+from crdts import Context, Delta, Event, Replica
 from crdts.context import DotRange
+from crdts.joining import Joining
 
 from . import notices
 from .config import Config
@@ -137,11 +138,13 @@ class Output:
 
     # ---- to the replica
 
-    def merge(self, now: float, delta: Delta, sender: bytes, *, pushed: bool = False) -> list[Event]:
+    def merge(
+        self, now: float, delta: Delta, sender: bytes, *, pushed: bool = False, prepared: Joining | None = None
+    ) -> list[Event]:
         """Join what ``sender`` sent, by a push or to repair one that was lost; count it; return what was new."""
         clock = self.replica.store.clock
         refused, before, crowded = clock.refused, self.kernel.processed, self.kernel.room.refused
-        new = self.replica.store.merge(delta)
+        new = self.replica.store.merge(delta, prepared)
         if not delta.is_state:
             self.counts["events_new"] += len(new)
             self.counts["events_repaired"] += 0 if pushed else len(new)
@@ -156,16 +159,17 @@ class Output:
             self.notify_rarely(now, notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused)
         return new
 
-    def join(self, now: float, state: Delta, sender: bytes) -> bool:
-        """Join a whole state that ``sender`` sent, and have it saved.
+    def join(self, now: float, state: Delta, sender: bytes, prepared: Joining | None = None) -> bool:
+        """Join a whole state that ``sender`` sent, and have it saved, in pieces if its entries were ``prepared``.
 
         Returns False if it was refused, as it goes beyond the limit of a writer that is being retired.
         """
         before = self.kernel.processed
-        self.merge(now, state, sender)
+        pieces = prepared.pieces(state.context or Context(), state.prekilled) if prepared is not None else [state]
+        self.merge(now, state, sender, prepared=prepared)
         if self.kernel.processed == before:  # the count of what is refused may grow although it was joined
             return False
-        self.unsaved_state(state)
+        self.unsaved_state(pieces)
         return True
 
     # ---- to the disk
@@ -174,9 +178,9 @@ class Output:
         """Events that were applied and not yet handed to the disk."""
         self._unsaved.extend(events)
 
-    def unsaved_state(self, state: Delta) -> None:
-        """A state that was joined. It ends its batch: what comes behind it may count only behind it."""
-        self._unsaved_states.append(state)
+    def unsaved_state(self, pieces: Iterable[Delta]) -> None:
+        """A state that was joined, in order. It ends its batch: what comes behind it may count only behind it."""
+        self._unsaved_states += pieces
         self.save()
 
     def save(self) -> int:

@@ -7,15 +7,15 @@ already, the two reconcile instead (`reconciling.py`). Frames are produced one a
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import chain, pairwise
-from typing import Final
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, TypeAlias
 
-from crdts import Context, DecodeError, Delta, Event, LogTrimmed
+from crdts import Context, DecodeError, Delta, LogTrimmed
 from crdts.codec import event_bytes
-from crdts.decoding import check_state
-from crdts.delta import state_delta
 from crdts.exchange import VERSION
-from crdts.packing import pack
+from crdts.joining import PART_EVENTS, Joining
+from crdts.packing import packed
 from crdts.store import Store
 
 from .config import Config
@@ -47,6 +47,18 @@ FIRST_FRAME_BYTES: Final = 1024
 """Largest frame accepted before the other side has shown that it holds our key."""
 
 
+@dataclass(frozen=True, slots=True)
+class WholeState:
+    """A state that has come in parts, all of it."""
+
+    delta: Delta
+    prepared: Joining
+    """Its entries, put in order while they came."""
+
+
+Taken: TypeAlias = Frame | WholeState | Difference
+
+
 class Session:
     """The protocol of one stream, bytes in and bytes out."""
 
@@ -65,6 +77,7 @@ class Session:
         """``exchanges``: reconciliations that other streams have begun."""
         self._identity = identity
         self._config = config
+        self._store = store
         self._kernel = store.kernel
         self._seal = seal
         self._salt = salt
@@ -79,7 +92,7 @@ class Session:
         name = salt[:EXCHANGE_BYTES]
         self._exchanges = exchanges if exchanges is not None else Exchanges()
         self._reconciling = Reconciling(store, config, self._exchanges, name, opened_by_us=opened_by_us)
-        self._state: list[Event] = []
+        self._state: Joining | None = None
         self._state_bytes = 0
         self._head = Head()
         self._is_closed = False
@@ -101,7 +114,7 @@ class Session:
         self._first = iter(())
         self._reconciling.exchange = None
         self._buffer.clear()
-        self._state, self._head = [], Head()
+        self._state, self._head = None, Head()
 
     # ---- outgoing
 
@@ -145,16 +158,17 @@ class Session:
 
     def _whole_state(self) -> Iterator[Frame]:
         self._sends_state = True
-        state = self._kernel.state()
-        for part in pack(state.events, self._config.stream_chunk_bytes):
+        size = self._config.stream_chunk_bytes
+        snapshot = self._kernel.snapshot()
+        for part in packed(snapshot.events(), size, PART_EVENTS):
             yield StatePart(part)
-        yield from head_frames(_context(state), state.prekilled, self._config.stream_chunk_bytes, StateEnd)
+        yield from head_frames(snapshot.context, snapshot.prekilled, size, StateEnd)
         yield Done()
 
     # ---- incoming
 
-    def receive(self, data: bytes) -> list[Frame | Difference]:
-        """Take bytes; return the frames now complete, a state only as the `StateEnd` that completes it.
+    def receive(self, data: bytes) -> list[Taken]:
+        """Take bytes; return the frames now complete, a state only as the `WholeState` that it is in the end.
 
         What a reconciliation has found out is one `Difference`, once it is all known.
 
@@ -167,7 +181,7 @@ class Session:
             greeting = bytes(self._buffer[:GREETING_BYTES])
             del self._buffer[:GREETING_BYTES]
             self._frames = self._seal.frames(greeting, self._salt, opened_by_us=self._opened_by_us)
-        frames: list[Frame | Difference] = []
+        frames: list[Taken] = []
         while (sealed := self._next_sealed()) is not None:
             frame = decode_frame(self._frames.open(sealed))
             taken = self._take(frame) if frame is not None else None
@@ -189,7 +203,7 @@ class Session:
         del self._buffer[:end]
         return sealed
 
-    def _take(self, frame: Frame) -> Frame | Difference | None:
+    def _take(self, frame: Frame) -> Taken | None:
         """Keep what concerns this stream only; return what the engine must act on."""
         if (self.peer is None) != isinstance(frame, Introduce):
             raise MalformedMessage("a stream begins with one introduction")
@@ -214,14 +228,14 @@ class Session:
         if self.peer is not None:
             self._outgoing = self._catch_up(self.peer, self._known)
 
-    def _take_part(self, frame: HeadPart | StatePart | StateEnd) -> Frame | None:
+    def _take_part(self, frame: HeadPart | StatePart | StateEnd) -> WholeState | None:
         match frame:
             case HeadPart():
                 self._head.keep(frame.delta)
             case StatePart():
                 self._keep(frame.delta)
             case StateEnd():
-                return StateEnd(self._assemble(frame.delta))
+                return self._assemble(frame.delta)
         return None
 
     # ---- reconciling
@@ -282,31 +296,23 @@ class Session:
         self._state_bytes += sum(map(event_bytes, part.events))
         if self._state_bytes > self._config.max_state_bytes:
             raise Oversized(f"a state of more than {self._config.max_state_bytes} bytes")
-        self._state.extend(part.events)
-
-    def _assemble(self, end: Delta) -> Delta:
-        events, self._state, self._state_bytes = self._state, [], 0
+        if self._state is None:
+            self._state = Joining(self._kernel)
         try:
-            context, prekilled = self._head.completed(_context(end), end.prekilled)
-            return checked_state(events, state_delta((), context, prekilled))
+            self._state.take(part.events)
         except DecodeError as error:
             raise MalformedMessage(str(error)) from None
+        self._store.observe(part.events)
+
+    def _assemble(self, end: Delta) -> WholeState:
+        state, self._state, self._state_bytes = self._state or Joining(self._kernel), None, 0
+        try:
+            context, prekilled = self._head.completed(_context(end), end.prekilled)
+            state.check(context, prekilled)
+        except DecodeError as error:
+            raise MalformedMessage(str(error)) from None
+        return WholeState(Delta(tuple(state.events()), (), context, tuple(prekilled)), state)
 
 
 def _context(head: Delta) -> Context:
     return head.context or Context()
-
-
-def checked_state(events: list[Event], end: Delta) -> Delta:
-    """The whole of a state that came in parts; raises `DecodeError` if the parts do not make one."""
-    context = end.context
-    if context is None:
-        raise DecodeError("a state without a context")
-    state = state_delta(events, context, end.prekilled)
-    try:
-        check_state(state)
-    except ValueError as error:
-        raise DecodeError(str(error)) from None
-    if any(one.dot == other.dot for one, other in pairwise(state.events)):
-        raise DecodeError("an entry of a state came twice")
-    return state

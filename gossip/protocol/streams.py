@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crdts import Delta
+from crdts.joining import Joining
 
 from . import notices
 from .effects import Close, OpenStream
@@ -12,13 +13,13 @@ from .exchanges import Exchanges
 from .fence import is_fenced
 from .identity import Address
 from .members import Members
-from .messages import Chunk, Frame, Introduce, StateEnd
+from .messages import Chunk, Introduce
 from .output import Output
 from .peers import Peer
 from .push import Pusher
 from .reconciling import Difference
 from .seal import SALT_BYTES
-from .session import Session
+from .session import Session, Taken, WholeState
 
 FAILURE_PAUSE: Final = 0.1
 """Seconds after a stream that failed before another is opened to the member. They double"""
@@ -199,7 +200,7 @@ class Streams:
             return
         self._produce(conn, stream)
 
-    def _on_frame(self, now: float, conn: int, stream: _Stream, frame: Frame | Difference) -> None:
+    def _on_frame(self, now: float, conn: int, stream: _Stream, frame: Taken) -> None:
         match frame:
             case Introduce():
                 self._on_introduction(conn, stream, frame)
@@ -209,18 +210,19 @@ class Streams:
                 if self._out.kernel.processed > before:
                     stream.news = True
                     self._out.notify(notices.DATA_RECEIVED)
-            case StateEnd(state):
-                self._on_state(now, stream, state)
+            case WholeState(delta, prepared):
+                self._on_state(now, stream, delta, prepared)
             case Difference(delta):
-                self._on_state(now, stream, delta, is_difference=True)
+                self._on_state(now, stream, delta)
             case _:
                 pass
 
-    def _on_state(self, now: float, stream: _Stream, state: Delta, *, is_difference: bool = False) -> None:
-        if not (state or state.prekilled) or not self._out.join(now, state, stream.member or b""):
+    def _on_state(self, now: float, stream: _Stream, state: Delta, prepared: Joining | None = None) -> None:
+        """Join a whole state, or what is the difference to one; nothing has been prepared of that."""
+        if not (state or state.prekilled) or not self._out.join(now, state, stream.member or b"", prepared):
             return
         stream.news = True
-        if is_difference:
+        if prepared is None:
             self._out.counts["differences_joined"] += 1
             self._out.notify(notices.DIFFERENCE_JOINED, entries=len(state.events))
         else:

@@ -22,13 +22,14 @@ from . import (
     bench_growth,
     bench_node,
     bench_processes,
+    bench_slices,
     contestants,
     plot,
 )
 from .bench_growth import Growth
 from .measure import Figure, Row, progress, yardstick
 
-CHOICES = ("crdts", "node", "durability", "dissemination", "cluster")
+CHOICES = ("crdts", "node", "slices", "durability", "dissemination", "cluster")
 BUILD = Path(__file__).resolve().parents[2] / "build"
 
 
@@ -36,6 +37,9 @@ def main() -> None:
     arguments = _arguments()
     if arguments.what == "dissemination":
         _print([bench_dissemination.table(arguments.large), bench_processes.table()], {})
+        return
+    if arguments.what == "slices":
+        _print([_list("what a catch-up keeps from its turn", list(bench_slices.figures()))], {})
         return
     if arguments.what == "durability":
         figures, growth = list(bench_durability.figures()), bench_durability.growth(arguments.large)

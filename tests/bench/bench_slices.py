@@ -1,0 +1,117 @@
+"""How long a catch-up keeps an event loop from everything else: the longest step of any task of two real nodes.
+
+Both run in this process, with data directories, and talk over sockets. A step is reckoned in CPU time of its thread,
+as other processes may take the machine away.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import trio
+
+import gossip
+
+from .measure import Figure
+
+ENTRIES: int = 100_000
+DIFFERENCES: int = 100
+PART: int = 4_096
+"""Writes between two flushes, when the entries are made."""
+
+
+class Steps(trio.abc.Instrument):
+    """Takes the time of every step of every task."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._began = 0.0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._began = time.thread_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.longest = max(self.longest, time.thread_time() - self._began)
+
+
+def figures(entries: int = ENTRIES) -> Iterator[Figure]:
+    for what, trimmed in (("its events", False), ("a state", True)):
+        with tempfile.TemporaryDirectory() as directory:
+            yield from trio.run(_newcomer, Path(directory), entries, what, trimmed)
+    with tempfile.TemporaryDirectory() as directory:
+        yield from trio.run(_apart, Path(directory), entries)
+
+
+async def _newcomer(directory: Path, entries: int, what: str, trimmed: bool) -> list[Figure]:
+    key = gossip.new_key()
+    async with gossip.open_node("holder", key=key, data_dir=directory / "holder") as holder:
+        await _fill(holder, entries)
+        if trimmed:
+            holder.orset("tasks").remove("task 000001")
+            holder._replica.trim_log()
+        await holder.flush()
+        async with gossip.open_node(
+            "newcomer", key=key, data_dir=directory / "newcomer", join=[holder.address]
+        ) as other:
+            return await _measured(f"newcomer, {entries:,} entries as {what}", [holder, other])
+
+
+async def _apart(directory: Path, entries: int) -> list[Figure]:
+    key = gossip.new_key()
+    where = {name: directory / name for name in ("one", "two")}
+    async with gossip.open_node("one", key=key, data_dir=where["one"]) as one:
+        await _fill(one, entries)
+        async with gossip.open_node("two", key=key, data_dir=where["two"], join=[one.address]) as two:
+            await two.wait_for(one.version(), timeout=120)
+            await two.flush()
+    async with gossip.open_node("one", key=key, data_dir=where["one"]) as one:
+        _differ(one, 1)
+        one._replica.trim_log()
+        await one.flush()
+        async with gossip.open_node("two", key=key, data_dir=where["two"]) as alone:
+            _differ(alone, 2)
+            await alone.flush()
+        async with gossip.open_node("two", key=key, data_dir=where["two"], join=[one.address]) as two:
+            two._replica.trim_log()
+            return await _measured(f"{DIFFERENCES} differences a side in {entries:,} entries", [one, two])
+
+
+def _differ(node: gossip.Node, who: int) -> None:
+    tasks = node.orset("tasks")
+    for i in range(DIFFERENCES // 2):
+        tasks.remove(f"task {1_000 * who + 13 * i:06d}")
+        tasks.add(f"new task {who} {i}")
+
+
+async def _fill(node: gossip.Node, entries: int) -> None:
+    for start in range(0, entries, PART):
+        for i in range(start, min(start + PART, entries)):
+            node.orset("tasks").add(f"task {i:06d}")
+        await node.flush()
+
+
+async def _measured(what: str, nodes: list[gossip.Node]) -> list[Figure]:
+    """Until both are equal and all is on their disks."""
+    steps = Steps()
+    trio.lowlevel.add_instrument(steps)
+    before = [node.statistics() for node in nodes]
+    start, cpu = time.perf_counter(), time.process_time()
+    with trio.fail_after(120):
+        while nodes[0]._replica.context != nodes[1]._replica.context:
+            await trio.sleep(0.005)
+        for node in nodes:
+            await node.flush()
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    await trio.sleep(0.5)
+    trio.lowlevel.remove_instrument(steps)
+    assert nodes[0]._replica.fingerprint == nodes[1]._replica.fingerprint
+    sent = sum(
+        node.statistics().stream_bytes_sent - was.stream_bytes_sent for node, was in zip(nodes, before, strict=True)
+    )
+    return [
+        Figure(f"{what}: longest step of the loop", steps.longest * 1e3, "ms"),
+        Figure(f"{what}: until both have it on disk", seconds, "s"),
+        Figure(f"{what}: CPU of both", cpu, "s"),
+        Figure(f"{what}: on streams", sent / 1e3, "kB"),
+    ]
