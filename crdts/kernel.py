@@ -348,11 +348,15 @@ class Kernel(Entries):
         snapshot = self.snapshot()
         return state_delta(snapshot.events(), snapshot.context, snapshot.prekilled)
 
-    def join(self, state: Delta, prepared: Joining | None = None) -> None:
-        """Join a whole state atomically (the optimized OR-set join of Bieniusa et al., 2012, with pre-kills).
+    def join(self, state: Delta) -> None:
+        """Join a whole state atomically (the optimized OR-set join of Bieniusa et al., 2012, with pre-kills)."""
+        self._join(state, None)
 
-        ``prepared``: the same entries, which need not be looked at again.
-        """
+    def join_prepared(self, state: Delta, prepared: Joining) -> None:
+        """The same, of a state whose entries need not be looked at again."""
+        self._join(state, prepared)
+
+    def _join(self, state: Delta, prepared: Joining | None) -> None:
         theirs = state.context
         if theirs is None:
             raise TypeError("join takes a state; use apply for events")
@@ -491,11 +495,8 @@ class Kernel(Entries):
 
     # ---- merging
 
-    def merge(self, delta: Delta, prepared: Joining | None = None) -> list[Event]:
+    def merge(self, delta: Delta) -> list[Event]:
         """Apply a delta of either form; return the events that were new (none for a state: it carries none)."""
-        if prepared is not None:
-            self.join(delta, prepared)
-            return []
         if len(delta.events) < PAUSE_FROM:
             return self._merge(delta)
         with collection_paused():

@@ -228,8 +228,11 @@ class Store:
         ``prepared``: the entries of a state, in order and observed, so that this takes little time.
         """
         self.check_settled("merging")
-        new = self.kernel.merge(delta, prepared)
-        if prepared is None:
+        if prepared is not None:
+            self.kernel.join_prepared(delta, prepared)
+            new: list[Event] = []
+        else:
+            new = self.kernel.merge(delta)
             self.observe(delta.events if delta.is_state else new)
         for told in self._on_merge:
             try:

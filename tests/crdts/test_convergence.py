@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from crdts import Context, Delta, Dot, Event
 from crdts.context import DotRange
 from crdts.delta import REPLACED, events_delta
-from crdts.kernel import Kernel
+from crdts.kernel import Kernel, Snapshot
 from crdts.killlog import KillLog
 
 from .world import Step, World, schedules
@@ -158,14 +158,14 @@ class StateInInstalments(Kernel):
 class StateWithoutPreKills(Kernel):
     """A state that leaves its pre-killed dots behind."""
 
-    def state(self) -> Delta:
-        return replace(super().state(), prekilled=())
+    def snapshot(self) -> Snapshot:
+        return super().snapshot()._replace(prekilled=[])
 
 
 class JoinKeepsWhatTheOtherLost(Kernel):
     """A state join that only ever adds."""
 
-    def _drop_absent(self, theirs: Context, events: tuple[Event, ...]) -> None:
+    def _drop_absent(self, theirs: Context, alive: dict[str, dict[int, None]]) -> None:
         pass
 
 

@@ -13,15 +13,16 @@ from crdts import Context, Delta, Dot, Event, InsufficientRights, Reconciliation
 from crdts.bounded import BoundedCounter
 from crdts.delta import state_delta
 from crdts.exchange import Body
-from crdts.kernel import Kernel
+from crdts.joining import Joining
+from crdts.kernel import Kernel, Snapshot
 from crdts.killlog import KillLog
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
 from crdts.store import Store
 from gossip.protocol.effects import Effect
-from gossip.protocol.messages import Frame, Relay, StateEnd, StatePart, WholeContext
+from gossip.protocol.messages import Frame, Relay, StatePart, WholeContext
 from gossip.protocol.output import Output
 from gossip.protocol.peers import Peer
-from gossip.protocol.session import Session
+from gossip.protocol.session import Session, WholeState
 from gossip.protocol.tree import SplitTree
 from simulations import node as node_module
 from simulations.disk import Disk
@@ -77,12 +78,14 @@ def fold_before_the_last_range() -> AbstractContextManager[Any]:
     contexts: dict[Session, Context] = {}
 
     def make(take: Any) -> Any:
-        def takes(self: Session, frame: Frame) -> Frame | None:
+        def takes(self: Session, frame: Frame) -> Any:
             if isinstance(frame, WholeContext):
                 contexts[self] = frame.context
-            found: Frame | None = take(self, frame)
-            if isinstance(frame, StatePart):
-                return StateEnd(state_delta(self._state, contexts[self].copy(), ()))
+            found = take(self, frame)
+            if isinstance(frame, StatePart) and self._state is not None:
+                prepared = Joining(self._kernel)
+                prepared.take(tuple(self._state.events()))
+                return WholeState(state_delta(prepared.events(), contexts[self].copy(), ()), prepared)
             return found
 
         return takes
@@ -118,16 +121,16 @@ def range_skipped() -> AbstractContextManager[Any]:
 
 
 def context_newer_than_its_snapshot() -> AbstractContextManager[Any]:
-    """A reconciliation tells of what has been processed since it looked at what lives."""
+    """A state says at its end that all has been processed which is by then, and not when its entries were taken."""
 
     def make(snapshot: Any) -> Any:
-        def snapshots(self: Reconciliation) -> None:
-            snapshot(self)
-            self._mine = self._store.kernel.context
+        def snapshots(self: Kernel) -> Snapshot:
+            whole: Snapshot = snapshot(self)
+            return whole._replace(context=self.context)
 
         return snapshots
 
-    return replaced(Reconciliation, "_take_snapshot", make)
+    return replaced(Kernel, "snapshot", make)
 
 
 def loser_of_lww_dropped() -> AbstractContextManager[Any]:
@@ -203,14 +206,14 @@ def trimmed_log_not_noticed() -> AbstractContextManager[Any]:
 def prekilled_dots_left_out_of_states() -> AbstractContextManager[Any]:
     """A state does not say which dots were killed before they came."""
 
-    def make(state: Any) -> Any:
-        def states(self: Kernel) -> Delta:
-            whole: Delta = state(self)
-            return state_delta(whole.events, whole.context or Context(), ())
+    def make(snapshot: Any) -> Any:
+        def snapshots(self: Kernel) -> Snapshot:
+            whole: Snapshot = snapshot(self)
+            return whole._replace(prekilled=[])
 
-        return states
+        return snapshots
 
-    return replaced(Kernel, "state", make)
+    return replaced(Kernel, "snapshot", make)
 
 
 def spending_without_rights() -> AbstractContextManager[Any]:

@@ -29,6 +29,7 @@ FEWER = 100
 
 LIKELY = {
     "counter_never_bumped": 6,
+    "difference_joined_before_all_is_known": 3,
     "dots_leave_before_the_disk_has_them": 5,
     "epoch_ignored_in_hearsay": 13,
     "fold_before_the_last_range": 3,
@@ -38,6 +39,7 @@ LIKELY = {
     "part_written_before_its_batches": 27,
     "prekilled_dots_left_out_of_checkpoints": 50,
     "prekilled_dots_left_out_of_states": 191,
+    "range_skipped": 3,
     "receipts_before_the_disk": 2,
     "replaced_in_place_despite_a_gap": 28,
     "row_numbers_reused": 2,

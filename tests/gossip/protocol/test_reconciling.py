@@ -25,7 +25,7 @@ from gossip.protocol.messages import (
     WholeContext,
 )
 from gossip.protocol.reconciling import Difference
-from gossip.protocol.session import Session
+from gossip.protocol.session import Session, Taken, WholeState
 from simulations import Cluster
 
 from .support import KEY, HandStream, Puppet
@@ -56,11 +56,13 @@ class Side:
             exchanges=self.exchanges,
         )
 
-    def take(self, frames: list[Frame | Difference]) -> None:
+    def take(self, frames: list[Taken]) -> None:
         for frame in frames:
             self.sent[type(frame)] = self.sent.get(type(frame), 0) + 1
-            if isinstance(frame, Chunk | StateEnd | Difference):
+            if isinstance(frame, Chunk | Difference):
                 self.replica.merge(frame.delta)
+            elif isinstance(frame, WholeState):
+                self.replica.store.merge(frame.delta, frame.prepared)
 
 
 def stream(
@@ -122,7 +124,7 @@ def test_two_that_differ_in_little_exchange_little() -> None:
     assert stream(one, two) < 1_500
     assert_equal(one, two)
     assert one.sent[Difference] == two.sent[Difference] == 1
-    assert StateEnd not in {**one.sent, **two.sent}
+    assert WholeState not in {**one.sent, **two.sent}
     assert len(one.replica.orset("s")) == 2_000
 
 
@@ -133,7 +135,7 @@ def test_who_accepted_a_stream_asks_for_it_if_only_its_own_log_is_too_short() ->
     one.replica.orset("s").add("new")
     stream(one, two)
     assert_equal(one, two)
-    assert one.sent.get(StateEnd, 0) == two.sent.get(StateEnd, 0) == 0
+    assert one.sent.get(WholeState, 0) == two.sent.get(WholeState, 0) == 0
     assert one.sent[Difference] == 1
 
 
@@ -142,7 +144,7 @@ def test_a_newcomer_gets_a_state() -> None:
     two = Side("two", Replica("newcomer"))
     stream(two, one)
     assert_equal(one, two)
-    assert two.sent[StateEnd] == 1
+    assert two.sent[WholeState] == 1
     assert Difference not in two.sent
 
 
@@ -155,7 +157,7 @@ def test_equal_events_with_unequal_contents_are_reconciled_where_other_dots_live
     size = stream(one, two, whole=True)
     assert_equal(one, two)
     assert size < 1_500
-    assert StateEnd not in {**one.sent, **two.sent}
+    assert WholeState not in {**one.sent, **two.sent}
 
 
 def test_equal_dots_with_unequal_contents_are_settled_by_states() -> None:
@@ -165,7 +167,7 @@ def test_equal_dots_with_unequal_contents_are_settled_by_states() -> None:
     assert one.replica.context == two.replica.context
     stream(one, two, whole=True)
     assert_equal(one, two)
-    assert one.sent[StateEnd] == two.sent[StateEnd] == 1
+    assert one.sent[WholeState] == two.sent[WholeState] == 1
 
 
 # ---- breaking
@@ -372,7 +374,7 @@ def test_a_state_in_parts_and_a_difference_do_not_mix() -> None:
     part = StatePart(events_delta(Replica("w").orset("s").add("x").events))
     mine.receive(hand.writes(part))
     (end,) = mine.receive(hand.writes(StateEnd(state_delta((), Context({"w": 1}), ()))))
-    assert isinstance(end, StateEnd)
+    assert isinstance(end, WholeState)
     assert len(end.delta.events) == 1
 
 

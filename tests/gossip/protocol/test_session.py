@@ -22,7 +22,7 @@ from gossip.protocol.messages import (
     StatePart,
     WholeContext,
 )
-from gossip.protocol.session import FIRST_FRAME_BYTES, LENGTH_BYTES, Session
+from gossip.protocol.session import FIRST_FRAME_BYTES, LENGTH_BYTES, Session, WholeState
 
 from .support import KEY, HandStream, Puppet
 
@@ -102,7 +102,7 @@ def test_a_whole_state_is_exchanged_both_ways_whoever_asks_for_it(asked_by: int)
     one = session(left, name="one", opens=True, whole=asked_by == 0, config=Config(stream_chunk_bytes=500))
     two = session(right, name="two", whole=asked_by == 1)
     for frames, count in zip(run(one, two, piece=100), (0, 200), strict=True):
-        assert [type(frame) for frame in frames] == [Introduce, WholeContext, StateEnd, Done]
+        assert [type(frame) for frame in frames] == [Introduce, WholeContext, WholeState, Done]
         assert len(frames[2].delta.events) == count  # type: ignore[union-attr]
 
 
@@ -186,10 +186,10 @@ def test_a_state_comes_out_whole_and_only_once_it_is() -> None:
     stream = introduced(mine)
     assert mine.receive(stream.writes(PART)) == []
     (state,) = mine.receive(stream.writes(END))
-    assert isinstance(state, StateEnd)
+    assert isinstance(state, WholeState)
     assert state.delta.events == STATE.events
     (empty,) = mine.receive(stream.writes(END))
-    assert isinstance(empty, StateEnd)
+    assert isinstance(empty, WholeState)
     assert empty.delta.events == ()
 
 
@@ -301,7 +301,7 @@ def test_contexts_and_pre_killed_dots_of_any_size_travel_in_frames_that_everybod
     two = session(right, name="two", config=config)
     told = run(one, two, piece=1 << 20)
     assert (one.finished, two.finished) == (True, True)
-    (end,) = [frame for frame in told[1] if isinstance(frame, StateEnd)]
+    (end,) = [frame for frame in told[1] if isinstance(frame, WholeState)]
     right.merge(end.delta)
     assert right.fingerprint == left.fingerprint
     assert right.context == left.context
