@@ -25,11 +25,14 @@ class Context:
     new; take a `copy()` before handing a context to somebody who keeps it.
     """
 
-    __slots__ = ("_bounds",)
+    __slots__ = ("_bounds", "_fresh", "_names")
 
     def __init__(self, prefixes: Mapping[str, int] | None = None) -> None:
         """Start empty, or with the dots 1 to n of each replica in ``prefixes``."""
         self._bounds: dict[str, list[int]] = {}
+        self._names: list[str] | None = None
+        """The replica ids in order, but for those in `_fresh`; None until somebody wants to know."""
+        self._fresh: list[str] = []
         for replica, last in (prefixes or {}).items():
             if last > 0:
                 self._bounds[replica] = [1, last + 1]
@@ -54,6 +57,7 @@ class Context:
         bounds = self._bounds.get(replica)
         if bounds is None:
             self._bounds[replica] = [seq, seq + 1]
+            self._fresh.append(replica)
             return True
         if bounds[-1] == seq:  # the next one in order: by far the usual case
             bounds[-1] = seq + 1
@@ -68,6 +72,7 @@ class Context:
         bounds = self._bounds.get(replica)
         if bounds is None:
             self._bounds[replica] = [1, 2]
+            self._fresh.append(replica)
             return 1
         seq = bounds[-1]
         bounds[-1] = seq + 1
@@ -79,6 +84,7 @@ class Context:
             bounds = self._bounds.get(replica)
             if bounds is None:
                 self._bounds[replica] = [start, stop]
+                self._fresh.append(replica)
             else:
                 self._splice(bounds, start, stop)
 
@@ -107,7 +113,47 @@ class Context:
 
     def replicas(self) -> list[str]:
         """The replica ids with at least one dot, sorted."""
-        return sorted(self._bounds)
+        return self._ordered()[:]
+
+    def _ordered(self) -> list[str]:
+        """The same, kept: with very many writers, sorting them takes much longer than anything else here."""
+        names = self._names
+        if names is None:
+            names = self._names = sorted(self._bounds)
+        elif self._fresh:
+            names += self._fresh
+            names.sort()  # two sorted parts, more or less: quick
+        self._fresh.clear()
+        return names
+
+    def _forget(self, replica: str) -> None:
+        """Take out a replica of which nothing is left."""
+        del self._bounds[replica]
+        self._names = None
+        self._fresh.clear()
+
+    @classmethod
+    def _part(cls, bounds: dict[str, list[int]]) -> "Context":
+        part = cls()
+        part._bounds = bounds
+        return part
+
+    def _between(self, first: str, stop: str) -> tuple[int, int]:
+        """Which of the replica ids in order are at least ``first`` and below ``stop``; an empty ``stop`` is no end."""
+        names = self._ordered()
+        return bisect_left(names, first), bisect_left(names, stop) if stop else len(names)
+
+    def writers_within(self, first: str, stop: str) -> int:
+        """How many replica ids with at least one dot `within` leaves."""
+        begin, end = self._between(first, stop)
+        return max(0, end - begin)
+
+    def bounds_of(self, replicas: Iterable[str]) -> list[list[int]]:
+        """The ranges of these replicas, each as start, stop, start, stop, ... To be read at once: they are no copies.
+
+        Raises `KeyError` for a replica without a dot.
+        """
+        return list(map(self._bounds.__getitem__, replicas))
 
     @property
     def writers(self) -> int:
@@ -116,7 +162,7 @@ class Context:
 
     def ranges(self) -> Iterator[DotRange]:
         """Every maximal range, by replica id and then by seq. Do not mutate while iterating."""
-        for replica in sorted(self._bounds):
+        for replica in self._ordered():
             bounds = self._bounds[replica]
             for i in range(0, len(bounds), 2):
                 yield replica, bounds[i], bounds[i + 1]
@@ -139,7 +185,7 @@ class Context:
     def missing_from(self, other: "Context") -> list[DotRange]:
         """The dots that are in self and not in ``other``, as maximal ranges, by replica id and then by seq."""
         missing: list[DotRange] = []
-        for replica in sorted(self._bounds):
+        for replica in self._ordered():
             mine = self._bounds[replica]
             theirs = other._bounds.get(replica)
             if theirs is None:
@@ -154,15 +200,15 @@ class Context:
 
     def within(self, first: str, stop: str) -> "Context":
         """The part whose replica ids are at least ``first`` and below ``stop``; an empty ``stop`` means no end."""
-        part = Context()
-        part._bounds = {r: b[:] for r, b in self._bounds.items() if first <= r and (not stop or r < stop)}
-        return part
+        begin, end = self._between(first, stop)
+        return self._part({replica: self._bounds[replica][:] for replica in self._ordered()[begin:end]})
 
     def outside(self, first: str, stop: str) -> "Context":
         """The other part: what `within` leaves out."""
-        part = Context()
-        part._bounds = {r: b[:] for r, b in self._bounds.items() if r < first or (stop and r >= stop)}
-        return part
+        begin, end = self._between(first, stop)
+        names = self._ordered()
+        others = (*names[:begin], *names[max(begin, end) :])
+        return self._part({replica: self._bounds[replica][:] for replica in others})
 
     def discard_last(self, replica: str) -> None:
         """Take the highest seq of ``replica`` out again: for a mutation that is undone."""
@@ -171,7 +217,7 @@ class Context:
         if bounds[-1] == bounds[-2]:
             del bounds[-2:]
             if not bounds:
-                del self._bounds[replica]
+                self._forget(replica)
 
     def discard_beyond(self, replica: str, last: int) -> None:
         """Take out what ``replica`` has above the seq ``last``."""
@@ -180,29 +226,26 @@ class Context:
             end = bisect_left(bounds, last + 1)
             bounds[end:] = [last + 1] if end & 1 else []
             if not bounds:
-                del self._bounds[replica]
+                self._forget(replica)
 
     def without(self, replicas: Iterable[str]) -> "Context":
         """A copy that lacks these replicas."""
         part = self.copy()
         for replica in replicas:
-            part._bounds.pop(replica, None)
+            if replica in part._bounds:
+                part._forget(replica)
         return part
 
     def only(self, replicas: Iterable[str]) -> "Context":
         """The part of these replicas."""
-        part = Context()
-        part._bounds = {replica: self._bounds[replica][:] for replica in replicas if replica in self._bounds}
-        return part
+        return self._part({replica: self._bounds[replica][:] for replica in replicas if replica in self._bounds})
 
     def cloud_size(self) -> int:
         """How many ranges do not belong to a prefix: 0 when every replica's dots are contiguous from 1."""
         return sum(len(b) // 2 - (b[0] == 1) for b in self._bounds.values())
 
     def copy(self) -> "Context":
-        twin = Context()
-        twin._bounds = {replica: bounds[:] for replica, bounds in self._bounds.items()}
-        return twin
+        return self._part({replica: bounds[:] for replica, bounds in self._bounds.items()})
 
     def __len__(self) -> int:
         """The number of dots."""

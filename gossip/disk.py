@@ -75,9 +75,10 @@ class Saver:
         self._room = trio.Event()
         self._next = _Turn()
         self._present = _Turn()
-        self._being_saved: list[Persist] = []
         self._asked: float | None = None
         """When the disk was asked for what it is doing now; None if it does nothing."""
+        self._next_look = inf
+        self._looks = 0
         self._is_silent = False
         self._look_again = trio.CancelScope()
         self._ended: float | None = None
@@ -192,28 +193,35 @@ class Saver:
         self._room = trio.Event()
 
     def _note_asked(self, batches: list[Persist]) -> None:
-        self._asked, self._being_saved = trio.current_time(), batches
+        self._asked, self._looks = trio.current_time(), 0
+        patient = patience.DISK_SLOW + patience.DISK_SLOW_EVENT * _events_of(batches)
+        self._next_look = self._asked + patient - patience.DISK_SLOW * patience.SECOND_LOOK
         if self._look_again.deadline == inf:  # else `watch` will see by itself: most saves need not set an alarm
-            self._look_again.deadline = self._asked + patience.DISK_SLOW
+            self._look_again.deadline = self._next_look
 
     def _note_answered(self) -> None:
-        self._asked, self._being_saved, self._is_silent = None, [], False
+        self._asked, self._next_look, self._is_silent = None, inf, False
 
     @enable_ki_protection
     async def watch(self) -> None:
-        """See whether the disk answers, until cancelled."""
-        while True:
-            with trio.CancelScope(deadline=self._slow_at) as self._look_again:
-                await trio.sleep_forever()
-            if trio.current_time() >= self._slow_at:
-                self._note_silence()
+        """See whether the disk answers, until cancelled.
 
-    @property
-    def _slow_at(self) -> float:
-        """When the disk will have been waited for too long; never, if it does nothing or that is known."""
-        if self._asked is None or self._is_silent:
-            return inf
-        return self._asked + patience.DISK_SLOW + patience.DISK_SLOW_EVENT * _events_of(self._being_saved)
+        It is silent if it has not answered by a look that came in time, some time after another: a loop that was kept
+        from running has not heard the answer, and must not take that for the disk's silence.
+        """
+        while True:
+            with trio.CancelScope(deadline=self._next_look) as self._look_again:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            if now < self._next_look:
+                continue
+            self._looks += 1
+            is_late = now > self._next_look + patience.LOOK_LATE and self._looks < patience.LOOKS_MOST
+            if self._looks > 1 and not is_late:
+                self._next_look = inf
+                self._note_silence()
+            else:
+                self._next_look = now + patience.DISK_SLOW * patience.SECOND_LOOK
 
     def _note_silence(self) -> None:
         self._log.error(DISK_SLOW, seconds=round(self._waited, 1), unsaved=self.unsaved)

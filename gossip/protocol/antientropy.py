@@ -5,10 +5,11 @@ the contexts are exchanged, in pages by replica id where they are large, and eac
 a few datagrams or over a stream.
 """
 
-from hashlib import blake2b
 from typing import Final
 
-from crdts import Context, LogTrimmed, encode_context
+from crdts import Context, LogTrimmed
+from crdts.context import DotRange
+from crdts.marking import ContextMark
 
 from . import notices
 from .answers import affords
@@ -32,6 +33,8 @@ OFFER_DOUBLINGS: Final = 7
 HASHES_KEPT: Final = 64
 RANGE_BYTES: Final = 24
 """Upper bound of one range of a context, encoded, its replica id apart."""
+WRITER_BYTES: Final = 8
+"""Lower bound of what an event of a writer takes that no other event in its delta is of."""
 URGENT_INTERVAL: Final = 0.01
 """Seconds between two rounds of urgent digests at least."""
 
@@ -49,6 +52,8 @@ class AntiEntropy:
         self._next_ask = float("inf")
         self._sent: dict[bytes, int] = {}
         self._hashed: tuple[int, bytes] | None = None
+        self._mark = ContextMark(HASH_BYTES)
+        self._told: tuple[int, Context] | None = None
 
     # ---- asking
 
@@ -94,11 +99,17 @@ class AntiEntropy:
 
     def _hash(self) -> bytes:
         """Of what we have processed; reckoned once until there is more, as it may be of thousands of writers."""
-        kernel = self._out.kernel
-        if self._hashed is None or self._hashed[0] != kernel.processed:
-            encoded = encode_context(kernel.exported_context())
-            self._hashed = kernel.processed, blake2b(encoded, digest_size=HASH_BYTES).digest()
+        processed = self._out.kernel.processed
+        if self._hashed is None or self._hashed[0] != processed:
+            self._hashed = processed, self._mark.of(self._context())
         return self._hashed[1]
+
+    def _context(self) -> Context:
+        """What we tell members that we have processed; made once until there is more. To be read at once."""
+        kernel = self._out.kernel
+        if self._told is None or self._told[0] != kernel.processed:
+            self._told = kernel.processed, kernel.exported_context()
+        return self._told[1]
 
     def _own_seq(self) -> int:
         return self._out.kernel.context.last(self._out.kernel.replica_id)
@@ -126,7 +137,7 @@ class AntiEntropy:
     def _on_digest(self, now: float, peer: Peer, digest: Digest) -> None:
         mark = self._hash()
         if digest.context_hash != mark:
-            self._send_context(now, peer, self._out.kernel.exported_context())
+            self._send_context(now, peer, self._context())
             return
         peer.offers = 0
         self.acked(peer, self._own_seq())
@@ -155,8 +166,9 @@ class AntiEntropy:
         self, now: float, peer: Peer, context: Context, first: str = "", stop: str = "", *, answer: bool = True
     ) -> None:
         """Send what we have of the replicas from ``first`` to ``stop``, or offer a stream if that is too much."""
-        pages = context_pages(context, payload_budget(self._out), first, stop, answer=answer)
-        if len(pages) > self._out.config.max_context_pages:
+        most = self._out.config.max_context_pages
+        pages = context_pages(context, payload_budget(self._out), first, stop, answer=answer, most=most)
+        if pages is None:
             self._offer(now, peer)
             return
         datagrams = [self._out.sealed([page]) for page in pages]
@@ -181,12 +193,15 @@ class AntiEntropy:
             self._streams.open(now, peer)
 
     def _on_page(self, now: float, peer: Peer, page: ContextPage) -> None:
-        mine = self._out.kernel.exported_context()
+        mine = self._context()
         me = self._out.kernel.replica_id
         if page.first <= me and (not page.stop or me < page.stop):
             if page.context.last(me) > mine.last(me) and me not in self._out.kernel.limits:
                 self._out.contested = f"{peer.name} has more of what this process wrote than it wrote"
             self.acked(peer, page.context.prefix(me))
+        if self._is_far_behind(mine, page) and not self._is_cut_off(peer):
+            self._offer(now, peer)
+            return
         part = mine.within(page.first, page.stop)
         if page.answer and page.context.missing_from(part):
             self._send_context(now, peer, part, page.first, page.stop, answer=False)
@@ -194,6 +209,19 @@ class AntiEntropy:
             known = mine.outside(page.first, page.stop)  # the page says nothing of these: leave them out
             known.update(page.context)
             self._bring_up_to_date(now, peer, known)
+
+    def _is_far_behind(self, mine: Context, page: ContextPage) -> bool:
+        """True if a member lacks so many writers that a few datagrams cannot tell of them: seen without a look at them.
+
+        Else a page with nothing in it would have us walk all of ours.
+        """
+        lacking = mine.writers_within(page.first, page.stop) - page.context.writers
+        return lacking * WRITER_BYTES > self._out.config.catchup_datagrams * payload_budget(self._out)
+
+    @staticmethod
+    def _is_cut_off(peer: Peer) -> bool:
+        """True if streams do not reach a member."""
+        return peer.offers > OFFERS and peer.streams_failed > 0
 
     def _bring_up_to_date(self, now: float, peer: Peer, known: Context) -> None:
         """Send what ``known`` lacks if it fits a few datagrams; else offer a stream."""
@@ -208,7 +236,7 @@ class AntiEntropy:
         if not complete:
             self._offer(now, peer)
         # Any prefix is valid, so a member that streams do not reach still gets ahead, a few datagrams a round.
-        if complete or (peer.offers > OFFERS and peer.streams_failed):
+        if complete or self._is_cut_off(peer):
             for datagram in datagrams:
                 self._out.send_sealed([peer.address], datagram)
 
@@ -229,18 +257,26 @@ class AntiEntropy:
 
 
 def context_pages(
-    context: Context, max_bytes: int, first: str = "", stop: str = "", *, answer: bool = True
-) -> list[ContextPage]:
-    """``context`` cut by replica id into pages of one datagram that cover every id there can be in the bounds."""
-    firsts = [first]
+    context: Context, max_bytes: int, first: str = "", stop: str = "", *, answer: bool = True, most: int
+) -> list[ContextPage] | None:
+    """``context`` cut by replica id into pages of one datagram that cover every id there can be in the bounds.
+
+    None if that takes more than ``most`` pages: found out before the work where there are very many writers.
+    """
+    if context.writers > most * max(1, max_bytes // (RANGE_BYTES + 1)):
+        return None
+    pages: list[ContextPage] = []
+    ranges: list[DotRange] = []
     size = 0
     current = ""
-    for replica, _, _ in context.ranges():
+    for replica, start, end in context.ranges():
         cost = RANGE_BYTES + (len(replica.encode()) if replica != current else 0)
         if size + cost > max_bytes and replica != current and size:
-            firsts.append(replica)
-            size = 0
+            if len(pages) + 1 == most:
+                return None
+            pages.append(ContextPage(first, replica, Context.of(ranges), answer))
+            first, ranges, size = replica, [], 0
         current = replica
+        ranges.append((replica, start, end))
         size += cost
-    stops = [*firsts[1:], stop]
-    return [ContextPage(f, s, context.within(f, s), answer) for f, s in zip(firsts, stops, strict=True)]
+    return [*pages, ContextPage(first, stop, Context.of(ranges), answer)]

@@ -210,3 +210,28 @@ def test_the_steps_of_a_replica_are_its_gaps_and_lengths_in_turn() -> None:
     assert context.steps("a") == [0, 3]
     assert context.steps("b") == [2, 2, 4, 1]
     assert context.steps("c") == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 4), st.integers(0, 5)), max_size=40))
+def test_replicas_are_in_order_whenever_one_looks(steps: list[tuple[str, int, int]]) -> None:
+    context, model = Context(), set[Dot]()
+    for replica, seq, what in steps:
+        match what:
+            case 0 if context.last(replica):
+                model.discard((replica, context.last(replica)))
+                context.discard_last(replica)
+            case 1:
+                context.discard_beyond(replica, seq)
+                model -= {dot for dot in model if dot[0] == replica and dot[1] > seq}
+            case 2:
+                model.add((replica, context.take_next(replica)))
+            case 3:
+                assert context.replicas() == sorted({name for name, _ in model})
+                assert context.writers_within("c", "f") == len({name for name, _ in model if "c" <= name < "f"})
+            case _:
+                context.add(replica, seq)
+                model.add((replica, seq))
+    assert dots(context) == model
+    assert [name for name, _, _ in context.ranges()] == sorted(name for name, _, _ in context.ranges())
+    assert dots(context.without(["a", "c"])) == {dot for dot in model if dot[0] not in "ac"}
+    assert context.without(["a"]).replicas() == sorted({name for name, _ in model} - {"a"})

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -315,6 +316,24 @@ async def test_a_disk_that_does_not_answer_counts_as_failing_until_it_does(
         assert node.loss is None
         async with open_node("a", data_dir=tmp_path) as node:
             assert set(node.orset("tasks")) == {"late", "again"}
+
+
+async def test_a_loop_that_stands_still_is_not_taken_for_a_disk_that_does_not_answer(
+    tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk answers while the loop stands still, so the answer is heard late."""
+    journal = Journal()
+    async with open_node("a", data_dir=tmp_path, log=journal.logger) as node:
+        monkeypatch.setattr(f"{SILENCE}.DISK_SLOW", 0.3)
+        hanging.begin("write")
+        node.orset("tasks").add("late")
+        await trio.sleep(0.05)
+        hanging.end()
+        time.sleep(0.8)
+        await trio.sleep(0)
+        node.orset("tasks").add("not refused")
+        await node.flush()
+    assert not journal.named(DISK_SLOW)
 
 
 async def test_a_stop_waits_for_a_disk_that_has_not_answered_for_long(

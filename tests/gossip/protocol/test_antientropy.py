@@ -4,16 +4,18 @@ import random
 from contextlib import suppress
 from hashlib import blake2b
 from itertools import pairwise
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crdts import Context, InvalidValue, Replica, WriterRetired, encode_context
+from crdts.delta import state_delta
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Close, Config, Effect, OpenStream, Send
 from gossip.protocol.antientropy import OFFERS, context_pages
-from gossip.protocol.messages import ContextPage, Digest, Offer, Push, Same
+from gossip.protocol.messages import ContextPage, Digest, Message, Offer, Push, Same
 from gossip.protocol.peers import STRANGE_ROUNDS
 from gossip.protocol.wire import decode_datagram
 from simulations import Cluster, Link
@@ -167,7 +169,10 @@ def test_pages_cover_every_replica_once_and_put_together_make_the_context(
     ranges: dict[str, list[tuple[int, int]]], max_bytes: int
 ) -> None:
     context = Context.of((r, start, start + size) for r, found in ranges.items() for start, size in found)
-    pages = context_pages(context, max_bytes)
+    pages = context_pages(context, max_bytes, most=1000)
+    assert pages is not None
+    assert context_pages(context, max_bytes, most=len(pages)) == pages
+    assert len(pages) == 1 or context_pages(context, max_bytes, most=len(pages) - 1) is None
     assert pages[0].first == ""
     assert pages[-1].stop == ""
     assert all(page.stop == following.first for page, following in pairwise(pages))
@@ -228,6 +233,28 @@ def test_a_context_larger_than_all_pages_goes_over_a_stream() -> None:
     cluster.run_until_converged(timeout=20)
     assert cluster[1].engine.statistics().streams_opened >= 1
     assert cluster.network.largest_datagram <= Config().datagram_bytes
+
+
+@pytest.mark.parametrize("question", [Digest(bytes(8), 0), ContextPage("", "", Context({"other": 1}), True)])
+def test_of_very_many_writers_a_stream_is_offered_without_a_walk_over_all_of_them(question: Message) -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    rig.kernel.merge(state_delta((), Context({f"{i * 7_919 % 100_003:06}": 1 for i in range(100_000)}), ()))
+    rig.receive(puppet.address, puppet.says(question))
+    took, offers = [], 0
+    for i in range(5):
+        rig.kernel.merge(Replica(f"new {i}").orset("s").add(i))
+        rig.now += 1.0
+        datagram = puppet.says(question)
+        began = process_time()
+        told = puppet.hears(rig.receive(puppet.address, datagram))
+        took.append(process_time() - began)
+        assert not of_type(ContextPage, told)
+        offers += len(of_type(Offer, told))
+    assert offers >= 2
+    began = process_time()
+    encode_context(rig.replica.context)
+    assert min(took) < process_time() - began, "less than to encode all of them but once"
 
 
 def test_a_context_in_very_many_pieces_goes_over_a_stream() -> None:
