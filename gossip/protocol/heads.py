@@ -13,6 +13,7 @@ from crdts import Context, DecodeError, Delta, Dot
 from crdts.codec import DELTA_BYTES, name_bytes
 from crdts.context import DotRange
 from crdts.delta import state_delta
+from crdts.limits import MAX_PREKILLED, MAX_REPLICA_ID_BYTES, MAX_WRITERS
 
 from .errors import Oversized
 from .messages import Frame, HeadPart
@@ -23,8 +24,14 @@ COLUMN_BYTES: Final = 5
 """Upper bound of what a replica's list of ranges takes beside them."""
 DOT_BYTES: Final = 12
 """Upper bound of one pre-killed dot, encoded, its replica id apart."""
-MAX_HEAD_BYTES: Final = 64 << 20
-"""Bytes that the parts of one head are reckoned to take: more than the most writers and pre-killed dots need."""
+OUT_OF_ORDER: Final = 1 << 20
+"""Ranges of a context beside the first one of each writer."""
+MAX_HEAD_BYTES: Final = (
+    2 * MAX_WRITERS * (MAX_REPLICA_ID_BYTES + 3 + COLUMN_BYTES + RANGE_BYTES)
+    + 2 * MAX_PREKILLED * (MAX_REPLICA_ID_BYTES + 3 + COLUMN_BYTES + DOT_BYTES)
+    + OUT_OF_ORDER * RANGE_BYTES
+)
+"""Bytes that the parts of one head are reckoned to take: as many as the largest head that a replica can have."""
 
 
 def head_parts(context: Context, prekilled: Iterable[Dot], max_bytes: int) -> Iterator[Delta]:
