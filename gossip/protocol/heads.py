@@ -5,7 +5,7 @@ parts of a few dozen kilobytes, all of the same size for everybody (`Config.stre
 is put together again at the other end.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -81,9 +81,10 @@ def _part(ranges: list[DotRange], dots: list[Dot]) -> Delta:
     return state_delta((), Context.of(ranges), dots)
 
 
-def _reckoned(part: Delta) -> int:
-    context = part.context or Context()
-    size = DELTA_BYTES + DOT_BYTES * len(part.prekilled) + sum(map(_name_bytes, context.replicas()))
+def head_bytes(context: Context, prekilled: Collection[Dot]) -> int:
+    """Upper bound of what a head takes, encoded in one."""
+    names = {*context.replicas(), *(replica for replica, _ in prekilled)}
+    size = DELTA_BYTES + DOT_BYTES * len(prekilled) + sum(map(_name_bytes, names))
     return size + RANGE_BYTES * (context.writers + context.cloud_size())
 
 
@@ -97,7 +98,7 @@ class Head:
 
     def keep(self, part: Delta) -> None:
         """Take one part; raises `Oversized` if all parts are too large together."""
-        self._bytes += _reckoned(part)
+        self._bytes += head_bytes(part.context or Context(), part.prekilled)
         if self._bytes > MAX_HEAD_BYTES:
             raise Oversized(f"a context and pre-killed dots of more than {MAX_HEAD_BYTES} bytes")
         self._context.update(part.context or Context())

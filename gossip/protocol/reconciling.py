@@ -16,10 +16,13 @@ from crdts.store import Store
 from .config import Config
 from .errors import MalformedMessage
 from .exchanges import Exchange, Exchanges
+from .heads import head_bytes
 from .messages import AskReconcile, Declined, Frame, Introduce, Reconcile
 
 MESSAGE_MOST: Final = 1 << 20
 """Bytes of one message at most: a context that is larger goes with a state. Every peer accepts frames of that size."""
+FEW: Final = 1024
+"""Writers and pre-killed dots that take less than that for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,17 @@ class Reconciling:
 
     def is_worth_it(self, peer: Introduce, known: Context) -> bool:
         """Whether to reconcile, rather than to send a state to a peer that knows so much already."""
-        able = self.peer_can and not self._exchanges.is_spoiled(peer)
+        able = self.peer_can and not self._exchanges.is_spoiled(peer) and not self.is_too_large
         return able and self._store.kernel.spares_by_reconciling(known)
+
+    @property
+    def is_too_large(self) -> bool:
+        """True if what each side must say first, of its context and pre-killed dots, may not fit one message."""
+        kernel = self._store.kernel
+        if kernel.context.writers + kernel.room.taken < FEW:
+            return False
+        early = [(replica, seq) for replica, seqs in kernel.prekilled.items() for seq in seqs]
+        return head_bytes(kernel.context, early) > MESSAGE_MOST
 
     def first(self, peer: Introduce) -> Frame:
         """What to begin with, or to go on with where an earlier stream broke."""

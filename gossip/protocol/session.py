@@ -261,7 +261,7 @@ class Session:
     def _on_asked(self, peer: Introduce) -> None:
         if not self._opened_by_us:
             raise MalformedMessage("who has opened a stream begins a reconciliation")
-        if self._sends_state:
+        if self._sends_state or self._reconciling.is_too_large:
             self._say([Declined(b"")], then_go_on=True)
         elif self._reconciling.exchange is None:
             self._say([self._reconciling.first(peer)])

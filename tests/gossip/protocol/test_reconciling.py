@@ -148,6 +148,34 @@ def test_a_newcomer_gets_a_state() -> None:
     assert Difference not in two.sent
 
 
+@pytest.mark.parametrize("asks", [False, True])
+def test_contexts_too_large_for_one_message_go_with_states_in_frames_that_everybody_accepts(asks: bool) -> None:
+    one, two = apart(400, 5)
+    for i in range(15_000):
+        writer = f"{i:06}".ljust(64, "w")
+        for side in (one, two):
+            side.replica.store.kernel.context.add(writer, 1)
+    sides = (two, one) if asks else (one, two)
+    if asks:
+        one.replica.orset("s").add("new")
+    sessions = sides[0].session(opens=True), sides[1].session(opens=False)
+    largest, told = 0, list[Frame | Difference]()
+    busy = True
+    while busy:
+        busy = False
+        for i in (0, 1):
+            data = sessions[i].next_bytes()
+            if data is not None:
+                busy, largest = True, max(largest, len(data))
+                frames = sessions[1 - i].receive(data)
+                sides[1 - i].take(frames)
+                told += frames
+    assert all(session.finished for session in sessions)
+    assert largest < 2_000
+    assert [type(frame) for frame in told].count(StateEnd) == 2
+    assert_equal(one, two)
+
+
 def test_equal_events_with_unequal_contents_are_reconciled_where_other_dots_live() -> None:
     one, two = apart(400, 0)
     two.replica.merge(one.replica)
