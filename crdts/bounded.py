@@ -3,7 +3,8 @@
 Who adds to the counter holds the right to spend as much, and can transfer rights; nobody spends more than it knows
 itself to hold. All that a holder says is its own and only grows (granted, spent, transferred to each other holder), so
 what it does not know of yet can only be rights transferred to it (O'Neil, The escrow transactional method, 1986;
-Balegas et al., Extending eventually consistent cloud databases for enforcing numeric invariants, 2015).
+Balegas et al., Extending eventually consistent cloud databases for enforcing numeric invariants, 2015). What another
+writes in a holder's share while the holder writes, the holder takes away with its next entry.
 
 A reset makes void the rights it sees, holder by holder, and never what was spent: so a spending that it had not seen
 can leave a holder below zero, which its next rights make up for; but nothing is ever spent twice.
@@ -13,7 +14,7 @@ import cbor2
 
 from .base import Crdt, check_amount, check_total
 from .clock import HybridClock
-from .delta import NOTHING, Delta
+from .delta import NOTHING, Delta, Event
 from .errors import InsufficientRights, InvalidValue, UnsupportedType
 from .folds import Shares, read_share
 from .kernel import Kernel
@@ -62,6 +63,15 @@ class BoundedCounter(Crdt):
         """The bound in force."""
         return self._shares().lower
 
+    def _own_shares(self) -> Shares:
+        """The shares as this replica counts on them: without what others have written in its own."""
+        places = self._store.kernel.places(self._object)
+        me = self.replica_id
+        own = places.get(me.encode(), ())
+        if any(_is_foreign(event, me) for event in own):
+            places = {**places, me.encode(): tuple(event for event in own if not _is_foreign(event, me))}
+        return Shares(places, getattr(self, "_lower", 0))
+
     def rights(self, holder: str | None = None) -> int:
         """How much ``holder``, by default this replica, may take away without asking anyone.
 
@@ -71,7 +81,7 @@ class BoundedCounter(Crdt):
         """
         if holder is not None and not isinstance(holder, str):
             raise UnsupportedType(f"rights are asked for by the id of a replica, not {holder!r:.60}")
-        shares = self._shares()
+        shares = self._own_shares()
         if holder is not None and self._store.lives_of is not None:
             return sum(map(shares.of, self._store.lives_of(holder, shares.spendable)))
         if holder is not None:
@@ -130,7 +140,7 @@ class BoundedCounter(Crdt):
 
     def _use(self, amount: int, *, spent: int = 0, to: str = "", moved: int = 0) -> Delta:
         """`_move`, behind what it takes to hold the rights under the present id."""
-        shares, me = self._shares(), self.replica_id
+        shares, me = self._own_shares(), self.replica_id
         short = amount - shares.of(me)
         if short <= 0:
             return self._move(spent=spent, to=to, moved=moved)
@@ -149,7 +159,9 @@ class BoundedCounter(Crdt):
         kernel = self._store.kernel
         key = (of or kernel.replica_id).encode()
         held = kernel.at(self._object, key)
-        share, *_ = read_share(held)
+        mine = held if of else tuple(event for event in held if not _is_foreign(event, kernel.replica_id))
+        kernel.contested_shares += len(mine) < len(held)
+        share, *_ = read_share(mine)
         lower = self._agreed_lower()
         _, had, used, transferred = share or [lower, 0, 0, {}]
         if moved:
@@ -185,6 +197,11 @@ def receivers(kernel: Kernel) -> dict[str, None]:
                 share, *_ = read_share(held)
                 found |= dict.fromkeys(share[3] if share else ())
     return found
+
+
+def _is_foreign(event: Event, holder: str) -> bool:
+    """True if another than the holder has written this share."""
+    return event.replica != holder and len(_row(event.payload)) == 4
 
 
 def _row(payload: bytes | None) -> list[object]:

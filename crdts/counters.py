@@ -6,6 +6,9 @@ it sees, and leaves for every other writer an entry that says how much of which 
 the reset had not seen goes on counting in the old generation, less what is void; a writer that has seen the reset
 begins a new generation at 0, and removes what was said of its old ones, which nobody needs any more: its own
 earlier entries are all dead, and no other writer makes entries of its generations.
+
+Should another writer do so all the same, or make void what was never counted, the owner is not kept from counting: it
+takes such entries away with its next one, and begins a new generation where the old one could not be seen to grow.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,7 @@ from operator import add
 import cbor2
 
 from .base import Crdt, check_amount, check_total
-from .delta import NOTHING, Delta
+from .delta import NOTHING, Delta, Event
 from .folds import Held, counted, counts_of
 from .schema import COUNTER, GCOUNTER
 from .values import decode_value
@@ -39,19 +42,34 @@ class _Counter(Crdt):
         kernel = self._store.kernel
         key = kernel.replica_id.encode()
         held = kernel.at(self._object, key)
-        if len(held) == 1:  # the usual case
+        if len(held) == 1 and held[0].replica == kernel.replica_id:  # the usual case
             generation, *before = decode_value(held[0].payload or b"")
             if generation > 0:
                 row = [generation, *map(check_total, map(add, before, by))]
                 return self._store.write(self._object, key, cbor2.dumps(row), held)
-        counts, _ = counts_of(held)
-        generation = max(counts, default=kernel.context.last(kernel.replica_id) + 1)
-        before = counts.get(generation, [0] * len(by))
+        generation, before = self._own_count(held, len(by))
         row = [generation, *(check_total(b + n) for b, n in zip(before, by, strict=True))]
-        replaced = held
-        if len(held) > 1:  # what is void of this generation must stay, others may yet see its earlier entries
-            replaced = tuple(e for e in held if decode_value(e.payload or b"")[0] != -generation)
+        # What is void of this generation must stay: others may yet see its earlier entries.
+        replaced = tuple(e for e in held if _generation(e) != -generation)
         return self._store.write(self._object, key, cbor2.dumps(row), replaced)
+
+    def _own_count(self, held: Held, numbers: int) -> tuple[int, list[int]]:
+        """The generation in which this writer counts, and what it has counted there."""
+        kernel = self._store.kernel
+        me = kernel.replica_id
+        foreign = [event for event in held if event.replica != me and _generation(event) > 0]
+        counts, voids = counts_of(tuple(event for event in held if event.replica == me or _generation(event) < 0))
+        generation = max(counts, default=0)
+        before = counts.get(generation, [0] * numbers)
+        void = voids.get(generation, before)
+        absurd = any(v > b for v, b in zip(void, before, strict=True))
+        kernel.contested_shares += bool(foreign) or absurd
+        if generation and not absurd:
+            return generation, before
+        generation = kernel.context.last(me) + 1
+        while generation in voids:
+            generation += 1
+        return generation, [max(0, b - v) for b, v in zip(before, void, strict=True)] if absurd else before
 
     def _reset(self) -> Delta:
         if self._store.begun:
@@ -72,6 +90,12 @@ class _Counter(Crdt):
             void = list(map(max, numbers, voids.get(generation, numbers)))
             replaced = tuple(e for e in held if abs(decode_value(e.payload or b"")[0]) == generation)
             self._store.write(self._object, key, cbor2.dumps([-generation, *void]), replaced)
+
+
+def _generation(event: Event) -> int:
+    """Of a counter's entry; below 0 if the entry says what is void of the generation."""
+    generation: int = decode_value(event.payload or b"")[0]
+    return generation
 
 
 class GCounter(_Counter):

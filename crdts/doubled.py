@@ -1,9 +1,15 @@
-"""One dot with two contents: only two processes that write under one id make such, as one is a copy of the other.
+"""Own writes that are to be written again under another id: of dots with two contents, and beyond a writer's limit.
+
+One dot has two contents only if two processes write under one id, as one is a copy of the other.
 
 A dot is no name for them then, so one of the two contents has to go. All must choose alike, or they would differ for
 ever; and what was not chosen is for whoever wrote it to write again, under an id that nobody else has.
+
+A writer that somebody else retires while it writes, or before others have all that it wrote, has written what nobody
+will ever accept: beyond the limit. That is for the same process, or its next life, to write again.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -24,7 +30,10 @@ class Doubled:
         self.count = 0
         """How often two contents met here."""
         self._own: dict[str, None] = {}
+        self.lives: dict[str, None] = {}
+        """Ids under which this process and its earlier lives have written, as far as they are known."""
         self._lost: list[Event] = []
+        self._beyond: deque[list[Event]] = deque()
 
     def disown(self, replica_id: str) -> None:
         """This process goes on under another id, and wrote under that one until now."""
@@ -36,11 +45,27 @@ class Doubled:
             self._lost.append(event)
             del self._lost[:-WRITTEN_AGAIN]
 
+    def lose_beyond(self, units: Iterable[list[Event]]) -> None:
+        """Own events, each transaction in one piece, that nobody will accept. As many as there were in memory."""
+        self._beyond.extend(units)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if something may have to be written again."""
+        return bool(self._beyond or self._lost)
+
     def take_lost(self) -> list[Event]:
-        """Own entries that are to be written again, once: those of ids that this process has given up."""
-        lost = [event for event in self._lost if event.replica in self._own]
-        self._lost = [event for event in self._lost if event.replica not in self._own]
-        return lost
+        """Own events that are to be written again next, once, in one transaction; empty if there are none.
+
+        Those that were not chosen wait until this process has given up their id.
+        """
+        if self._beyond:
+            return self._beyond.popleft()
+        first = next((event for event in self._lost if event.replica in self._own), None)
+        if first is None:
+            return []
+        self._lost.remove(first)
+        return [first]
 
 
 def doubled_in(live: Mapping[str, dict[int, Event]], entries: Iterable[Event]) -> Iterator[tuple[Event, Event]]:

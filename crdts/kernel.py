@@ -81,6 +81,8 @@ class Kernel(Entries):
         self.wrote = False
         self.impostors = 0
         """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
+        self.contested_shares = 0
+        """Times that another writer had written in this replica's share of a counter, and was written over."""
         self.doubled = Doubled()
         """Dots that two processes have used."""
         self.refused = 0
@@ -90,7 +92,11 @@ class Kernel(Entries):
 
     def go_on_as(self, replica_id: str) -> None:
         """Write under another id from now on, as somebody else may use the present one, and without its rights."""
+        limit = self.limits.get(self.replica_id)
+        if limit is not None and not limit.closed:
+            self._give_up_beyond(self.replica_id, limit)
         self.doubled.disown(self.replica_id)
+        self.doubled.lives[replica_id] = None
         self.replica_id, self.wrote, self.former = replica_id, False, ()
 
     # ---- writing
@@ -253,8 +259,34 @@ class Kernel(Entries):
             return
         self.limits[writer] = limit
         if limit.closed:
+            if writer == self.replica_id or writer in self.doubled.lives:
+                self._give_up_beyond(writer, limit)
             self.log.raise_floor(writer, max(limit.last, self.context.last(writer)))
             self._forget_beyond(writer, limit.last)
+
+    def _give_up_beyond(self, writer: str, limit: Limit) -> None:
+        """Keep what we wrote beyond our own limit, to be written again under another id: nobody else accepts it.
+
+        What is written again replaces what the first writing did, and the first writing itself where that still lives.
+        """
+        live, kills = self.live.get(writer, {}), self.log.kills.get(writer, {})
+        seqs = sorted({seq: None for held in (live, kills) for seq in held if seq > limit.last})
+        units: list[list[Event]] = []
+        batch: Batch | None = None
+        for seq in seqs:
+            event = live.get(seq)
+            if event is not None and event.obj == RETIRED:
+                continue  # others see to that
+            same = batch is not None and batch[0] <= seq < batch[1]
+            batch = self.log.batch_of(writer, seq)
+            again = Event(writer, seq, b"", b"", None, ()) if event is None else event
+            first = ((writer, seq),) if event is not None and not limit.closed else ()
+            again = again._replace(kills=(*kills.get(seq, ()), *first))
+            if same:
+                units[-1].append(again)
+            else:
+                units.append([again])
+        self.doubled.lose_beyond(units)
 
     def _forget_beyond(self, writer: str, last: int) -> None:
         """Drop what we have of a closed writer that nobody else has or will; what that had replaced stays so."""

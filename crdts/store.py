@@ -122,6 +122,23 @@ class Store:
             self._publish()
         return Delta(events)
 
+    def write_again(self) -> int:
+        """Write under the present id what this replica has lost that it had written under another: one transaction of
+        it. Returns how many events that were; 0 if nothing waits, or the present id is retired too.
+
+        Raises what a guard raises; then it still waits.
+        """
+        kernel = self.kernel
+        for guard in self._guards:
+            guard()
+        lost = [] if kernel.replica_id in kernel.limits else kernel.doubled.take_lost()
+        with self.transaction():
+            for event in lost:
+                replaced = tuple(Event(replica, seq, b"", b"", None, ()) for replica, seq in event.kills)
+                if event.payload is not None or replaced:
+                    self.write(event.obj, event.key, event.payload, replaced)
+        return len(lost)
+
     def stamp(self) -> int:
         """The stamp of a last-writer-wins write: a new one, or the one that all writes of the open transaction share.
 

@@ -47,6 +47,7 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_RETIRED: "info",
     notices.IDENTITY_CONTESTED: "error",
     notices.IDENTITY_FORKED: "warning",
+    notices.WRITES_REPEATED: "warning",
     notices.IDENTITY_RETIRED: "error",
     notices.INPUT_REJECTED: "warning",
     notices.EVENTS_REFUSED: "warning",

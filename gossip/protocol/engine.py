@@ -8,8 +8,9 @@ which wants to be called at `deadline`.
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
-from crdts import Event, Replica
+from crdts import CrdtError, Event, Replica
 
 from . import notices
 from .answers import Questions
@@ -18,7 +19,7 @@ from .config import Config
 from .detector import Detector
 from .dissemination import MakeDissemination
 from .effects import Close, Effect
-from .errors import RemoteError
+from .errors import GossipError, RemoteError
 from .identity import Address, Hint, Identity
 from .lineage import Lineage
 from .members import Members
@@ -33,6 +34,9 @@ from .statistics import Statistics
 from .streams import Streams
 from .tree import SplitTree
 from .wire import decode_datagram
+
+WRITTEN_AGAIN_AT_ONCE: Final = 1024
+"""Events that are written again in one go, about; some ten milliseconds of work."""
 
 
 class Engine:
@@ -66,6 +70,7 @@ class Engine:
         self._out = Output(identity, config, rng, replica, seal)
         self._make_dissemination = dissemination
         self._lineage = Lineage(self._out, lives)
+        self._out.kernel.doubled.lives.update(dict.fromkeys(lives or ()))
         self._compose(now, profile or Profile(), (lives or ()) if ended is None else ended, hints)
 
     def _compose(self, now: float, profile: Profile, ended: Sequence[str], hints: Sequence[Hint]) -> None:
@@ -290,7 +295,8 @@ class Engine:
         return [p.name for p in alive if p.acked >= seq], [p.name for p in alive if p.acked < seq]
 
     def statistics(self) -> Statistics:
-        return replace(self._out.statistics(), candidates=self._members.candidates)
+        shares = self._out.kernel.contested_shares
+        return replace(self._out.statistics(), candidates=self._members.candidates, shares_contested=shares)
 
     # ---- inside
 
@@ -349,17 +355,24 @@ class Engine:
         self._out.notify(notices.DATA_RECEIVED)  # whoever waits for acknowledgements of former writes looks again
 
     def _write_again(self, now: float) -> None:
-        """What we wrote under dots that somebody else has used too, and that others have another content for."""
-        kernel = self._out.kernel
-        if kernel.doubled.count:
-            for event in kernel.doubled.take_lost():
-                self._pusher.wrote(now, kernel.write(event.obj, event.key, event.payload, ()))
+        """What we wrote under dots that somebody else has used too, or beyond the limit of a writer that somebody else
+        has retired; in slices, each of which leads to the next.
+        """
+        count = 0
+        try:
+            while count < WRITTEN_AGAIN_AT_ONCE and (written := self._out.replica.store.write_again()):
+                count += written
+        except (OSError, CrdtError, GossipError):
+            pass  # the disk may be full: what is left waits
+        if count:
+            self._out.notify_rarely(now, notices.WRITES_REPEATED, count=count)
 
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
         if not self.retired and (why := self._lineage.doubt(now)):
             self._begin_anew(now, why)
-        self._write_again(now)
+        if self._out.kernel.doubled.is_waiting and not self.retired:
+            self._write_again(now)
         self._retiring.notice()
         self._detector.ask_those_said_to_have_left(now)
         for peer, seq in self._dissemination.confirmed:

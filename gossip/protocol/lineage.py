@@ -3,12 +3,14 @@
 Every life of a node writes under an id of its own, drawn at its start, so what copies write never collides, unless the
 process itself was copied. Still two may go on as one member, one of whom nobody listens to. It shows in what everybody
 shares: events of a life of ours that we never had, or of our present one that we did not write; and in what members say
-of us. Then this node goes on as a new one, and so does the other when it sees ours.
+of us. It shows too where others close the id that we write under, as if we were gone: nobody accepts what we write as
+such any more. Then this node goes on as a new one, and so does the other when it sees ours.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
+from .fence import is_fenced
 from .identity import life_of, writers_of
 from .output import Output
 
@@ -26,6 +28,8 @@ class Lineage:
         self._lives = None if lives is None else dict.fromkeys(lives)
         self._impostors = output.kernel.impostors
         self._writers = 0
+        self._unwritten = output.kernel.context.last(output.kernel.replica_id)
+        self._limited_since: float | None = None
         self._not_before = float("-inf")
         self._interval = INTERVAL
 
@@ -34,18 +38,38 @@ class Lineage:
         self._not_before, self._interval = now + self._interval, 2 * self._interval
         self._impostors = self._out.kernel.impostors
         self._lives = None if self._lives is None else {}
-        self._writers = 0
+        self._writers = self._unwritten = 0
+        self._limited_since = None
         self._out.contested = ""
 
     def doubt(self, now: float) -> str:
         """Why there must be another, for people; empty if nothing says so."""
         if now < self._not_before:
             return ""
-        if self._out.kernel.impostors > self._impostors:
+        kernel = self._out.kernel
+        unasked = not kernel.wrote and kernel.context.last(kernel.replica_id) > self._unwritten
+        if kernel.impostors > self._impostors or unasked:
             return "somebody else writes under the replica id of this process"
         if life := self._foreign_life():
             return f"somebody else was this node, and wrote as {life}"
+        if self._is_limited(now):
+            return "somebody else has retired the replica id of this process"
         return self._out.contested
+
+    def _is_limited(self, now: float) -> bool:
+        """True if others have limited or closed the writer that we are, for long enough to hear why.
+
+        If the node itself was retired, on purpose, the fence may come behind the limit; and a node that leaves in good
+        order limits itself.
+        """
+        kernel = self._out.kernel
+        me = kernel.replica_id
+        if me not in kernel.limits or is_fenced(kernel, self._out.identity.node_id) or self._out.replica.said_of(me):
+            self._limited_since = None
+            return False
+        if self._limited_since is None:
+            self._limited_since = now
+        return now - self._limited_since >= self._out.config.probe_interval
 
     def _foreign_life(self) -> str:
         """A life of this node that is none of ours; looked for when there are other writers than before."""

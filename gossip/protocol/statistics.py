@@ -50,6 +50,8 @@ class Statistics:
     """Last-writer-wins stamps too far ahead for our clock to follow."""
     fingerprint_mismatches: int = 0
     """Times a member had the same events and yet another content: a bug, a cloned identity or corruption."""
+    shares_contested: int = 0
+    """Times another had written in this node's share of a counter, and was written over."""
     candidates: int = 0
     """Addresses heard of that have not proven themselves yet, at present; of those who stay silent they are forgotten
     after a while."""

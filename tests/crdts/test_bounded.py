@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from crdts import BoundedCounter, InsufficientRights, InvalidValue, Replica, UnsupportedType
+from crdts import BoundedCounter, Delta, Event, InsufficientRights, InvalidValue, Replica, UnsupportedType
 from crdts.delta import NOTHING
 from crdts.errors import LocalError
 from crdts.limits import MAX_INT
+from crdts.values import encode_value
 
 
 def pair(lower: int = 0) -> tuple[BoundedCounter, BoundedCounter]:
@@ -345,3 +346,20 @@ def test_what_is_taken_over_from_a_former_id_survives_a_reset() -> None:
     assert budget.value() == budget.rights() == 3
     budget.decrement(3)
     assert budget.value() == 0
+
+
+@pytest.mark.parametrize("row", [[0, MAX_INT, 0, {}], [0, 0, 1 << 60, {}], [0, 0, 0, {"z": 1 << 60}]])
+def test_a_share_that_another_has_written_in_neither_stops_its_holder_nor_gives_it_more(row: list[object]) -> None:
+    holder, other = BoundedCounter("a"), BoundedCounter("b")
+    other.merge(holder.increment(10))
+    lie = Delta((Event("liar", 1, b"b", b"a", encode_value(row), ()),))
+    holder.merge(lie)
+    other.merge(lie)
+    assert holder.rights() == 10
+    with pytest.raises(InsufficientRights):
+        holder.decrement(11)
+    other.merge(holder.decrement(4))
+    assert holder.rights() == holder.value() == other.value() == 6
+    other.merge(holder.increment(1))
+    assert other.value() == 7
+    assert holder._store.kernel.contested_shares == 1

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdts import GCounter, InvalidValue, PNCounter, UnsupportedType
+from crdts import Delta, Dot, Event, GCounter, InvalidValue, PNCounter, UnsupportedType
 from crdts.delta import NOTHING
 from crdts.limits import MAX_INT
 
@@ -224,3 +225,56 @@ def test_an_amount_out_of_range_is_refused_with_the_range(amount: int) -> None:
         with pytest.raises(InvalidValue, match=f"0 to 2\\*\\*64 - 1 at a time, not by {amount}"):
             call(amount)
     assert not a._store.kernel.context
+
+
+# ---- shares that others have written in
+
+
+def forged(owner: PNCounter, *rows: list[int], kills: tuple[Dot, ...] = ()) -> Delta:
+    """Entries of another writer in the owner's share."""
+    key = owner.replica_id.encode()
+    return Delta(tuple(Event("liar", n, b"c", key, cbor2.dumps(row), kills) for n, row in enumerate(rows, 1)))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ([1, MAX_INT, 0],),
+        ([10**6, MAX_INT, 0],),
+        ([2, MAX_INT, MAX_INT],),
+        ([-1, 1 << 60, 1 << 60],),
+        ([-3, 5, 5], [3, 9, 9]),
+    ],
+)
+def test_a_share_that_another_has_written_in_does_not_keep_its_owner_from_counting(rows: tuple[list[int], ...]) -> None:
+    owner, other = PNCounter("a"), PNCounter("b")
+    other.merge(owner.increment(5))
+    lie = forged(owner, *rows)
+    other.merge(lie)
+    owner.merge(lie)
+    other.merge(owner.increment())
+    for step in (1, 10):
+        before = owner.value()
+        other.merge(owner.increment(step))
+        other.merge(owner.decrement(2))
+        assert owner.value() == other.value() == before + step - 2
+    assert owner._store.kernel.contested_shares == 1
+    assert 0 <= owner.value() < 20
+
+
+def test_an_owner_goes_on_if_its_entry_was_taken_away_as_well() -> None:
+    owner = PNCounter("a")
+    owner.increment(5)
+    owner.merge(forged(owner, [1, MAX_INT, 0], kills=(("a", 1),)))
+    owner.increment(3)
+    owner.increment(3)
+    assert owner.value() == 6
+
+
+def test_a_reset_by_another_is_no_such_thing() -> None:
+    owner, other = PNCounter("a"), PNCounter("b")
+    other.merge(owner.increment(5))
+    owner.merge(other.reset())
+    owner.increment(2)
+    assert owner.value() == 2
+    assert owner._store.kernel.contested_shares == 0

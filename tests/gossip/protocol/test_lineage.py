@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from crdts import Context, Event, Replica
+from crdts import Context, Delta, Event, Replica
+from crdts.limits import MAX_SEQ
 from gossip.protocol import Effect, Notify, Persist, Rename, notices
 from gossip.protocol.lineage import INTERVAL
 from gossip.protocol.messages import ContextPage, Hello, Push, Update, Updates
@@ -60,6 +61,14 @@ def test_an_event_under_our_present_id_that_we_did_not_write_is_another_s() -> N
         delta = twin.orset("s").add(number)
     [notice] = forks(heard(rig, puppet, Push(delta, 0, 0)))
     assert "replica id of this process" in str(notice.fields["why"])
+
+
+def test_an_event_under_our_present_id_is_another_s_even_if_we_have_not_written_yet() -> None:
+    rig, puppet = Rig(lives=()), Puppet()
+    last = Event(rig.replica.replica_id, MAX_SEQ, b"ss", b"ax", b"", ())
+    assert len(forks(heard(rig, puppet, Push(Delta((last,)), 0, 0)))) == 1
+    rig.replica.orset("s").add("ours")
+    assert set(rig.replica.orset("s")) == {"x", "ours"}
 
 
 def test_a_member_that_has_more_of_us_than_there_is_shows_that_we_were_set_back() -> None:
