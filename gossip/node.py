@@ -251,10 +251,14 @@ class Node(Accessors):
         timeout = _checked_timeout(timeout)
         self._replica.store.check_settled("waiting for members")
         seq = self._last_seq()
+        reached: int | None = None
         with trio.move_on_after(timeout), self._asking_for(seq):
             while not self._has_reached(seq, to):
                 await self._changed()
+            reached = len(self._engine.acked_by(seq)[0])
         await trio.lowlevel.checkpoint()
+        if reached is not None:
+            return reached  # whoever has joined within the checkpoint is not waited for
         have, late = self._engine.acked_by(seq)
         if self._has_reached(seq, to):
             return len(have)

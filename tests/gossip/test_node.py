@@ -31,6 +31,7 @@ from gossip import (
 )
 from gossip import node as node_module
 from gossip.node import SHUTDOWN_GRACE
+from gossip.protocol import Engine
 
 from .live import FAST, PATIENCE, Journal, acquainted, cluster, equal, patience, states, until
 from .storage.marking import named
@@ -314,6 +315,27 @@ async def test_synced_counts_the_members_that_have_all_writes() -> None:
 async def test_synced_without_writes_is_true_of_every_member_at_once() -> None:
     async with cluster(2) as (a, _):
         assert await a.synced(timeout=10) == 1
+
+
+async def test_synced_is_true_of_those_who_were_there_when_all_had_the_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        open_node("a", config=FAST) as a,
+        open_node("b", config=FAST, join=[a.address]),
+        trio.open_nursery() as nursery,
+    ):
+        while not a.members():
+            await trio.sleep(0.01)
+        await a.synced(timeout=PATIENCE)
+        newcomers: list[str] = []
+        monkeypatch.setattr(Engine, "acked_by", lambda *_: (["b"], newcomers))
+
+        async def join() -> None:
+            newcomers.append("c")
+
+        for _ in range(20):  # who runs first is chance
+            newcomers.clear()
+            nursery.start_soon(join)
+            assert await a.synced(timeout=PATIENCE) == 1
 
 
 async def test_synced_names_who_is_missing() -> None:
