@@ -10,7 +10,7 @@ code, generators, trio and asyncio alike.
 * Code of a block that was undone is refused further writes and blocks, and the end of the block raises
   `InTransaction`: whoever waited inside is told, and nobody else is harmed.
 * A block that is begun while another one is running is part of it. If it is left open where the outer one goes on (a
-  generator has yielded in it), it is undone alone.
+  generator has yielded in it), it is undone alone. If it goes on while the outer one waits, both are undone.
 
 Reads from elsewhere undo nothing: until then they show what the open block has written so far.
 
@@ -28,6 +28,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_ITERABLE_COROUTINE
+from operator import itemgetter
 from types import FrameType
 from typing import Final
 from weakref import ref
@@ -114,7 +115,10 @@ class Blocks:
 
         Raises `InTransaction` if it was undone, unless an exception is on its way already.
         """
-        self.begun.remove(ref(block))
+        # The collector may have taken the reference before the generator that is being closed here.
+        self.begun[:] = [begun for begun in self.begun if begun() not in (None, block)]
+        if not failed and self._open and block is not self._open[0] and not block.undone:
+            self._undo_others([*self._running(), *self._open[self._open.index(block) :]])
         block.frame = None
         if block.undone:
             if not failed:
@@ -148,33 +152,47 @@ class Blocks:
 
         Raises `InTransaction` if the caller is in a block that was undone.
         """
-        if self._open and len(self._open) == len(self.begun):
-            frame, owner = sys._getframe(2), self._open[-1].frame
-            while frame is not None:  # the usual case, and so without `_running`
-                if frame is owner:
-                    return
-                frame = frame.f_back  # type: ignore[assignment]  # it ends where there is none
-        block = self._running()
-        if block is not None and block.undone:
+        if self._all_running():
+            return
+        running = self._running()
+        if running and running[0].undone:
             raise InTransaction(_UNDONE)
-        self._undo_above(block)
+        self._undo_others(running)
+        if running and running[0].undone:  # with one that it had been begun in
+            raise InTransaction(_UNDONE)
+
+    def _all_running(self) -> bool:
+        """True if the caller is in all blocks, each begun by the code of the one before or by what that code calls.
+
+        The usual case, told without a look at the whole stack.
+        """
+        left = len(self._open)
+        if left != len(self.begun):
+            return False
+        frame: FrameType | None = sys._getframe(3)
+        while frame is not None:
+            while frame is self._open[left - 1].frame:
+                left -= 1
+                if not left:
+                    return True
+            frame = frame.f_back
+        return False
 
     def check_settled(self, what: str) -> None:
         """Undo the blocks that are open and not running; raises `InTransaction` if one is left: the caller's."""
-        block = self._running()
-        if block is not None and not block.undone:
+        self._undo_others(self._running())
+        if self._open:
             raise InTransaction(f"{what} while a transaction is open; end it first")
-        self._undo_above(None)
 
     def abort(self) -> None:
         """Undo all blocks, even those that are running."""
         if self._open:
             self._undo(0)
 
-    def _undo_above(self, block: Block | None) -> None:
-        """Undo the open blocks that are not running, if ``block`` is the innermost that is."""
-        first = 0 if block is None else self._open.index(block) + 1
-        if first < len(self._open):
+    def _undo_others(self, running: list[Block]) -> None:
+        """Undo the open blocks that are not among these, and what was begun inside them."""
+        first = next((at for at, block in enumerate(self._open) if block not in running), None)
+        if first is not None:
             for check in self.checks:
                 check()
             self._undo(first)
@@ -193,19 +211,16 @@ class Blocks:
             self.pending = self._kernel.undo = None
             self._kernel.log.release()
 
-    def _running(self) -> Block | None:
-        """The innermost block, undone or not, that the caller is in."""
+    def _running(self) -> list[Block]:
+        """The blocks that the caller is in, undone or not, innermost first."""
         depths: dict[FrameType, int] = {}
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             depths[frame] = len(depths)
             frame = frame.f_back
-        found, nearest = None, len(depths)
-        for block in [begun() for begun in self.begun]:
-            depth = _depth(block.frame if block is not None else None, depths)
-            if depth is not None and depth <= nearest:
-                found, nearest = block, depth
-        return found
+        blocks = [block for begun in reversed(self.begun) if (block := begun()) is not None]
+        running = [(depth, block) for block in blocks if (depth := _depth(block.frame, depths)) is not None]
+        return [block for _, block in sorted(running, key=itemgetter(0))]
 
 
 def _depth(frame: FrameType | None, depths: dict[FrameType, int]) -> int | None:
