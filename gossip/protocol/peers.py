@@ -128,7 +128,7 @@ class Peer:
 
     def forget_life(self) -> None:
         """Let nothing count any more that was true of an earlier life: what it had, said, and failed to do."""
-        self.nonce, self.keeps_nothing = None, False
+        self.nonce, self.keeps_nothing, self.has_said_goodbye = None, False, False
         self.acked = self.vouched = 0
         self.streams_failed = self.offers = 0
         self.stream_failed_at = self.next_offer = 0.0

@@ -27,7 +27,10 @@ def spots(rng: random.Random) -> tuple[Address, tuple[Address, ...]]:
     return first, tuple(others)
 
 
-OF_THE_NODE = {"node_id", "name", "address", "since", "state", "version", "tags", "advertised", "others", "rtt", "met"}
+OF_THE_NODE = {
+    *("node_id", "name", "address", "since", "state", "version", "tags", "advertised", "others", "rtt", "jitter"),
+    *("met", "is_proven"),
+}
 """Fields of `Peer` that stay when the member begins another life,"""
 ADVANCED = {"epoch", "counter", "mark", "life"}
 """those that its incarnation gives,"""
