@@ -68,6 +68,7 @@ class Engine:
         ``dissemination``: another way to send news, for comparisons.
         """
         self._out = Output(identity, config, rng, replica, seal)
+        _ = replica.fingerprint  # reckoned now and kept up to date: at the first digest there may be many entries
         self._make_dissemination = dissemination
         self._lineage = Lineage(self._out, lives)
         self._out.kernel.doubled.lives.update(dict.fromkeys(lives or ()))
