@@ -17,7 +17,7 @@ async def run_demo(console: "Console", *, as_json: bool = False, steps: "Sequenc
     """Run it all on ``console`` and return the exit code: 0 if every result is right, else 1; 128 + n after signal n.
 
     ``as_json`` prints one JSON object and nothing else. ``steps`` are replayed in place of the whole history. Must run
-    in the main thread, where signals are received: SIGINT and SIGTERM end it with no process left behind.
+    in the main thread, where signals are received: SIGINT, SIGTERM and SIGHUP end it with no process left behind.
     """
     from .orchestrator import run  # here, because every worker imports this package and needs none of that
 

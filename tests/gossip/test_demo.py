@@ -196,7 +196,7 @@ async def test_workers_that_leave_together_do_not_wait_for_one_another(recent: l
     assert trio.current_time() - start < SHUTDOWN_GRACE
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_demo_and_every_worker(number: signal.Signals, code: int) -> None:
     with demo_process() as (process, workers):
         process.send_signal(number)

@@ -479,3 +479,8 @@ def test_every_setting_of_a_node_can_be_given() -> None:
 def test_the_shipped_scenarios_are_there() -> None:
     named = "partition-heal one-way lossy-lan flapping rolling-restart mass-restart crash-no-disk clone clock-skew"
     assert {*named.split(), "two-datacentres", "churn", "slow-agent", "thousand-nodes"} <= set(scenario_names())
+
+
+def test_a_file_that_never_ends_is_no_scenario() -> None:
+    with pytest.raises(ScenarioError, match="/dev/zero is no scenario: it has more than 16 MiB"):
+        load_scenario("/dev/zero")
