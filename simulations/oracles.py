@@ -316,6 +316,7 @@ class Judge(Observer):
             return []
         lost = {dot[0] for dot in (*self.excused, *self._vanished)}
         retired = {cluster.node_id(who) for who in cluster.retired}
+        retired = {node_id for node_id in retired if not self._is_lost(fence_of(node_id))}
         over = [writer for writer in sorted({dot[0] for dot in self.made} - lost) if node_of(writer) in retired]
         contexts = [node.replica.context for node in cluster.running()]
         return [writer for writer in over if any(context.last(writer) for context in contexts)]

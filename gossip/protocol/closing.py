@@ -237,7 +237,16 @@ class Closing:
         if not self._vouches(peer):
             return False
         _, report = self._answers[peer.node_id]
-        return all(self._is_settled(report, writer) for writer in self._batch)
+        return all(self._is_settled(report, writer) for writer in self._batch) and not self._has_begun_to_write(peer)
+
+    def _has_begun_to_write(self, peer: Peer) -> bool:
+        """True if a life of the member has written since the member answered: that life has yet to report."""
+        spoke = self._spoke.get(peer.node_id, ())
+        return any(life not in spoke for life in self._wrote(peer))
+
+    def _wrote(self, peer: Peer) -> list[str]:
+        """The present and former lives of a member that are waited for, as they wrote."""
+        return [writer for writer in self._lives_of(peer.node_id) if _epoch(writer) <= peer.epoch]
 
     def _is_settled(self, report: Report, writer: str) -> bool:
         """Whether a member has the same of a writer as we do, and knows of the limit, if there is one."""
@@ -303,9 +312,9 @@ class Closing:
         lives = self._spoke.setdefault(peer.node_id, [])
         if present not in lives:
             lives.append(present)
-        wrote = [writer for writer in self._lives_of(peer.node_id) if _epoch(writer) <= peer.epoch]
+        lives += [writer for writer in self._wrote(peer) if writer not in lives]
         # What is alive has all that its earlier lives have kept: they accept nothing any more.
-        for life in dict.fromkeys([*lives, *wrote]):
+        for life in lives:
             self._report(life, report.context)
         self._begin_where_agreed(now)
 

@@ -12,6 +12,7 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from gossip.protocol import Address, Engine
+from gossip.protocol.closing import Closing
 from gossip.protocol.detector import Detector
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
@@ -213,6 +214,11 @@ def pings_numbered_from_one() -> AbstractContextManager[Any]:
     return replaced(Detector, "_number_ping", make)
 
 
+def late_writers_never_asked_again() -> AbstractContextManager[Any]:
+    """A member that has reported before it wrote is asked no more, and its life is waited for without an end."""
+    return patch.object(Closing, "_has_begun_to_write", lambda *_: False)
+
+
 PLANTED: Final[dict[Plant, str]] = {
     pings_numbered_from_one: "replay",
     stale_incarnation_accepted: "stale-incarnation",
@@ -228,6 +234,7 @@ PLANTED: Final[dict[Plant, str]] = {
     greeting_for_every_stranger: "chaos",
     candidates_never_given_up: "churn",
     news_told_for_ever: "chaos",
+    late_writers_never_asked_again: "chaos",
     dead_links_kept: "half-crash",
     partner_kept_in_the_view: "half-crash",
     entries_copied_by_shuffles: "shuffles",

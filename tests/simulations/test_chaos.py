@@ -38,6 +38,12 @@ def test_every_oracle_holds_in_two_hundred_random_schedules() -> None:
     assert sorted(outcome.seed for outcome in outcomes) == list(NORMAL)
 
 
+@pytest.mark.parametrize("seed", [9_000_210, 9_000_427])
+def test_the_writers_of_retired_nodes_are_closed_where_anybody_knows_of_the_retirement(seed: int) -> None:
+    """In the first, a member began to write after its report; in the second, all who had heard lost their data."""
+    assert run_scenario(CHAOS, seed).failures == ()
+
+
 @pytest.mark.soak
 def test_every_oracle_holds_in_ten_thousand_random_schedules() -> None:
     outcomes = sweep(SOAK)

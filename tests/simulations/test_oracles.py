@@ -476,3 +476,18 @@ def test_nodes_that_read_other_values_from_the_same_entries_are_seen() -> None:
     for places in kernel.objects.values():
         places.clear()
     assert ("everybody reads the same", "n1") in court.told(together=True)
+
+
+def test_a_retirement_that_nobody_remembers_is_not_waited_for() -> None:
+    court = Court(disk=False)
+    court[2].replica.orset("s").add("x")
+    court.settle()
+    court.cluster.retired.append(court[2].who)
+    court[0].retire(court[2].who)
+    assert court.judge.unretired()
+    for index in range(2):
+        court[index].stop()
+    for index in range(2):
+        court.cluster.restart(index)
+    court.settle()
+    assert court.judge.unretired() == []
