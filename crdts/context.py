@@ -7,9 +7,9 @@ no code ever has to move a dot from one to the other, and a run of a million dot
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Dot: TypeAlias = tuple[str, int]
 """(replica id, seq): names one event. Seqs count 1, 2, 3, ... without gaps."""
@@ -25,7 +25,7 @@ class Context:
     new; take a `copy()` before handing a context to somebody who keeps it.
     """
 
-    __slots__ = ("_bounds", "_fresh", "_names")
+    __slots__ = ("_bounds", "_fresh", "_gone", "_names")
 
     def __init__(self, prefixes: Mapping[str, int] | None = None) -> None:
         """Start empty, or with the dots 1 to n of each replica in ``prefixes``."""
@@ -33,6 +33,8 @@ class Context:
         self._names: list[str] | None = None
         """The replica ids in order, but for those in `_fresh`; None until somebody wants to know."""
         self._fresh: list[str] = []
+        self._gone = 0
+        """How many replica ids were taken out again."""
         for replica, last in (prefixes or {}).items():
             if last > 0:
                 self._bounds[replica] = [1, last + 1]
@@ -129,6 +131,7 @@ class Context:
     def _forget(self, replica: str) -> None:
         """Take out a replica of which nothing is left."""
         del self._bounds[replica]
+        self._gone += 1
         self._names = None
         self._fresh.clear()
 
@@ -236,6 +239,11 @@ class Context:
                 part._forget(replica)
         return part
 
+    def view_without(self, replicas: Collection[str]) -> "View":
+        """The part that lacks these replicas. It goes on growing with self, and is not to be changed."""
+        part = self._part({replica: bounds for replica, bounds in self._bounds.items() if replica not in replicas})
+        return View(part, self, len(self._bounds), self._gone)
+
     def only(self, replicas: Iterable[str]) -> "Context":
         """The part of these replicas."""
         return self._part({replica: self._bounds[replica][:] for replica in replicas if replica in self._bounds})
@@ -262,6 +270,19 @@ class Context:
     def __repr__(self) -> str:
         parts = ", ".join(f"{r}:{start}-{stop - 1}" for r, start, stop in self.ranges())
         return f"Context({parts})"
+
+
+class View(NamedTuple):
+    """A part of a context, for as long as no replica comes to the context or goes from there."""
+
+    part: Context
+    of: Context
+    writers: int
+    gone: int
+
+    def shows(self, context: Context) -> bool:
+        """True if it is of that context, and still right."""
+        return self.of is context and (self.writers, self.gone) == (len(context._bounds), context._gone)
 
 
 def seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from .bulk import PAUSE_FROM, collection_paused
 from .catchup import Held, pieces_of, prefers_state, whole_delta
+from .closures import Closures
 from .context import Context, Dot, DotRange, count_within, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .doubled import Doubled, doubled_in
@@ -78,6 +79,10 @@ class Kernel(Entries):
         self.log = KillLog(log_limit)
         self.limits: dict[str, Limit] = {}
         """Writers that are being retired, or are, and the last of their events that may be accepted."""
+        self.closures = Closures()
+        """Those of them that are closed, and by which entries."""
+        self.retiring: dict[str, None] = {}
+        """The others."""
         self.wrote = False
         self.impostors = 0
         """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
@@ -184,10 +189,9 @@ class Kernel(Entries):
     def exported_context(self) -> Context:
         """The dots processed, less those of writers that are retired for good: what is told to peers.
 
-        The kernel's own context where there are none: copy it before keeping it.
+        It grows with the kernel's own context: copy it before keeping it.
         """
-        closed = [writer for writer, limit in self.limits.items() if limit.closed]
-        return self.context.without(closed) if closed else self.context
+        return self.closures.hidden_in(self.context)
 
     # ---- applying
 
@@ -253,11 +257,16 @@ class Kernel(Entries):
     def _limit(self, key: bytes) -> None:
         """Read anew what the live entries say of one writer's retirement."""
         writer = key.decode()
-        limit = writer_limit(self.at(RETIRED, key))
+        held = self.at(RETIRED, key)
+        limit = writer_limit(held)
+        self.closures.update(writer, held)
+        self.retiring.pop(writer, None)
         if limit is None:
             del self.limits[writer]
             return
         self.limits[writer] = limit
+        if not limit.closed:
+            self.retiring[writer] = None
         if limit.closed:
             if writer == self.replica_id or writer in self.doubled.lives:
                 self._give_up_beyond(writer, limit)
@@ -297,6 +306,10 @@ class Kernel(Entries):
             self._take_prekilled(writer, seq)
         self.context.discard_beyond(writer, last)
 
+    def is_closed(self, writer: str) -> bool:
+        """True if everybody has all of the writer's events, and the writer has left the contexts."""
+        return self.limits.get(writer, _NO_LIMIT).closed
+
     def _never_comes(self, replica: str, seq: int) -> bool:
         """Whether an event lies beyond the last one of a closed writer."""
         limit = self.limits.get(replica, _NO_LIMIT)
@@ -320,23 +333,22 @@ class Kernel(Entries):
 
     def missing_for(self, known: Context) -> list[DotRange]:
         """The dots processed here and not by a peer that has told us the context ``known``."""
-        return self.context.missing_from(self.with_closed(known))
+        unknown = self.closures.unknown_to(known)
+        ours = self.exported_context()
+        if unknown:
+            ours = ours.copy()
+            ours.update(self.context.only(unknown))
+        return ours.missing_from(known)
 
     def with_closed(self, known: Context) -> Context:
         """A peer's context with all dots of the writers that it knows to be closed, and so has left out."""
-        waiting = [writer for writer, limit in self.limits.items() if limit.closed]
-        if waiting:
-            known = known.copy()
-        progress = True
-        while waiting and progress:  # who has closed one may be closed as well
-            rest = []
-            for writer in waiting:
-                if any(e.dot in known for e in self.at(RETIRED, writer.encode())):
-                    known.add_range(writer, 1, self.limits[writer].last + 1)
-                else:
-                    rest.append(writer)
-            progress = len(rest) < len(waiting)
-            waiting = rest
+        if not self.closures:
+            return known
+        unknown = dict.fromkeys(self.closures.unknown_to(known))
+        known = known.copy()
+        for writer in self.closures.writers():
+            if writer not in unknown:
+                known.add_range(writer, 1, self.limits[writer].last + 1)
         return known
 
     def log_reaches(self, known: Context) -> bool:
@@ -571,7 +583,7 @@ class Kernel(Entries):
         rest: list[Event] = []
         for replica, group in groupby(events, attrgetter("replica")):
             some = list(group)
-            if self.limits or replica in self.prekilled or self.context.last(replica) >= some[0].seq:
+            if replica in self.limits or replica in self.prekilled or self.context.last(replica) >= some[0].seq:
                 rest += some
                 continue
             plain = [e for e in some if not e.kills and e.payload is not None and e.batch is None and e.obj != RETIRED]

@@ -77,9 +77,9 @@ class Retirement:
         done = NOTHING
         if kernel.replica_id in kernel.limits:
             return done
-        for writer in sorted(kernel.limits):
+        for writer in sorted(kernel.retiring):
             ours = self._ours(writer)
-            if kernel.limits[writer].closed or not ours:
+            if not ours or kernel.limits[writer].closed:
                 continue
             last = self._last_known(writer)
             # Below our limit too: somebody might still accept what nobody has any more.
@@ -92,8 +92,8 @@ class Retirement:
 
     def _members(self) -> list[str]:
         kernel = self._store.kernel
-        known = {*kernel.context.replicas(), *self._reports} - {*kernel.limits, kernel.replica_id}
-        return sorted(known)
+        known = {*kernel.exported_context().replicas(), *self._reports}
+        return sorted([who for who in known if who not in kernel.limits and who != kernel.replica_id])
 
     def _have_settled(self, writer: str, last: int) -> bool:
         return all(self._has_settled(peer, writer, last) for peer in self._members())
@@ -102,13 +102,16 @@ class Retirement:
         report = self._reports.get(peer)
         if report is None or report.prefix(writer) != last or report.last(writer) != last:
             return False
+        said = self._ours(writer)
+        if all(event.dot in report for event in said):
+            return True
         known = self._store.kernel.with_closed(report)
-        return all(event.dot in known for event in self._ours(writer))
+        return all(event.dot in known for event in said)
 
     def _last_known(self, writer: str) -> int:
         kernel = self._store.kernel
-        gone = {writer, *(other for other, limit in kernel.limits.items() if limit.closed)}
-        known = [report.last(writer) for peer, report in self._reports.items() if peer not in gone]
+        reports = [(peer, report) for peer, report in self._reports.items() if peer != writer]
+        known = [report.last(writer) for peer, report in reports if not kernel.is_closed(peer)]
         return max([kernel.context.last(writer), *known])
 
     def said_of(self, writer: str) -> list[Dot]:
@@ -123,8 +126,8 @@ class Retirement:
     def _replaceable(self, writer: str) -> tuple[Event, ...]:
         """That, and what has been said by those who will not speak again. Others rely on the limits that they set."""
         kernel = self._store.kernel
-        silent = {kernel.replica_id, *(other for other, limit in kernel.limits.items() if limit.closed)}
-        return tuple(e for e in kernel.at(RETIRED, writer.encode()) if e.replica in silent)
+        held = kernel.at(RETIRED, writer.encode())
+        return tuple(e for e in held if e.replica == kernel.replica_id or kernel.is_closed(e.replica))
 
     def _write(self, writer: str, last: int, *, closed: bool) -> Delta:
         key = writer.encode()

@@ -91,7 +91,7 @@ class Closing:
             return []
         if self._leads():
             return self._over()
-        if not self._former and all(limit.closed for limit in kernel.limits.values()):
+        if not self._former and not kernel.retiring:
             return []
         return [writer for writer in self._over() if writer in self._former or self._own_words(writer)]
 
@@ -103,9 +103,9 @@ class Closing:
         """The writers that will write no more, of which there is more to do, in order."""
         kernel = self._out.kernel
         found = []
-        for writer in kernel.context.replicas():
+        for writer in kernel.exported_context().replicas():
             limit = kernel.limits.get(writer)
-            if writer == kernel.replica_id or (limit is not None and limit.closed):
+            if writer == kernel.replica_id:
                 continue
             if self._incomplete.get(writer) == (self._mark, kernel.context.steps(writer)):
                 continue
@@ -157,7 +157,7 @@ class Closing:
             if not peer.is_present and peer.is_proven and self._gone.get(peer.node_id, 0) < peer.epoch:
                 return True
         kernel = self._out.kernel
-        for writer in kernel.context.replicas():
+        for writer in kernel.exported_context().replicas():
             if writer not in kernel.limits and not self._is_over(writer):
                 life = life_of(writer)
                 if life is None or life.epoch != self._epoch_of(life.node_id):
@@ -205,7 +205,7 @@ class Closing:
     def _lives_of(self, node_id: bytes) -> list[str]:
         """The lives of a node that are waited for: those that wrote, and are not being closed."""
         kernel = self._out.kernel
-        return [writer for writer in writers_of(kernel.context, node_id) if writer not in kernel.limits]
+        return [writer for writer in writers_of(kernel.exported_context(), node_id) if writer not in kernel.limits]
 
     def _take_over(self) -> None:
         """Speak for those who have set a limit and are over: it may have to be raised."""

@@ -28,6 +28,8 @@ FAILURE_DOUBLINGS: Final = 7
 WHOLE_PAUSE: Final = 1.0
 WHOLE_PAUSE_MAX: Final = 60.0
 """Seconds between two exchanges of whole states because events found no room: the first time, and at most."""
+GOODBYE_WAIT: Final = 2.0
+"""Seconds in which a member whose stream has ended may turn out to have left: its goodbye may come behind that."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Streams:
         self._refused = 0
         self._next_whole = 0.0
         self._whole_pause = WHOLE_PAUSE
+        self._broken: dict[bytes, float] = {}
+        """Members that a stream has just ended with, and when that is told of as a failure if they are still there."""
         self.has_news = False
         """A stream brought something new since this was last reset: other members should be told."""
         self.finished_with: list[Peer] = []
@@ -259,12 +263,25 @@ class Streams:
             self._out.notify(notices.STREAM_FINISHED, member=peer.name if peer else None)
 
     def closed(self, now: float, conn: int) -> None:
-        """The other side closed it, it broke, or it could not be connected."""
+        """The other side closed it, it broke, or it could not be connected.
+
+        No news if the member is leaving.
+        """
         stream = self._streams.get(conn)
         if stream is not None:
-            self._fail(now, conn, stream, is_open=False)
+            peer = self._give_up(now, conn, stream, is_open=False)
+            if peer is None:
+                self._tell_failure(stream, None)
+            else:
+                self._broken.setdefault(peer.node_id, now + GOODBYE_WAIT)
 
-    def _fail(self, now: float, conn: int, stream: _Stream, *, is_open: bool = True, is_sound: bool = True) -> None:
+    def _fail(self, now: float, conn: int, stream: _Stream, *, is_sound: bool = True) -> None:
+        self._tell_failure(stream, self._give_up(now, conn, stream, is_sound=is_sound))
+
+    def _give_up(
+        self, now: float, conn: int, stream: _Stream, *, is_open: bool = True, is_sound: bool = True
+    ) -> Peer | None:
+        """Count a stream that failed; returns the member that it was with."""
         if is_sound:
             stream.session.keep_exchange(now)
         self._abandon(conn, is_open=is_open)
@@ -275,7 +292,10 @@ class Streams:
             # One that brought something is a beginning: those that bring nothing are the ones to wait for longer.
             peer.streams_failed = 1 if stream.news else peer.streams_failed + 1
             peer.stream_failed_at = now
-        reason = "stranger" if stream.member is None else "member"
+        return peer
+
+    def _tell_failure(self, stream: _Stream | None, peer: Peer | None) -> None:
+        reason = "stranger" if stream is not None and stream.member is None else "member"
         self._out.notify(notices.STREAM_FAILED, reason=reason, member=peer.name if peer else None)
 
     def _abandon(self, conn: int, *, is_open: bool = True) -> None:
@@ -300,14 +320,22 @@ class Streams:
                 self._abandon(conn)
 
     def deadline(self) -> float:
+        told = min(self._broken.values(), default=float("inf"))
         if not self._streams:
-            return self._exchanges.deadline()
+            return min(told, self._exchanges.deadline())
         oldest = min(stream.progress for stream in self._streams.values())
-        return min(oldest + self._out.config.stream_timeout, self._exchanges.deadline())
+        return min(told, oldest + self._out.config.stream_timeout, self._exchanges.deadline())
 
     def tick(self, now: float) -> None:
-        """Give up streams that have not moved for `stream_timeout`, and what nobody has carried on."""
+        """Give up streams that have not moved for `stream_timeout`, and what nobody has carried on; tell of those that
+        broke.
+        """
         self._exchanges.tick(now)
+        for member in [member for member, due in self._broken.items() if now >= due]:
+            del self._broken[member]
+            peer = self._members.find(member)
+            if peer is not None and peer.is_present:
+                self._tell_failure(None, peer)
         for conn, stream in list(self._streams.items()):
             if now >= stream.progress + self._out.config.stream_timeout:
                 self._fail(now, conn, stream)

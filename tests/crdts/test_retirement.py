@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crdts import Context, Delta, Event, InTransaction, InvalidValue, LogTrimmed, Replica, WriterRetired, decode, encode
 from crdts.codec import encode_context
+from crdts.context import DotRange
 from crdts.delta import events_delta
 from crdts.schema import RETIRED
 
@@ -764,6 +765,20 @@ def test_a_writer_may_be_closed_between_the_messages_of_a_reconciliation() -> No
 # ---- any history
 
 
+def lacked(one: Replica, known: Context) -> list[DotRange]:
+    """What a peer lacks, reckoned writer by writer: those that it knows to be closed are not in its context."""
+    kernel = one.store.kernel
+    known, told = known.copy(), True
+    while told:
+        told = False
+        for writer, limit in kernel.limits.items():
+            dots = [event.dot for event in kernel.at(RETIRED, writer.encode())]
+            if limit.closed and known.last(writer) < limit.last and any(dot in known for dot in dots):
+                known.add_range(writer, 1, limit.last + 1)
+                told = True
+    return kernel.context.missing_from(known)
+
+
 class Course:
     """A few replicas that write and talk at random; some of them stop, and are retired by the others."""
 
@@ -815,6 +830,7 @@ class Course:
         if one is other:
             return
         known = other.context
+        assert one.store.kernel.missing_for(known) == lacked(one, known)
         one.report(other.replica_id, known)
         how = rng.random()
         if how < 0.3:
@@ -861,6 +877,8 @@ class Course:
             self.take_over()
         for one in self.members:
             assert_equal(one, self.members[0])
+            assert one.context == one.store.kernel.context.without(expected)
+            assert one.store.kernel.retiring.keys() == one.store.kernel.limits.keys() - one.retired.keys()
             assert {writer for writer, last in one.retired.items() if last} == expected
             assert not expected & set(one.context.replicas())
             waiting = {writer for writer, limit in one.store.kernel.limits.items() if not limit.closed}

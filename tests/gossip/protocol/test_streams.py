@@ -21,9 +21,10 @@ from gossip.protocol.messages import (
     StatePart,
     WholeContext,
 )
+from gossip.protocol.streams import GOODBYE_WAIT
 from simulations import Cluster, Link
 
-from .support import HandStream, Puppet, Rig, connect, notices, of_type, pump, say
+from .support import HandStream, Puppet, Rig, connect, notices, of_type, pass_time_with, pump, say
 
 
 def introduction(puppet: Puppet, *, whole: bool = False) -> Introduce:
@@ -152,10 +153,20 @@ def test_a_stream_that_cannot_be_connected_is_tried_again_by_the_next_digest() -
     puppet.meets(rig)
     for _ in range(3):
         (opened,) = of_type(OpenStream, rig.receive(puppet.address, puppet.says(Offer())))
-        effects = rig.done(rig.engine.stream_closed(rig.now, opened.conn))
-        assert "stream.failed" in notices(effects)
-        rig.pass_time(0.5)
+        assert "stream.failed" not in notices(rig.done(rig.engine.stream_closed(rig.now, opened.conn)))
+        assert notices(pass_time_with(rig, GOODBYE_WAIT, puppet)).count("stream.failed") == 1
     assert rig.engine.statistics().streams_failed == 3
+
+
+def test_a_stream_that_ends_as_its_member_leaves_is_counted_and_no_news() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    conn, stream = connect(rig, puppet)
+    say(rig, conn, stream, introduction(puppet))
+    effects = rig.done(rig.engine.stream_closed(rig.now, conn))
+    effects += puppet.leaves(rig)
+    assert "stream.failed" not in notices([*effects, *rig.pass_time(10 * GOODBYE_WAIT)])
+    assert rig.engine.statistics().streams_failed == 1
 
 
 @pytest.mark.parametrize("whole", [False, True])

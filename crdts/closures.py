@@ -1,0 +1,95 @@
+"""Which writers are closed, and who knows: so that an exchange costs nothing for each writer that ever was.
+
+A closed writer is left out of the contexts that are exchanged. A peer knows that the writer is closed if the peer has
+processed one of the events that say so. The author of an event that says so may be closed too: then the author is not
+in the peer's context either, and a peer that knows of that has processed all that the author ever said. So the events
+are kept by author: a peer is asked once for each author, and not for each writer.
+"""
+
+from collections.abc import Iterable, KeysView
+
+from .context import Context, Dot, View
+from .delta import Event
+from .schema import writer_limit
+
+
+class Closures:
+    """The closed writers of one kernel, and the live entries that close them."""
+
+    __slots__ = ("_by", "_dots", "_view", "_writers")
+
+    def __init__(self) -> None:
+        self._dots: dict[str, tuple[Dot, ...]] = {}
+        """By closed writer: the entries that close the writer."""
+        self._writers: dict[Dot, str] = {}
+        """The closed writer that each of these entries speaks of."""
+        self._by: dict[str, Context] = {}
+        """The same entries by their author."""
+        self._view: View | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._dots)
+
+    def writers(self) -> KeysView[str]:
+        """The closed writers; a view that is not to be kept across changes."""
+        return self._dots.keys()
+
+    def update(self, writer: str, held: Iterable[Event]) -> None:
+        """Note the live entries that now speak of a writer's retirement."""
+        closing = tuple([event.dot for event in held if _closes(event)])
+        before = self._dots.pop(writer, ())
+        if closing:
+            self._dots[writer] = closing
+        if bool(closing) is not bool(before):
+            self._view = None
+        for dot in before:
+            self._forget(dot)
+        for dot in closing:
+            self._writers[dot] = writer
+            self._by.setdefault(dot[0], Context()).add(*dot)
+
+    def _forget(self, dot: Dot) -> None:
+        author, seq = dot
+        del self._writers[dot]
+        left = Context()
+        for _, start, stop in self._by.pop(author).ranges():
+            left.add_range(author, start, min(stop, seq))
+            left.add_range(author, max(start, seq + 1), stop)
+        if left:
+            self._by[author] = left
+
+    def hidden_in(self, context: Context) -> Context:
+        """``context`` without the closed writers, as a view of it; ``context`` itself if there are none."""
+        if not self._dots:
+            return context
+        if self._view is None or not self._view.shows(context):
+            self._view = context.view_without(self._dots)
+        return self._view.part
+
+    def unknown_to(self, known: Context) -> list[str]:
+        """The closed writers that a peer with the context ``known`` does not know to be closed."""
+        told = self._authors_told(known)
+        unknown: dict[str, None] = {}
+        for author, said in self._by.items():
+            if author not in told:
+                for _, start, stop in said.missing_from(known):
+                    unknown |= dict.fromkeys([self._writers[author, seq] for seq in range(start, stop)])
+        return [writer for writer in unknown if not self._is_told(writer, known, told)]
+
+    def _authors_told(self, known: Context) -> dict[str, None]:
+        """The closed ones among the authors that the peer knows to be closed."""
+        told: dict[str, None] = {}
+        waiting = [author for author in self._by if author in self._dots]
+        while news := [author for author in waiting if self._is_told(author, known, told)]:
+            told |= dict.fromkeys(news)
+            waiting = [author for author in waiting if author not in told]
+        return told
+
+    def _is_told(self, writer: str, known: Context, told: dict[str, None]) -> bool:
+        """True if the peer has processed an entry that closes the writer."""
+        return any(dot in known or dot[0] in told for dot in self._dots[writer])
+
+
+def _closes(event: Event) -> bool:
+    limit = writer_limit((event,))
+    return limit is not None and limit.closed
