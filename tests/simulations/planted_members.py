@@ -19,7 +19,7 @@ from gossip.protocol.errors import RemoteError
 from gossip.protocol.greeting import Greeter
 from gossip.protocol.hearsay import Hearsay
 from gossip.protocol.members import Members
-from gossip.protocol.messages import Update, Updates
+from gossip.protocol.messages import Report, Update, Updates
 from gossip.protocol.peers import FAILED, Peer
 from gossip.protocol.roster import Roster
 from gossip.protocol.views import View
@@ -215,8 +215,19 @@ def pings_numbered_from_one() -> AbstractContextManager[Any]:
 
 
 def late_writers_never_asked_again() -> AbstractContextManager[Any]:
-    """A member that has reported before it wrote is asked no more, and its life is waited for without an end."""
-    return patch.object(Closing, "_has_begun_to_write", lambda *_: False)
+    """A report counts for the lives that wrote before it and for an id without a nonce, and is never asked for anew."""
+
+    def make(on_report: Any) -> Any:
+        def takes(self: Closing, now: float, peer: Peer, report: Report) -> None:
+            with patch.object(peer, "nonce", ""):
+                on_report(self, now, peer, report)
+
+        return takes
+
+    stack = ExitStack()
+    stack.enter_context(replaced(Closing, "_on_report", make))
+    stack.enter_context(patch.object(Closing, "_has_begun_to_write", lambda *_: False))
+    return stack
 
 
 PLANTED: Final[dict[Plant, str]] = {

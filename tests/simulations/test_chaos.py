@@ -38,9 +38,9 @@ def test_every_oracle_holds_in_two_hundred_random_schedules() -> None:
     assert sorted(outcome.seed for outcome in outcomes) == list(NORMAL)
 
 
-@pytest.mark.parametrize("seed", [9_000_210, 9_000_427])
+@pytest.mark.parametrize("seed", [9_000_427, 9_001_314])
 def test_the_writers_of_retired_nodes_are_closed_where_anybody_knows_of_the_retirement(seed: int) -> None:
-    """In the first, a member began to write after its report; in the second, all who had heard lost their data."""
+    """In the first, all who had heard lost their data; in the second, a member began to write after its report."""
     assert run_scenario(CHAOS, seed).failures == ()
 
 

@@ -9,7 +9,7 @@ from gossip.protocol import Config, Identity, Notify, Send
 from gossip.protocol.closing import QUIET
 from gossip.protocol.errors import NodeRetired
 from gossip.protocol.fence import fenced_nodes, is_fenced
-from gossip.protocol.identity import fence_of, life_of
+from gossip.protocol.identity import fence_of, life_of, replica_id_of
 from gossip.protocol.messages import (
     Ask,
     Digest,
@@ -560,12 +560,14 @@ def test_it_is_closed_once_all_have_reported_behind_the_limit() -> None:
     assert not of_type(Ask, alive(rig, puppet, 30.0))
 
 
-def test_a_member_that_begins_to_write_after_its_report_is_asked_again() -> None:
-    """From then on its life is waited for: nobody but the member can report for that life."""
+def test_a_member_is_asked_again_when_a_life_of_it_is_heard_of_after_its_report() -> None:
+    """From then on that life is waited for: nobody but the member can report for it."""
     rig, puppet = led()
     writer = goner(rig, puppet)
-    other = next(p for i in range(99) if (p := Puppet(f"{i}", host="10.2.0.2")).node_id > rig.identity.node_id)
+    nodes = [Puppet(str(i), host="10.2.0.2", epoch=2) for i in range(99)]
+    other = next(each for each in nodes if each.node_id > rig.identity.node_id)
     other.meets(rig)
+    other.tells(rig, other.own_row(nonce=""))
     both = puppet, other
     mark = agreed_mark(rig, puppet) ^ mark_of(other.node_id, other.epoch, 0)
     context = Context({writer: 1})
@@ -573,13 +575,13 @@ def test_a_member_that_begins_to_write_after_its_report_is_asked_again() -> None
     for each in both:
         rig.receive(each.address, each.says(Report(context.copy(), mark, True)))
     context.add(*rig.replica.said_of(writer)[0])
-    rig.receive(puppet.address, puppet.says(Report(context.copy(), mark, True)))
-    life = Replica(f"{puppet.node_id.hex()}.{puppet.epoch}-nonce")
-    rig.receive(puppet.address, puppet.says(Push(life.orset("s").add("y"), 0, 0)))
     rig.receive(other.address, other.says(Report(context.copy(), mark, True)))
-    assert writer not in rig.replica.retired
-    assert of_type(Ask, puppet.hears(pass_time_with(rig, 5.0, *both)))
+    life = Replica(replica_id_of(other.node_id, 1, ""))
+    rig.receive(puppet.address, puppet.says(Push(life.orset("s").add("y"), 0, 0)))
     rig.receive(puppet.address, puppet.says(Report(context.copy(), mark, True)))
+    assert writer not in rig.replica.retired
+    assert of_type(Ask, other.hears(pass_time_with(rig, 5.0, *both)))
+    rig.receive(other.address, other.says(Report(context.copy(), mark, True)))
     pass_time_with(rig, 5.0, *both)
     assert writer in rig.replica.retired
 
