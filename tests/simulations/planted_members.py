@@ -12,14 +12,13 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from gossip.protocol import Address, Engine
-from gossip.protocol.closing import Closing
 from gossip.protocol.detector import Detector
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
 from gossip.protocol.greeting import Greeter
 from gossip.protocol.hearsay import Hearsay
 from gossip.protocol.members import Members
-from gossip.protocol.messages import Report, Update, Updates
+from gossip.protocol.messages import Update, Updates
 from gossip.protocol.peers import FAILED, Peer
 from gossip.protocol.roster import Roster
 from gossip.protocol.views import View
@@ -214,22 +213,6 @@ def pings_numbered_from_one() -> AbstractContextManager[Any]:
     return replaced(Detector, "_number_ping", make)
 
 
-def late_writers_never_asked_again() -> AbstractContextManager[Any]:
-    """A report counts for the lives that wrote before it and for an id without a nonce, and is never asked for anew."""
-
-    def make(on_report: Any) -> Any:
-        def takes(self: Closing, now: float, peer: Peer, report: Report) -> None:
-            with patch.object(peer, "nonce", ""):
-                on_report(self, now, peer, report)
-
-        return takes
-
-    stack = ExitStack()
-    stack.enter_context(replaced(Closing, "_on_report", make))
-    stack.enter_context(patch.object(Closing, "_has_begun_to_write", lambda *_: False))
-    return stack
-
-
 PLANTED: Final[dict[Plant, str]] = {
     pings_numbered_from_one: "replay",
     stale_incarnation_accepted: "stale-incarnation",
@@ -245,7 +228,6 @@ PLANTED: Final[dict[Plant, str]] = {
     greeting_for_every_stranger: "chaos",
     candidates_never_given_up: "churn",
     news_told_for_ever: "chaos",
-    late_writers_never_asked_again: "chaos",
     dead_links_kept: "half-crash",
     partner_kept_in_the_view: "half-crash",
     entries_copied_by_shuffles: "shuffles",
