@@ -449,10 +449,10 @@ def test_content_that_states_cannot_reconcile_is_tried_ever_more_rarely() -> Non
     puppet.meets(rig)
     rig.replica.orset("s").add(1)
     digest = of_type(Digest, puppet.hears(rig.pass_time(1.1)))[-1]
-    strange = puppet.says(Digest(digest.context_hash, digest.fingerprint ^ 1))
+    strange = Digest(digest.context_hash, digest.fingerprint ^ 1)
     opened = []
     for i in range(100):
-        for effect in of_type(OpenStream, rig.receive(puppet.address, strange)):
+        for effect in of_type(OpenStream, rig.receive(puppet.address, puppet.says(strange))):
             opened.append(i + 1)
             rig.done(rig.engine.stream_closed(rig.now, effect.conn))
         rig.now += 5.0  # else it is too soon after the last stream that failed
