@@ -3,8 +3,8 @@
 Who adds to the counter holds the right to spend as much, and can transfer rights; nobody spends more than it knows
 itself to hold. All that a holder says is its own and only grows (granted, spent, transferred to each other holder), so
 what it does not know of yet can only be rights transferred to it (O'Neil, The escrow transactional method, 1986;
-Balegas et al., Extending eventually consistent cloud databases for enforcing numeric invariants, 2015). What another
-writes in a holder's share while the holder writes, the holder takes away with its next entry.
+Balegas et al., Extending eventually consistent cloud databases for enforcing numeric invariants, 2015). An entry that
+another writer has made in a holder's share does not count for the holder, and the holder's next entry replaces it.
 
 A reset makes void the rights it sees, holder by holder, and never what was spent: so a spending that it had not seen
 can leave a holder below zero, which its next rights make up for; but nothing is ever spent twice.
@@ -64,7 +64,7 @@ class BoundedCounter(Crdt):
         return self._shares().lower
 
     def _own_shares(self) -> Shares:
-        """The shares as this replica counts on them: without what others have written in its own."""
+        """All shares, less the entries that other writers have made in the share of this replica."""
         places = self._store.kernel.places(self._object)
         me = self.replica_id
         own = places.get(me.encode(), ())
@@ -200,7 +200,7 @@ def receivers(kernel: Kernel) -> dict[str, None]:
 
 
 def _is_foreign(event: Event, holder: str) -> bool:
-    """True if another than the holder has written this share."""
+    """True if a writer other than ``holder`` made this entry of rights. (A reset's entries are never foreign.)"""
     return event.replica != holder and len(_row(event.payload)) == 4
 
 

@@ -24,7 +24,7 @@ class Held(NamedTuple):
 
 
 MAX_PIECE: Final = 1024
-"""Live entries of one piece at most: some milliseconds of work for its receiver."""
+"""The most live entries in one piece: some milliseconds of work for its receiver."""
 STATE_PREFERENCE: Final = 1.25
 """A state is sent in place of events if those would be this many times its entries."""
 
@@ -48,11 +48,11 @@ def prefers_state(held: Held, missing: list[DotRange]) -> bool:
 
 
 def pieces_of(held: Held, missing: list[DotRange], max_bytes: int, max_entries: int = MAX_PIECE) -> Iterator[Delta]:
-    """What is ``missing`` as events, in pieces of at most ``max_bytes`` encoded, live entries first, so many a piece.
+    """What is ``missing`` as events, in pieces of at most ``max_bytes`` encoded; live entries first.
 
-    A single event or transaction larger than that travels alone. The replica may change between two pieces; every
-    piece is valid when it is made. Raises `LogTrimmed` when the log no longer reaches back, at the start or midway;
-    what was yielded until then stays valid.
+    A piece has ``max_entries`` live entries at most. A single event or transaction larger than ``max_bytes`` travels
+    alone. The replica may change between two pieces; every piece is valid when it is made. Raises `LogTrimmed`
+    when the log no longer reaches back, at the start or midway; what was yielded until then stays valid.
     """
     packer = Packer(max_bytes)
     yield from _pack_live(held, missing, packer, max_entries)

@@ -15,7 +15,7 @@ from .errors import InvalidValue, UnsupportedType, WrongClock
 COUNTER_BITS: Final = 12
 MAX_STAMP: Final = (1 << 64) - 1
 END_OF_TIME: Final = (1 << 52) / 1_000_000
-"""Seconds since 1970 from which on no stamp can be given: a day in September 2112."""
+"""The end of what stamps can tell, in seconds since 1970: a day in September 2112."""
 DEFAULT_MAX_DRIFT: Final = 60.0
 """Seconds that a remote stamp may lie ahead of our clock and still move our stamps forward."""
 
@@ -35,7 +35,7 @@ def seconds_of(stamp: int) -> float:
 
 
 def date_of(seconds: float) -> str:
-    """The instant that a clock shows, as a date in UTC; or its number, where no calendar has it."""
+    """The date in UTC at ``seconds`` since 1970; the number of seconds if no calendar has that date."""
     try:
         return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds):%Y-%m-%d}"
     except (OverflowError, ValueError):
@@ -78,7 +78,10 @@ class HybridClock:
         return False
 
     def follows(self, stamp: int) -> bool:
-        """Like `observe`, without counting. Nothing new is followed while our own clock is one that `tick` refuses."""
+        """Like `observe`, but a stamp too far ahead is not counted.
+
+        No stamp is followed while our own clock shows a time that `tick` refuses.
+        """
         if stamp <= self._last:
             return True
         now = self._now()

@@ -31,8 +31,9 @@ class Context:
         """Start empty, or with the dots 1 to n of each replica in ``prefixes``."""
         self._bounds: dict[str, list[int]] = {}
         self._names: list[str] | None = None
-        """The replica ids in order, but for those in `_fresh`; None until somebody wants to know."""
+        """The replica ids, sorted, without those in `_fresh`; None until a caller needs them sorted."""
         self._fresh: list[str] = []
+        """The replica ids added since `_names` was sorted."""
         self._gone = 0
         """How many replica ids were taken out again."""
         for replica, last in (prefixes or {}).items():
@@ -118,7 +119,7 @@ class Context:
         return self._ordered()[:]
 
     def _ordered(self) -> list[str]:
-        """The same, kept: with very many writers, sorting them takes much longer than anything else here."""
+        """The list that `replicas` copies. It is kept, because sorting very many writers takes longer than all else."""
         names = self._names
         if names is None:
             names = self._names = sorted(self._bounds)
@@ -142,19 +143,20 @@ class Context:
         return part
 
     def _between(self, first: str, stop: str) -> tuple[int, int]:
-        """Which of the replica ids in order are at least ``first`` and below ``stop``; an empty ``stop`` is no end."""
+        """Where in `_ordered` the ids from ``first`` to below ``stop`` begin and end; an empty ``stop`` is no end."""
         names = self._ordered()
         return bisect_left(names, first), bisect_left(names, stop) if stop else len(names)
 
     def writers_within(self, first: str, stop: str) -> int:
-        """How many replica ids with at least one dot `within` leaves."""
+        """How many writers `within` would keep."""
         begin, end = self._between(first, stop)
         return max(0, end - begin)
 
     def bounds_of(self, replicas: Iterable[str]) -> list[list[int]]:
-        """The ranges of these replicas, each as start, stop, start, stop, ... To be read at once: they are no copies.
+        """The ranges of each of these replicas, as start, stop, start, stop, ...
 
-        Raises `KeyError` for a replica without a dot.
+        The lists are those of this context: read them before it changes, and do not change them. Raises `KeyError` for
+        a replica without a dot.
         """
         return list(map(self._bounds.__getitem__, replicas))
 
@@ -171,7 +173,10 @@ class Context:
                 yield replica, bounds[i], bounds[i + 1]
 
     def seqs_of(self, replica: str, seqs: Mapping[int, object]) -> list[int]:
-        """Those of ``seqs`` that are in, by whichever is shorter to walk; in no particular order."""
+        """The keys of ``seqs`` whose dots of ``replica`` are in this context, in no particular order.
+
+        Walks the context or ``seqs``, whichever is shorter.
+        """
         bounds = self._bounds.get(replica, [])
         if sum(bounds[1::2]) - sum(bounds[0::2]) < len(seqs):
             return [seq for i in range(0, len(bounds), 2) for seq in range(bounds[i], bounds[i + 1]) if seq in seqs]

@@ -7,8 +7,8 @@ the reset had not seen goes on counting in the old generation, less what is void
 begins a new generation at 0, and removes what was said of its old ones, which nobody needs any more: its own
 earlier entries are all dead, and no other writer makes entries of its generations.
 
-Should another writer do so all the same, or make void what was never counted, the owner is not kept from counting: it
-takes such entries away with its next one, and begins a new generation where the old one could not be seen to grow.
+A faulty writer may do so all the same, or make void what was never counted. The owner counts on: its next entry
+replaces what others wrote in its share, and begins a new generation if more is void of the old one than was counted.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ class _Counter(Crdt):
         return self._store.write(self._object, key, cbor2.dumps(row), replaced)
 
     def _own_count(self, held: Held, numbers: int) -> tuple[int, list[int]]:
-        """The generation in which this writer counts, and what it has counted there."""
+        """The generation of this writer's next entry, and what the writer has counted in that generation so far."""
         kernel = self._store.kernel
         me = kernel.replica_id
         foreign = [event for event in held if event.replica != me and _generation(event) > 0]
@@ -93,7 +93,7 @@ class _Counter(Crdt):
 
 
 def _generation(event: Event) -> int:
-    """Of a counter's entry; below 0 if the entry says what is void of the generation."""
+    """The generation of a counter's entry: negative if the entry tells what is void of that generation."""
     generation: int = decode_value(event.payload or b"")[0]
     return generation
 

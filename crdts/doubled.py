@@ -1,12 +1,12 @@
-"""Own writes that are to be written again under another id: of dots with two contents, and beyond a writer's limit.
+"""Own writes that have to be written again under another id. There are two kinds.
 
-One dot has two contents only if two processes write under one id, as one is a copy of the other.
+Writes of a dot with two contents. Two processes have written under one id, because one is a copy of the other. Only one
+content can stay. All replicas choose the same one, or they would differ for ever. The process whose content was not
+chosen writes it again, under an id that no other process has.
 
-A dot is no name for them then, so one of the two contents has to go. All must choose alike, or they would differ for
-ever; and what was not chosen is for whoever wrote it to write again, under an id that nobody else has.
-
-A writer that somebody else retires while it writes, or before others have all that it wrote, has written what nobody
-will ever accept: beyond the limit. That is for the same process, or its next life, to write again.
+Writes beyond the limit of a retired writer. Somebody else has retired the writer while it wrote, or before others had
+all that it wrote. No replica will accept what lies beyond the limit. The process that wrote it, or the next life of
+that process, writes it again.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ class Doubled:
         """How often two contents met here."""
         self._own: dict[str, None] = {}
         self.lives: dict[str, None] = {}
-        """Ids under which this process and its earlier lives have written, as far as they are known."""
+        """The known ids under which this process and its earlier lives have written."""
         self._lost: list[Event] = []
         self._beyond: deque[list[Event]] = deque()
 
@@ -46,18 +46,21 @@ class Doubled:
             del self._lost[:-WRITTEN_AGAIN]
 
     def lose_beyond(self, units: Iterable[list[Event]]) -> None:
-        """Own events, each transaction in one piece, that nobody will accept. As many as there were in memory."""
+        """Keep own events that no replica will accept; a unit is one event, or all events of a transaction.
+
+        There is no bound but the memory that they took before.
+        """
         self._beyond.extend(units)
 
     @property
     def is_waiting(self) -> bool:
-        """True if something may have to be written again."""
+        """True if events are kept that may have to be written again."""
         return bool(self._beyond or self._lost)
 
     def take_lost(self) -> list[Event]:
-        """Own events that are to be written again next, once, in one transaction; empty if there are none.
+        """Take out the events of the next transaction that writes again; empty if there are none.
 
-        Those that were not chosen wait until this process has given up their id.
+        A content that was not chosen is kept until this process has given up its id.
         """
         if self._beyond:
             return self._beyond.popleft()
@@ -69,7 +72,7 @@ class Doubled:
 
 
 def doubled_in(live: Mapping[str, dict[int, Event]], entries: Iterable[Event]) -> Iterator[tuple[Event, Event]]:
-    """The entries that live here with another content, and that other one. What lives may change meanwhile."""
+    """Each live entry whose dot has another content in ``entries``, and that entry. ``live`` may change meanwhile."""
     for event in entries:
         held = live.get(event.replica, _NOBODY).get(event.seq)
         if held is not None and held != event:

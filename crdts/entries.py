@@ -102,7 +102,7 @@ class Entries:
             self._limit(key)
 
     def _touch(self, obj: bytes, key: bytes, place: Place | None, by: Dot) -> None:
-        """Note that a place, which held this, is changed by that dot."""
+        """Note that the dot ``by`` changes a place that held ``place``."""
         touched = self.touched or {}
         known = touched.get((obj, key))
         held = () if place is None else (place,) if isinstance(place, Event) else place
@@ -162,13 +162,15 @@ class Entries:
             self.live.setdefault(replica, {}).update(zip([e.seq for e in some], some, strict=True))
 
     def count_hashes(self, hashes: int) -> None:
-        """The sum of the hashes of all entries is this, and is kept up to date from now on."""
+        """Set the fingerprint to ``hashes``, the sum of all entries' hashes, and keep it up to date from now on."""
         self._fingerprint = hashes & _MASK
 
     def adopt(self, others: "Entries") -> None:
-        """Take over all entries of others, with their dicts as they are: none is here, and none tells of a retirement.
+        """Take over all entries of ``others``, with its dicts, which ``others`` must not use any more.
 
-        Their fingerprint must be kept. Takes time by the entry only for places that hold something here.
+        None of the entries may be here already, or tell of a retirement, and `count_hashes` must have been called on
+        ``others``. Whole objects move at once; only objects that hold something here, or
+        are watched, take time for each place.
         """
         for obj, places in others.objects.items():
             self._adopt_places(obj, places)

@@ -1,9 +1,10 @@
-"""A state that comes in parts: what can be done beforehand is done as each part comes, and the join itself is short.
+"""A state that comes in parts: most of the work is done as each part comes, so the join itself is short.
 
-Nothing of a state may count before all of it does, or an interruption would leave a replica that nobody can repair:
-an event without what it killed. So its entries are put in order aside, in entries of their own, with their hashes. The
-join then takes out what has become known meanwhile, and moves the rest over in bulk: whole dicts, not entries. Before
-it, nothing of the state is seen by anybody; after it, all is.
+No part of a state may count before all of it does. Otherwise an interruption would leave a replica that no exchange
+can repair, because the replica has an event and not what the event killed. So a `Joining` collects the entries of the
+state aside, in an `Entries` of their own, and sums their hashes. The join then takes out the entries that the replica
+has learnt of meanwhile, and moves the others over in bulk: whole dicts, not single entries. Readers see nothing of the
+state before the join, and all of it after.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
     from .kernel import Kernel
 
 PART_EVENTS: Final = 1024
-"""Entries of one part at most where somebody else is to have a turn in between: some milliseconds of work."""
+"""The most entries in one part where other work is to have a turn in between: some milliseconds of work."""
 _BEFORE: Final[Dot] = ("", 0)
 
 
 class Joining:
-    """The entries of one state, for one kernel, which may go on changing until they are joined."""
+    """The entries of one state, collected for one kernel. The kernel may go on changing until the join."""
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
@@ -37,14 +38,14 @@ class Joining:
         self._hashes = 0
         self._doubled: list[Event] = []
         self.fresh = Entries()
-        """Those that were not processed here when they came."""
+        """The entries whose dots the kernel had not processed when they came, but for those of `retired`."""
         self.retired: list[Event] = []
-        """Those that tell of writers' retirements, which are few."""
+        """The entries that tell of retired writers. There are few."""
         self.alive: dict[str, dict[int, None]] = {}
-        """The dots of all."""
+        """The dots of all entries, by replica."""
 
     def take(self, events: Sequence[Event]) -> None:
-        """One more part. Raises `DecodeError` unless its entries follow those of the parts before, in order."""
+        """Collect one more part. Raises `DecodeError` unless its dots are in order, behind those of earlier parts."""
         for one, other in pairwise([self._last, *map(_dot_of, events)]):
             if one >= other:
                 raise DecodeError("an entry of a state is out of order, or came twice")
@@ -85,7 +86,7 @@ class Joining:
             raise DecodeError("a pre-killed dot is processed")
 
     def settle(self) -> Entries:
-        """What is to be moved over now: `fresh`, less what has become known since it came."""
+        """Take out of `fresh` what the kernel has processed or pre-killed meanwhile; return `fresh`."""
         fresh, kernel = self.fresh, self._kernel
         fresh.count_hashes(self._hashes)
         for replica, start, stop in kernel.context.missing_from(self._began):
@@ -98,15 +99,15 @@ class Joining:
         return fresh
 
     def doubled(self) -> Iterator[tuple[Event, Event]]:
-        """The entries that live here with another content, and that other one."""
+        """Each live entry of the kernel whose dot has another content in this state, and the entry of the state."""
         return doubled_in(self._kernel.live, self._doubled)
 
     def pieces(self, context: Context, prekilled: Sequence[Dot]) -> list[Delta]:
-        """The state as several that are no larger than the parts, for whoever writes it down.
+        """The state as several smaller states, one for each part, for the caller that saves it.
 
-        To join all of them, one after the other and with nothing in between, is to join the state: each has the
-        entries and the context of a range of dots, and a join decides about a dot by these alone. Not so where writers
-        are being retired, as what is said of them counts for the entries of others; then there is one piece.
+        Joining all of them, one after the other with nothing in between, gives the same as joining the state: each has
+        the entries and the context of a range of dots, and a join decides about a dot by these alone. The state is one
+        piece while a writer is being retired or is retired, because entries of one writer then decide about others.
         """
         if self.retired or self._kernel.limits or len(self._parts) < 2:
             return [Delta(tuple(self.events()), (), context, tuple(prekilled))]

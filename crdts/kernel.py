@@ -36,9 +36,9 @@ from .room import Room
 from .schema import RETIRED, Limit, closed_writers, with_closed_writers, writer_limit
 
 SPARED_LEAST: Final = 16
-"""Entries that a peer need not be sent, from which on a reconciliation takes fewer bytes than a state, and"""
+"""A reconciliation takes fewer bytes than a state if the peer has this many of our live entries already."""
 SPARED_SHARE: Final = 4
-"""one in so many of all: else the turns that it takes cost more than the bytes."""
+"""A reconciliation is worth its turns if the peer has one in this many of our live entries already."""
 _UNBOUNDED: Final = 1 << 62
 _DEPENDENT: Final = (REPLACED, RETIRED)
 """What may stand in `Event.obj` of events that count only behind others."""
@@ -54,7 +54,7 @@ class Snapshot(NamedTuple):
     """By replica and seq, in any order."""
 
     def events(self) -> Iterator[Event]:
-        """Its live entries, by dot; they are put in order on the way, one replica at a time."""
+        """The live entries in the order of their dots, sorted one replica at a time."""
         for replica in sorted(self.entries):
             for _, event in sorted(self.entries[replica]):
                 yield event
@@ -87,7 +87,7 @@ class Kernel(Entries):
         self.impostors = 0
         """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
         self.contested_shares = 0
-        """Times that another writer had written in this replica's share of a counter, and was written over."""
+        """How often a write replaced what another writer had made in this replica's share of a counter."""
         self.doubled = Doubled()
         """Dots that two processes have used."""
         self.refused = 0
@@ -274,9 +274,10 @@ class Kernel(Entries):
             self._forget_beyond(writer, limit.last)
 
     def _give_up_beyond(self, writer: str, limit: Limit) -> None:
-        """Keep what we wrote beyond our own limit, to be written again under another id: nobody else accepts it.
+        """Keep what this process wrote as ``writer`` beyond its limit, to be written again under another id.
 
-        What is written again replaces what the first writing did, and the first writing itself where that still lives.
+        No other replica accepts it. The second writing kills what the first one killed; while the writer is not closed,
+        it kills the first one's entry too.
         """
         live, kills = self.live.get(writer, {}), self.log.kills.get(writer, {})
         seqs = sorted({seq: None for held in (live, kills) for seq in held if seq > limit.last})
@@ -285,7 +286,7 @@ class Kernel(Entries):
         for seq in seqs:
             event = live.get(seq)
             if event is not None and event.obj == RETIRED:
-                continue  # others see to that
+                continue  # other members go on with that retirement
             same = batch is not None and batch[0] <= seq < batch[1]
             batch = self.log.batch_of(writer, seq)
             again = Event(writer, seq, b"", b"", None, ()) if event is None else event
@@ -360,11 +361,11 @@ class Kernel(Entries):
         self.log.trim(limit)
 
     def prefers_state(self, known: Context) -> bool:
-        """Whether a state is possible at a lower price than events; see `catchup.prefers_state`."""
+        """True if a state costs less than events, or events are not possible; see `catchup.prefers_state`."""
         return prefers_state(Held(self.live, self.log), self.missing_for(known))
 
     def spares_by_reconciling(self, known: Context) -> bool:
-        """Whether a peer that has processed ``known`` has so much already that a state would mostly be in vain."""
+        """True if a peer that has processed ``known`` has so many entries that a state would mostly be in vain."""
         entries = sum(map(len, self.live.values()))
         missing = self.missing_for(known)
         news = sum(count_within(self.live.get(replica, {}), start, stop) for replica, start, stop in missing)
@@ -382,7 +383,7 @@ class Kernel(Entries):
     # ---- states
 
     def snapshot(self) -> Snapshot:
-        """Everything as it is now, at the price of a shallow copy."""
+        """All that the replica holds now, as a shallow copy."""
         entries = {replica: list(seqs.items()) for replica, seqs in self.live.items()}
         prekilled = [(replica, seq) for replica in self.prekilled for seq in self.prekilled[replica]]
         return Snapshot(self.exported_context().copy(), prekilled, entries)
@@ -397,7 +398,7 @@ class Kernel(Entries):
         self._join(state, None)
 
     def join_prepared(self, state: Delta, prepared: Joining) -> None:
-        """The same, of a state whose entries need not be looked at again."""
+        """Join a state whose entries ``prepared`` has collected; those of ``state`` itself are not looked at."""
         self._join(state, prepared)
 
     def _join(self, state: Delta, prepared: Joining | None) -> None:
@@ -444,10 +445,11 @@ class Kernel(Entries):
     def difference(
         self, theirs: Context, gone: Iterable[Dot], events: Iterable[Event], prekilled: Iterable[Dot], seen: Context
     ) -> Delta:
-        """The same as a state to join, and to be written down as one, while nothing else happens here.
+        """What `join_difference` joins, as a state that can also be saved. It is valid until this replica changes.
 
-        It is a part of the other's state: its context holds only the dots that are not processed here, or live here
-        and not there. So it has the size of the difference. Of a writer that it closes it has all, as states do.
+        The state is a part of the other replica's state. Its context holds the dots that are not processed here, and
+        those that live here and not there; so the state is as large as the difference. Of a writer that the state
+        closes, it has all live entries and no context, as states do.
         """
         told = sorted(event for event in events if event.dot not in self.context)
         alive = {event.dot: None for event in events}
@@ -468,7 +470,7 @@ class Kernel(Entries):
         return state_delta(told, context, prekilled)
 
     def _goes_too_far(self, theirs: Context, events: Iterable[Event]) -> bool:
-        """Whether a state holds events of a writer from beyond its limit, and does not raise that. Counts it, if so.
+        """True if a state holds events of a writer beyond its limit, and does not raise the limit. Counts the refusal.
 
         It is refused as a whole: its dead may have been killed by events that nobody else will ever process. And
         whoever has reported to have no more than the limit must not get more in any way.
@@ -527,10 +529,10 @@ class Kernel(Entries):
             self._insert_all(replica, entries)
 
     def shed_prekilled(self) -> int:
-        """Forget what is pre-killed beyond the bounds, and return how much: for what an earlier version has saved.
+        """Forget pre-killed dots beyond the bounds, which an earlier release may have saved; return how many.
 
-        Should one of these dots come after all, it lives here and not elsewhere; then the fingerprints differ, and an
-        exchange of states takes it away.
+        If the event of a forgotten dot comes after all, its entry lives here and not elsewhere. Then the fingerprints
+        differ, and an exchange of states removes the entry.
         """
         shed = [(replica, seq) for replica, seqs in self.prekilled.items() for seq in seqs][: self.room.beyond]
         for replica, seq in shed:

@@ -25,13 +25,13 @@ MAX_BATCH_EVENTS: Final = 16_384
 MAX_BATCH_BYTES: Final = MAX_VALUE_BYTES + (256 << 10)
 """All events of one transaction, encoded: they travel in one piece."""
 MAX_PREKILLED_OF_WRITER: Final = 131_072
-"""Dots of one writer that were killed before they came, and have not come yet. Twice as many as a kill log remembers:
-a replica that is brought up to date hears of the killers first."""
+"""Pre-killed dots of one writer: killed before they came, and not come yet. Twice as many as a kill log remembers,
+because a replica that catches up hears of the killers first."""
 MAX_PREKILLED: Final = 262_144
-"""Dots of all writers; with those of a state that is joined, twice as many."""
+"""Pre-killed dots of all writers. Twice as many are taken from states, and while the victims come in the same delta."""
 MAX_WRITERS: Final = 262_144
-"""Writers in the context, those apart that are retired. Events of one more are refused; with the writers of a state
-that is joined, there may be twice as many."""
+"""Writers in the context; retired ones do not count. Events of further writers are refused. Twice as many writers
+are taken from states."""
 MAX_SEQ: Final = (1 << 62) - 1
 MAX_INT: Final = (1 << 64) - 1
 MIN_INT: Final = -(1 << 64)

@@ -43,7 +43,7 @@ class LiveMap:
             del self.chunks[key]
 
     def add(self, others: "LiveMap") -> None:
-        """Other dots have come to life."""
+        """Add the dots of ``others``, none of which is here yet."""
         for key, bits in others.chunks.items():
             self.chunks[key] = self.chunks.get(key, 0) | bits
 

@@ -1,7 +1,7 @@
-"""The hash of a context's encoding, reckoned anew only where the context has changed.
+"""The hash of a context's encoding, computed anew only where the context has changed.
 
-Two replicas compare these hashes all the time, and nearly always little has changed since the last one. With very many
-writers, encoding all of them takes some hundred times as long as finding out which have changed.
+Two replicas compare these hashes all the time, and nearly always little has changed since the last comparison. With
+very many writers, encoding all of them takes some hundred times as long as finding out which ones have changed.
 """
 
 from bisect import bisect_left
@@ -15,16 +15,16 @@ from .codec import CONTEXT, encode_context
 from .context import Context
 
 FEW_WRITERS: Final = 1024
-"""Up to so many are encoded all."""
+"""A context of up to so many writers is encoded as a whole each time."""
 PART_WRITERS: Final = 256
-"""Writers that are encoded together if one of them has changed."""
+"""Writers in one part: all of a part are encoded again if one of them has changed."""
 
 
 class ContextMark:
-    """Tells the blake2b of `encode_context`. Make one for each context that is asked for again and again."""
+    """Gives the blake2b hash of `encode_context`. Keep one for each context that is hashed again and again."""
 
     def __init__(self, size: int) -> None:
-        """``size``: bytes of a hash."""
+        """``size`` is the length of the hashes in bytes."""
         self._size = size
         self._parts: list[_Part] = []
 
@@ -51,13 +51,13 @@ class ContextMark:
 
 
 class _Part:
-    """The writers below an id, and not below that of the part before, as they were encoded last."""
+    """The writers from the end of the part before to below the id `stop`, as they were encoded last."""
 
     __slots__ = ("bounds", "bounds_encoded", "names", "names_encoded", "stop")
 
     def __init__(self, stop: str) -> None:
         self.stop = stop
-        """Empty for no end."""
+        """Empty for the last part, which has no end."""
         self.names: list[str] = []
         self.names_encoded = b""
         self.bounds: list[list[int]] = []
@@ -73,10 +73,10 @@ class _Part:
 
 
 def _steps(bounds: list[int]) -> list[int]:
-    """As `Context.steps`."""
+    """The same as `Context.steps`, of one writer's bounds."""
     return [bound - before for before, bound in pairwise((1, *bounds))]
 
 
 def _list_head(count: int) -> bytes:
-    """What a CBOR array of more than 255 items begins with."""
+    """The first bytes of a CBOR array of ``count`` items, which are more than 255."""
     return b"\x99" + count.to_bytes(2) if count < 1 << 16 else b"\x9a" + count.to_bytes(4)

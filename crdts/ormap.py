@@ -120,7 +120,7 @@ class ORMap(Crdt, Accessors):
         return self._delete(self._named(key))
 
     def _named(self, key: str) -> list[bytes]:
-        """The ids of what is under ``key``, and under its composed spelling."""
+        """The ids of the objects under ``key`` as it is spelled, and under its composed spelling."""
         spellings = dict.fromkeys([name_to_bytes(key, "a map key", MAX_NAME_BYTES), composed(key).encode()])
         return [child for name in spellings for child in self._store.kernel.tree.named(self._object, name)]
 

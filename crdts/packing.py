@@ -135,7 +135,10 @@ def pack(events: Sequence[Event], max_bytes: int) -> list[Delta]:
 
 
 def packed(events: Iterable[Event], max_bytes: int, max_events: int) -> Iterator[Delta]:
-    """Live entries as deltas of at most ``max_bytes`` encoded, and so many events, one at a time."""
+    """Live entries as deltas of at most ``max_bytes`` encoded and ``max_events`` events, made one at a time.
+
+    A single event larger than ``max_bytes`` is a delta of its own.
+    """
     packer, count = Packer(max_bytes), 0
     for event in events:
         full = packer.add(event) if count < max_events else packer.flush()

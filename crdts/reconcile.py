@@ -56,11 +56,11 @@ LEAF_CHUNKS: Final = 2
 """Chunks that are sent as they are, rather than split further."""
 MIN_MESSAGE_BYTES: Final = 512
 MESSAGE_ENTRIES: Final = 1024
-"""Entries of one message at most: a few milliseconds of work for either side."""
+"""The most entries in one message: a few milliseconds of work for either side."""
 ASKED_LEAST: Final = 256
-"""Ranges and chunks that the other side may name, whatever both have processed, and"""
+"""The other side may always name this many ranges and chunks in all. Naming more is no comparison, but an attack."""
 ASKED_EACH: Final = 4
-"""so many for each chunk of dots that both may have. More is no comparison, but a waste of our time."""
+"""The other side may name this many more for each chunk of dots that this side has processed."""
 
 
 class Reconciliation:
@@ -78,10 +78,10 @@ class Reconciliation:
         max_held_bytes: int = MAX_DELTA_BYTES,
         join: JoinDifference | None = None,
     ) -> None:
-        """``max_bytes`` bounds a message, but for one single entry, or one context, that is larger.
+        """``max_bytes`` bounds a message; one entry, or one context, that is larger travels alone.
 
-        ``max_held_bytes`` bounds the entries that are held until all is known. ``join`` takes the place of
-        `Store.join_difference`.
+        ``max_held_bytes`` bounds the entries that are held until all of the difference is known. ``join`` is called
+        with the difference in place of `Store.join_difference`.
         """
         if max_bytes < MIN_MESSAGE_BYTES:
             raise InvalidValue(f"messages of {max_bytes} bytes are too small; {MIN_MESSAGE_BYTES} at least")
@@ -109,11 +109,11 @@ class Reconciliation:
         self._heard = False
         """Our last message was quiet."""
         self.held_bytes = 0
-        """What the entries take that are held until all is known."""
+        """Bytes of the entries that are held until all of the difference is known."""
         self.differs = False
-        """Whether this side has seen that different dots live on the two sides, or are processed there."""
+        """True if this side has seen that the two sides hold different entries, or have processed different dots."""
         self.over = False
-        """Whether both sides have said all."""
+        """True if both sides have said all."""
         self.finished = False
         """Whether this replica has joined all that the other had. It stays False, at the end too, if the other has more
         of a writer than that one's retirement, closed or under way, lets this replica accept. Then nothing has changed
@@ -230,7 +230,7 @@ class Reconciliation:
         self._next_out = None
 
     def _has_outgoing(self) -> bool:
-        """Whether there are entries to send; those of the next message are encoded then."""
+        """True if there are entries to send. Encodes those of the next message."""
         if self._next_out is None:
             delta = next(self._outgoing, None)
             self._next_out = encode(delta) if delta is not None else None
@@ -271,7 +271,7 @@ class Reconciliation:
         self._entries.extend(body.entries)
 
     def _forget(self, key: ChunkKey, bits: int) -> None:
-        """These dots live here and not there."""
+        """Note that the dots ``bits`` of a chunk live here and not on the other side."""
         if bits:
             self.differs = True
             self._gone[key] = self._gone.get(key, 0) | bits
@@ -297,7 +297,7 @@ class Reconciliation:
         ranges: list[Any] = []
         gone: list[Any] = []
         entries = b""
-        # The first of all is sent whatever it takes: it may be larger than a message, and then travels alone.
+        # The first item of a message is sent whatever its size: an item larger than a message travels alone.
         while self._questions and (
             size + range_bytes(table, self._questions[0]) <= self._max_bytes or not (context or ranges)
         ):

@@ -1,11 +1,12 @@
-"""What others can make a replica remember for good has an end: dots that were killed before they came, and writers.
+"""The bounds of what others can make a replica remember for good: pre-killed dots, and writers.
 
-Neither is ever forgotten locally, as a dot that was killed may yet come. So what would go beyond the bounds is not
-processed: it is refused, counted, and comes again with the next exchange. An honest cluster stays far below them, and
-goes on if it does not:
+A dot is pre-killed if it was killed before its own event came. A replica never forgets one locally, as the event may
+yet come; nor does it forget a writer. So an event that would go beyond the bounds is not processed: the replica refuses
+and counts it, and gets it again with a later exchange. An honest cluster stays far below the bounds. If it does not, it
+goes on all the same:
 
-* What was killed always finds room, as it frees some. So pre-killed dots drain as they come.
-* An event whose victims arrive with it, in one delta, needs none: they are gone behind it.
+* The event of a pre-killed dot always finds room, as it frees some. So pre-killed dots drain as their events come.
+* An event whose victims arrive in the same delta needs room only until the delta is processed.
 * A state needs room for the other side's pre-killed dots only, and may take twice as much as events. A replica that
   had to refuse events asks for a state.
 """
@@ -20,37 +21,38 @@ from .delta import Delta, Event
 
 
 class Room:
-    """How many dots are pre-killed, and what has been refused because there would have been too many."""
+    """Counts the pre-killed dots, and refuses events and states for which there is no room."""
 
     def __init__(self, context: Context, prekilled: Mapping[str, Mapping[int, None]]) -> None:
-        """Both are looked at as they are at any moment."""
+        """``context`` and ``prekilled`` are those of the replica, not copies."""
         self._context = context
         self._prekilled = prekilled
         self._arriving: Delta | None = None
         self._told: Context | None = None
         self.taken = 0
-        """Pre-killed dots."""
+        """How many dots are pre-killed."""
         self.easy: Final = limits.MAX_PREKILLED_OF_WRITER
-        """Up to so many there is room for whatever they are."""
+        """Up to so many pre-killed dots there is room, whoever wrote them."""
         self.refused = 0
-        """Events and states that were not processed, as they would have taken too much room."""
+        """Events, transactions and states that were not processed because there was no room for them."""
         self.is_bounded = True
-        """False while a replica is read back from where it was saved: what was taken once is not refused then."""
+        """False while a replica is read back from its disk: what was taken once is not refused then."""
 
     @property
     def beyond(self) -> int:
-        """How many dots are pre-killed beyond all bounds."""
+        """How many pre-killed dots there are beyond all bounds."""
         return max(0, self.taken - 2 * limits.MAX_PREKILLED)
 
     def begin(self, delta: Delta) -> None:
-        """A delta has arrived, and is looked at event by event."""
+        """Note the delta whose events `has_for` will be asked about."""
         self._arriving, self._told = delta, None
 
     def end(self) -> None:
+        """Forget the delta."""
         self._arriving = self._told = None
 
     def has_for(self, events: Sequence[Event]) -> bool:
-        """True if the dots that these events kill too early find room, all of them. If not, that is counted."""
+        """True if there is room for all dots that these events kill before they come. Counts a refusal."""
         if not self.is_bounded or self.taken + sum([len(event.kills) for event in events]) <= self.easy:
             return True
         kills = [dot for event in events if event.dot not in self._context for dot in event.kills]
@@ -68,7 +70,7 @@ class Room:
         return fits
 
     def has_for_state(self, context: Context, prekilled: Iterable[Dot]) -> bool:
-        """True if the pre-killed dots and the writers of a state find room. If not, that is counted."""
+        """True if there is room for the pre-killed dots and the writers of a state. Counts a refusal."""
         early = list(prekilled)
         if not self.is_bounded or (
             self.taken + len(early) <= 2 * limits.MAX_PREKILLED
@@ -84,7 +86,7 @@ class Room:
         return fits
 
     def admitted(self, delta: Delta) -> Delta:
-        """A delta of events without those of new writers for whom there is no room; they are counted."""
+        """``delta`` without the events of new writers for whom there is no room; those are counted as refused."""
         if not self.is_bounded or self._context.writers + len(delta.events) <= limits.MAX_WRITERS:
             return delta
         free = limits.MAX_WRITERS - self._context.writers
@@ -97,7 +99,7 @@ class Room:
         return Delta(events, delta.runs)
 
     def _fresh(self, kills: Iterable[Dot]) -> list[Dot]:
-        """Those dots that are neither processed nor pre-killed, each once."""
+        """The dots of ``kills`` that are neither processed nor pre-killed, each once."""
         nothing: Mapping[int, None] = {}
         return [
             (replica, seq)
@@ -106,7 +108,7 @@ class Room:
         ]
 
     def _comes_now(self, replica: str, seq: int) -> bool:
-        """True if the delta that has just arrived tells of this dot too."""
+        """True if the delta that has arrived has the event of this dot too."""
         if self._told is None:
             arriving = self._arriving or Delta()
             self._told = Context.of([*((e.replica, e.seq, e.seq + 1) for e in arriving.events), *arriving.runs])

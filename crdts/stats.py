@@ -30,7 +30,7 @@ class Stats:
     refused: int
     """Events of retired writers that came too late."""
     no_room: int
-    """Events and states that were not processed, as there are too many writers or pre-killed dots."""
+    """Events, transactions and states that were not processed: there are too many writers or pre-killed dots."""
     impostors: int
     """Events under this replica's own id that it has not written: not 0 means that somebody else uses the id."""
     doubled: int

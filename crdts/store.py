@@ -82,9 +82,9 @@ class Store:
         self._guards: list[Callable[[], None]] = []
         self.blocks = Blocks(self.kernel)
         self.begun = self.blocks.begun
-        """What `settle` is for: empty if no block is open."""
+        """Empty if no block is open; then there is nothing to `settle`."""
         self.settle = self.blocks.settle
-        """Undo what others have open, before anything is read in order to write; see `crdts.transactions`."""
+        """Undo the blocks that others have open; called before reading in order to write. See `crdts.transactions`."""
         self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
@@ -123,10 +123,10 @@ class Store:
         return Delta(events)
 
     def write_again(self) -> int:
-        """Write under the present id what this replica has lost that it had written under another: one transaction of
-        it. Returns how many events that were; 0 if nothing waits, or the present id is retired too.
+        """Write again, under the present id, the next lost transaction of an earlier id; see `crdts.doubled`.
 
-        Raises what a guard raises; then it still waits.
+        Returns how many events the lost transaction had; 0 if there is none, or the present id is retired too. If a
+        guard raises, so does this, and the transaction is kept.
         """
         kernel = self.kernel
         for guard in self._guards:
@@ -142,9 +142,9 @@ class Store:
     def stamp(self) -> int:
         """The stamp of a last-writer-wins write: a new one, or the one that all writes of the open transaction share.
 
-        A transaction's stamp is above all that the clock has followed before the transaction, and nothing is merged
-        while it is open. So stamps and replica ids put whole transactions in one order, with each above all that it had
-        seen, and every place shows the write of the greatest transaction that wrote there.
+        The stamp of a transaction is above all stamps that the clock has followed before, and nothing is merged while
+        the transaction is open. So stamps and replica ids put all transactions in one order, each above all that it had
+        seen. Every place shows the write of the greatest transaction that wrote there.
         """
         blocks = self.blocks
         if blocks.pending is None:
@@ -186,7 +186,7 @@ class Store:
         return joined(made)
 
     def end(self, block: Transaction, *, failed: bool) -> None:
-        """End a block, and tell the subscribers if it is the outermost."""
+        """End a block; if it is the outermost, tell the subscribers what was written."""
         written = self.blocks.end(block, failed=failed)
         if written is None:
             if failed and not self.in_transaction:
@@ -206,19 +206,23 @@ class Store:
         return self.blocks.pending is not None
 
     def check_settled(self, what: str) -> None:
-        """Undo what others have open; raises `InTransaction` in an open block, as what it wrote may yet be undone."""
+        """Undo the blocks that others have open.
+
+        Raises `InTransaction` if the caller is in an open block: what the block wrote may yet be undone. ``what`` names
+        the caller's operation.
+        """
         if self.begun:
             self.blocks.check_settled(what)
 
     def abort_transaction(self) -> None:
-        """Undo the transaction under way, if there is one, whoever calls: its block will raise `InTransaction`.
+        """Undo the open transaction, if there is one, even the caller's own: its block will raise `InTransaction`.
 
-        For whoever must send or merge while the program is inside a transaction, as it has waited for something there.
+        A caller that must send or merge uses it where the program waits for something inside a transaction.
         """
         self.blocks.abort()
 
     def guard_blocks(self, check: Callable[[], None]) -> None:
-        """Call ``check`` before a block is begun, or undone for the sake of the caller: an exception refuses it."""
+        """Call ``check`` before a block is begun, and before others' blocks are undone; its exception prevents that."""
         self.blocks.checks.append(check)
 
     def guard_writes(self, guard: Callable[[], None]) -> None:
@@ -242,7 +246,8 @@ class Store:
     def merge(self, delta: Delta, prepared: Joining | None = None) -> list[Event]:
         """Join ``delta`` in place; return the events that were new.
 
-        ``prepared``: the entries of a state, in order and observed, so that this takes little time.
+        ``prepared`` has the entries of ``delta``, which is a state then; the caller has observed them. So the join
+        takes little time.
         """
         self.check_settled("merging")
         if prepared is not None:

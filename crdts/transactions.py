@@ -1,27 +1,27 @@
-"""Whose writes a transaction takes in: those of the code in its block, and of nobody else.
+"""A transaction takes in the writes of the code in its block, and no others.
 
-A block is *running* while the code that began it is on the call stack: that code itself, and the functions that it
-calls. A task or generator that waits or yields in its block is not on the stack of those that run meanwhile, and
-neither is another thread. So one look at the stack tells the block's own operations from those of others, for plain
-code, generators, trio and asyncio alike.
+A block is *running* while the code that began the block is on the call stack: that code itself, or a function that it
+has called. A task or generator that waits or yields in its block is not on the stack of the code that runs meanwhile;
+nor is another thread. So one look at the stack tells the block's own operations from those of others, for plain code,
+generators, trio and asyncio alike.
 
-* An operation from elsewhere (a write, another block, a merge, whatever hands out data) first undoes the blocks that
-  are open and not running, and then stands alone, as if they had never been begun. It never becomes part of them.
-* Code of a block that was undone is refused further writes and blocks, and the end of the block raises
-  `InTransaction`: whoever waited inside is told, and nobody else is harmed.
-* A block that is begun while another one is running is part of it. If it is left open where the outer one goes on (a
-  generator has yielded in it), it is undone alone. If it goes on while the outer one waits, both are undone.
+* An operation from elsewhere (a write, another block, a merge, a call that hands out data) first undoes the blocks that
+  are open and not running. Then the operation stands alone, as if those blocks had never been begun.
+* The code of an undone block is refused further writes and blocks, and the end of the block raises `InTransaction`. So
+  the code that waited inside learns of it, and no other code is harmed.
+* A block that is begun while another one is running is part of the outer block. If the outer one goes on while the
+  inner one is still open (a generator has yielded in it), the inner one is undone alone. If the inner one goes on while
+  the outer one waits, both are undone.
 
-Reads from elsewhere undo nothing: until then they show what the open block has written so far.
+A read from elsewhere undoes nothing; it shows what the open block has written so far.
 
 Designs that were weighed and dropped:
 
 * A context variable, or the current task, as the owner: it does not tell a generator that has yielded inside its block
   from the code that called it, a child task inherits it, and tasks are only known with an event loop at hand.
-* Refusing operations from elsewhere: the waiting block would harm those who did nothing wrong.
-* Keeping the writes of each block apart until its end, as databases do: a block would have to read what the replica
-  holds and what itself has written as one, for every type; and two that overlap would still have to be told which of
-  them has failed.
+* Refusing operations from elsewhere: the waiting block would harm code that did nothing wrong.
+* Keeping the writes of each block apart until its end, as databases do: every type would have to read the replica and
+  the block's own writes as one, and of two blocks that overlap one would still have to fail.
 """
 
 import contextlib
@@ -54,14 +54,15 @@ class Block:
 
     def __init__(self) -> None:
         self.frame: FrameType | None = None
-        """The code that began it; None while it is not open."""
+        """The code that began the block; None while the block is not open."""
         self.events = self.undo = self.bytes = 0
-        """How much there was of each when it was begun."""
+        """The events, undo steps and bytes that the open blocks had made when this block was begun."""
         self.undone = False
+        """True if something else used the replica while the block waited."""
 
 
 def beginner(frame: FrameType) -> FrameType:
-    """The code with the `with` statement: behind context managers that begin a block for whoever uses them."""
+    """The code with the `with` statement, found from ``frame`` by passing over context managers around a block."""
     back = frame.f_back
     while back is not None:
         helps = frame.f_code.co_name in _BEGINNERS or frame.f_globals is contextlib.__dict__
@@ -79,21 +80,21 @@ class Blocks:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._open: list[Block] = []
-        """Those that were not undone, outermost first: each was begun while the one before was running."""
+        """The blocks that were not undone, outermost first: each was begun while the one before was running."""
         self.begun: list[ref[Block]] = []
-        """All that have not ended, those that were undone too. Empty most of the time: look before you `settle`."""
+        """All blocks that have not ended, undone ones too. Nearly always empty: callers look before they `settle`."""
         self.pending: list[Event] | None = None
-        """What the open blocks have written; None if there are none."""
+        """What the open blocks have written; None if no block is open."""
         self.stamp: int | None = None
-        """The stamp of their last-writer-wins writes, once there is one."""
+        """The stamp of all last-writer-wins writes of the open blocks; None before the first such write."""
         self._bytes = 0
         self.checks: list[Callable[[], None]] = []
-        """Called before a block is begun, or undone for the sake of the caller: an exception refuses it."""
+        """Called before a block is begun, and before blocks of others are undone; an exception prevents that."""
 
     # ---- a block
 
     def begin(self, block: Block, frame: FrameType) -> None:
-        """Open a block for the code ``frame``; raises `InTransaction` within one that was undone."""
+        """Open a block for the code ``frame``; raises `InTransaction` inside a block that was undone."""
         if block.frame is not None:
             raise InTransaction("this block is open already; begin another one with transaction()")
         for check in self.checks:
@@ -111,9 +112,10 @@ class Blocks:
         self.begun.append(ref(block, self.begun.remove))
 
     def end(self, block: Block, *, failed: bool) -> list[Event] | None:
-        """Close a block: if it is the outermost, returns what it and those inside have written, for good.
+        """Close a block. Returns what all blocks have written if this was the outermost, and None otherwise.
 
-        Raises `InTransaction` if it was undone, unless an exception is on its way already.
+        ``failed`` means that the block ends by an exception: then its writes are undone. Otherwise raises
+        `InTransaction` if the block was undone.
         """
         # The collector may have taken the reference before the generator that is being closed here.
         self.begun[:] = [begun for begun in self.begun if begun() not in (None, block)]
@@ -148,7 +150,7 @@ class Blocks:
     # ---- others
 
     def settle(self) -> None:
-        """Undo the blocks that are open and not running: before anything is read in order to write.
+        """Undo the blocks that are open and not running. Call it before reading in order to write.
 
         Raises `InTransaction` if the caller is in a block that was undone.
         """
@@ -158,13 +160,13 @@ class Blocks:
         if running and running[0].undone:
             raise InTransaction(_UNDONE)
         self._undo_others(running)
-        if running and running[0].undone:  # with one that it had been begun in
+        if running and running[0].undone:  # because a block around it was
             raise InTransaction(_UNDONE)
 
     def _all_running(self) -> bool:
-        """True if the caller is in all blocks, each begun by the code of the one before or by what that code calls.
+        """True if the caller is inside all blocks that have not ended, innermost on top of the stack.
 
-        The usual case, told without a look at the whole stack.
+        This is the usual case, found without a look at the whole stack.
         """
         left = len(self._open)
         if left != len(self.begun):
@@ -179,7 +181,7 @@ class Blocks:
         return False
 
     def check_settled(self, what: str) -> None:
-        """Undo the blocks that are open and not running; raises `InTransaction` if one is left: the caller's."""
+        """Undo the blocks that are open and not running; raises `InTransaction` if the caller is in an open one."""
         self._undo_others(self._running())
         if self._open:
             raise InTransaction(f"{what} while a transaction is open; end it first")
@@ -190,7 +192,7 @@ class Blocks:
             self._undo(0)
 
     def _undo_others(self, running: list[Block]) -> None:
-        """Undo the open blocks that are not among these, and what was begun inside them."""
+        """Undo the open blocks that are not in ``running``, and the blocks inside them."""
         first = next((at for at, block in enumerate(self._open) if block not in running), None)
         if first is not None:
             for check in self.checks:
@@ -224,9 +226,9 @@ class Blocks:
 
 
 def _depth(frame: FrameType | None, depths: dict[FrameType, int]) -> int | None:
-    """How deep in the stack the code is that began a block; None if it is not running.
+    """How deep in the stack the code is that began a block with ``frame``; None if the block is not running.
 
-    A function that has returned, and has left the block open, has begun it for the one that called it.
+    A function that has returned and left its block open has begun the block for its caller.
     """
     while frame is not None and frame not in depths and not frame.f_code.co_flags & _SUSPENDABLE:
         frame = frame.f_back
