@@ -105,7 +105,10 @@ async def serve_control(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer requests until ``answering`` is cancelled. Whatever a request raises is its caller's, and in ``log``."""
+    """Answer requests until ``answering`` is cancelled.
+
+    An exception that a request raises goes to its caller; an unforeseen one is written to ``log`` too.
+    """
 
     @trio.lowlevel.enable_ki_protection
     async def answer(stream: trio.SocketStream) -> None:
@@ -128,14 +131,14 @@ async def _answer(node: Node, stream: trio.SocketStream, log: Any) -> None:
     try:
         verb, args = _parse(line)
         await _carry_out(node, stream, verb, args)
-    except* Exception as group:  # what else is in it is a cancellation, and goes on
+    except* Exception as group:  # a cancellation is no `Exception`, and goes on
         error = _cause(group)
         if not isinstance(error, _HUNG_UP):
             await _send(stream, {"error": _told(error, verb, log)})
 
 
 def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
-    """The verb of a request and what is given with it; raises `ConfigError`."""
+    """The verb and the arguments of a request; raises `ConfigError`."""
     try:
         request = json.loads(line)
         verb, args = request["verb"], request["args"]
@@ -159,7 +162,7 @@ async def _carry_out(node: Node, stream: trio.SocketStream, verb: str, args: dic
 
 
 def _cause(error: Exception) -> Exception:
-    """The first exception in a group that is not just a caller who hung up; or ``error`` itself."""
+    """The exception to report: ``error``, or of a group the first that says more than that the caller hung up."""
     if not isinstance(error, ExceptionGroup):
         return error
     causes = [_cause(each) for each in error.exceptions]
@@ -167,7 +170,7 @@ def _cause(error: Exception) -> Exception:
 
 
 def _told(error: Exception, verb: str | None, log: Any) -> str:
-    """What the caller is told of a failure. One that nobody has foreseen is logged with its trace."""
+    """The message to the caller about a failure. An unforeseen failure is logged with its traceback."""
     if isinstance(error, GossipError | CrdtError):
         return str(error)
     log.error(REQUEST_FAILED, verb=verb, exc_info=error)

@@ -32,11 +32,11 @@ class DataDir:
     def __init__(self, path: str | os.PathLike[str], *, to_read: bool = False, insecure: bool = False) -> None:
         """Create the directory if needed (mode 0700) and lock it; raises `DataDirInUse` or `ConfigError`.
 
-        One that other users may write to is refused unless it is ``to_read`` or ``insecure``: they could replace its
-        files.
+        A directory that other users may write to is refused, as they could replace its files; ``insecure`` or
+        ``to_read`` accepts it.
 
-        The directory itself is locked, as somebody may delete the lock file, and so is that, as not every file system
-        can lock a directory. ``to_read``: nothing will be written there, so that it may be one where nothing can be.
+        The directory itself is locked, as somebody may delete the lock file. The lock file is locked too, as not every
+        file system can lock a directory. ``to_read`` means that the caller only reads; the directory may be read-only.
         """
         self.path = Path(path).absolute()
         self._handles: list[int] = []

@@ -29,7 +29,7 @@ class Disk(Protocol):
         """The node is this one from now on: to be saved before, or with, the batches that come next."""
 
     def remember(self, hints: bytes) -> None:
-        """Keep this for the next start, in place of what was kept before: to be saved with what is saved next."""
+        """Keep ``hints`` for the next start, in place of the former ones. They are saved with the next transaction."""
 
     @property
     def is_replacing(self) -> bool:
@@ -138,7 +138,7 @@ class Saver:
         self._arrived.set()
 
     def remember(self, hints: bytes) -> None:
-        """Keep this for the next start."""
+        """Keep ``hints`` for the next start, in place of the former ones."""
         self._disk.remember(hints)
         self._arrived.set()
 
@@ -204,10 +204,10 @@ class Saver:
 
     @enable_ki_protection
     async def watch(self) -> None:
-        """See whether the disk answers, until cancelled.
+        """Look whether the disk answers, until cancelled.
 
-        It is silent if it has not answered by a look that came in time, some time after another: a loop that was kept
-        from running has not heard the answer, and must not take that for the disk's silence.
+        The disk counts as silent if it has not answered by the second look, or by a later one if that look came late:
+        an event loop that was kept from running has not heard an answer that may be there.
         """
         while True:
             with trio.CancelScope(deadline=self._next_look) as self._look_again:

@@ -32,7 +32,7 @@ DRAIN_SECONDS: Final = 0.002
 UNSENT_DATAGRAMS: Final = 4096
 """Datagrams that wait for a full socket buffer at most; the oldest are dropped, and found missing by digests."""
 READ_BYTES: Final = 8 * 1024
-"""Of a stream at a time: what they hold is taken in before other tasks get their turn."""
+"""Read from a stream at a time: the frames in them are processed before other tasks get their turn."""
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds to connect a stream."""
 LINGER_TIMEOUT: Final = 5.0
@@ -71,9 +71,9 @@ class Driver:
         self._nursery: trio.Nursery | None = None
         self._stopping = self._disk_is_silent = False
         self.inherited = False
-        """Whether it runs in the process that this one was forked from."""
+        """True in a forked child: the node runs in the parent process."""
         self._no_writes: str | None = None
-        """Why mutations are refused although it runs."""
+        """Why mutations are refused although the node runs; None if they are not."""
         self._thread = 0
         self._unsent: deque[tuple[bytes, Address]] = deque(maxlen=UNSENT_DATAGRAMS)
         self._unsent_wake = trio.Event()
@@ -133,7 +133,7 @@ class Driver:
         self._stopping = True
 
     def disown(self) -> None:
-        """Count as closed: this is the copy that a forked child has."""
+        """Count as closed, in the copy of a node that a forked child has."""
         self.inherited = self._stopping = True
 
     # ---- what the node asks for
@@ -154,7 +154,7 @@ class Driver:
             self._saver.check()
 
     def check_thread(self) -> None:
-        """Raise `WrongThread` outside of the thread that the node runs in, and `NotRunning` outside of its process."""
+        """Raise `WrongThread` in another thread than the node's, and `NotRunning` in a forked child."""
         if self.inherited:
             refuse(self._engine.identity)
         if self.running and get_ident() != self._thread:

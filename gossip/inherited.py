@@ -1,8 +1,8 @@
-"""What becomes of running nodes in a child made by `os.fork`: the child has copies of the objects, and no node.
+"""Running nodes in a child made by `os.fork`: the child has copies of the objects, and no node.
 
-A node's sockets, disk and tasks belong to the process that started the node. A write through the copy would be told to
-nobody, under a dot that the node uses again, and would spend a budget twice; a read would show the past. So the copies
-refuse both.
+A node's sockets, disk and tasks belong to the process that started the node. A write through the copy would reach no
+other node, would take a dot that the node itself uses too, and could spend a budget twice. A read would show the past.
+So the copies refuse both.
 """
 
 import os
@@ -19,13 +19,13 @@ _NODES: Final["WeakSet[Node]"] = WeakSet()
 
 
 class Inherited:
-    """Stands for a part of a node that runs in another process: it tells whose it is, and refuses all else."""
+    """Stands for a part of a node that runs in the parent process: it has the identity, and refuses all else."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):  # not asked for by the program: copying, inspecting
+        if name.startswith("__"):  # Python asks, not the program: copying, inspecting
             raise AttributeError(name)
         refuse(self.identity)
 
@@ -39,7 +39,7 @@ def refuse(identity: Identity) -> NoReturn:
 
 
 def disown_in_children(node: "Node") -> None:
-    """See to it that the copies of a node in children of this process are refused."""
+    """Have the copies of a node refuse everything in forked children of this process."""
     _NODES.add(node)
 
 

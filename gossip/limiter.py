@@ -1,4 +1,4 @@
-"""How many log lines others can cause: strangers and peers can make most things happen as often as they like."""
+"""Bounds the log lines that others can cause: strangers and peers can repeat most events as often as they like."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 PERIOD: Final = 60.0
 """Seconds in which lines of one kind are counted."""
 KINDS_KEPT: Final = 256
-"""Kinds of lines that are counted at a time; of the one that was written longest ago the count begins anew."""
+"""Kinds of lines that are counted at a time. Beyond it, the kind that was written longest ago is forgotten."""
 
 
 @dataclass(slots=True)
@@ -17,13 +17,16 @@ class _Count:
 
 
 class LineLimiter:
-    """Lets so many lines of a kind pass in a minute, and counts the others."""
+    """Lets a number of lines of each kind pass in a minute, and counts the others."""
 
     def __init__(self) -> None:
         self._counts: dict[str, _Count] = {}
 
     def admit(self, now: float, kind: str, most: int) -> int | None:
-        """How many lines of this kind were swallowed since the last that was written; None if this one is, too."""
+        """None if ``most`` lines of this kind were written in the last minute: then this line is swallowed too.
+
+        Otherwise the line may be written; returns how many were swallowed since the last one that was.
+        """
         count = self._counts.get(kind) or _Count(now)
         if now - count.since >= PERIOD:
             count.since, count.written = now, 0

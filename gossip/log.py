@@ -72,9 +72,9 @@ _ONCE: Final = frozenset(
         DATAGRAM_REFUSED,
     }
 )
-"""Events that are written once a minute for each reason: a stranger or a faulty peer can cause them at will."""
+"""Events that are written once a minute for each `reason`: a stranger or a faulty peer can cause them at will."""
 MOST_LINES: Final = 240
-"""Lines of any other event in a minute, at most: a whole cluster may come or go within seconds."""
+"""Lines of any other event in a minute, at most. It is that many because a whole cluster may come or go at once."""
 
 
 def logger_for(name: str) -> Any:
@@ -105,18 +105,19 @@ def _on_one_line(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogLoss:
-    """What has become of log lines that could not be written."""
+    """The log lines that could not be written."""
 
     lines: int
-    """How many are lost."""
+    """How many lines are lost."""
     why: str | None
-    """Why the last one is; None while none is."""
+    """Why the last one is lost; None if no line is."""
 
 
 class SafeLog:
-    """Hands lines to a logger. One whose writing raises is lost and counted: a node must not end for its log.
+    """Hands lines to a logger. A line that the logger raises for is lost and counted: a node must not end for its log.
 
-    What others can cause is written so often at most; the next line of its kind says how many were swallowed.
+    Of the lines that others can cause, only some are written each minute; the next line of the kind has the number of
+    those that were swallowed.
     """
 
     LEVELS: Final = ("debug", "info", "warning", "error")
@@ -164,7 +165,7 @@ class SafeLog:
 
 
 def safe_log(log: Any) -> SafeLog:
-    """``log`` as one that never raises; itself if it is one."""
+    """``log`` inside a `SafeLog`; ``log`` itself if it is one."""
     return log if isinstance(log, SafeLog) else SafeLog(log)
 
 

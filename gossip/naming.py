@@ -156,7 +156,7 @@ class Names:
         )
 
     def _writers(self, node_id: str, epoch: int) -> list[str]:
-        """Who has written in that life of that node."""
+        """The replica ids of that life of the node that have written and are not retired."""
         lives = [(each, life_of(each)) for each in writers_of(self._kernel.context, bytes.fromhex(node_id))]
         of_epoch = [each for each, life in lives if life is not None and life.epoch == epoch]
         return [each for each in of_epoch if each not in self._kernel.limits]
@@ -171,7 +171,7 @@ class Names:
 
 
 def _is_of(writer: str, node_id: str) -> bool:
-    """True if ``writer`` is an id of the node with that id, which is in hexadecimal digits."""
+    """True if ``writer`` is a replica id of the node ``node_id``, given in hexadecimal digits."""
     node = node_of(writer)
     return node is not None and node.hex() == node_id
 
@@ -181,6 +181,6 @@ def _ids(members: Sequence[Member | _Node]) -> str:
 
 
 def _spelling(name: str) -> str:
-    """The name by its code points, where it looks like another one; empty where there is nothing to tell."""
+    """``name`` with escapes, if it is spelled so that it looks like another name; empty if not."""
     shown = told_apart(name)
     return "" if shown == name else f"{shown}, "

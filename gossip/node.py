@@ -41,7 +41,7 @@ _TO_DO_FIRST: Final = {
 
 
 def _checked_timeout(timeout: object) -> float:
-    """Seconds to wait, infinitely many for None; raises `ConfigError`."""
+    """``timeout`` in seconds, infinity for None; raises `ConfigError`."""
     if timeout is None:
         return math.inf
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
@@ -111,8 +111,8 @@ class Node(Accessors):
         """``with node.transaction():`` makes all that is written in the block one change, for every member.
 
         Either all of it reaches a member or nothing; an exception undoes it. The block takes in what its own code
-        writes, and nothing else. It must not wait for anything: once the node has to send or take in something, or
-        another task writes, begins a block or flushes, the transaction is undone, and its end raises
+        writes, and nothing else. The block must not wait for anything: once the node has to send or take in something,
+        or another task writes, begins a block or flushes, the transaction is undone, and its end raises
         `crdts.InTransaction`. Raises `WrongThread`.
         """
         return self._replica.transaction()
@@ -164,7 +164,7 @@ class Node(Accessors):
 
     @property
     def log_loss(self) -> LogLoss:
-        """The lines of its log that could not be written: the reader has gone, the disk is full, the logger raised."""
+        """How many lines of this node's log could not be written, and why not."""
         return self._log.loss
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
@@ -230,8 +230,8 @@ class Node(Accessors):
         """Wait until every write so far is as durable as this node promises (in memory only: at once).
 
         Raises `DiskFailed` while the disk takes nothing: what was written before it failed is kept in memory, saved as
-        soon as it can be, and lost if the process ends before. Raises `NotRunning`, and `crdts.InTransaction` inside a
-        transaction, which may yet be undone.
+        soon as it can be, and lost if the process ends before. Raises `NotRunning`; raises
+        `crdts.InTransaction` inside a transaction, as that may yet be undone.
         """
         self._check_running()
         self._replica.store.check_settled("flushing")
@@ -242,8 +242,8 @@ class Node(Accessors):
         """Wait until all writes made here so far have reached ``to`` live members, or all of them.
 
         Returns how many members have them. "All" are at least one: while a node is alone, its writes are nowhere else,
-        and saying otherwise would be no help. Raises `SyncTimeout`, which names who lags, after ``timeout`` seconds.
-        None waits for as long as it takes.
+        and saying otherwise would be no help. Raises `SyncTimeout`, which names the members that lag, after ``timeout``
+        seconds; None waits for as long as it takes. Raises `crdts.InTransaction` inside a transaction.
         """
         self._check_running()
         if to != "all" and (type(to) is not int or to < 0):
@@ -258,7 +258,7 @@ class Node(Accessors):
             reached = len(self._engine.acked_by(seq)[0])
         await trio.lowlevel.checkpoint()
         if reached is not None:
-            return reached  # whoever has joined within the checkpoint is not waited for
+            return reached  # a member that joins during the checkpoint is not waited for
         have, late = self._engine.acked_by(seq)
         if self._has_reached(seq, to):
             return len(have)
@@ -299,7 +299,7 @@ class Node(Accessors):
     def version(self) -> Version:
         """A causal token: everything this node has seen so far, its own writes included.
 
-        Raises `crdts.InTransaction` inside a transaction, which may yet be undone.
+        Raises `crdts.InTransaction` inside a transaction, as that may yet be undone.
         """
         self._replica.store.check_settled("telling the version")
         return Version(self._replica.context)
@@ -354,8 +354,9 @@ class Node(Accessors):
         """See to it that somebody else has our writes, then say goodbye; returns how many members have them all.
 
         Waits `SHUTDOWN_GRACE` seconds at most, and `DISK_GRACE` for a disk that does not answer. The end of the block
-        does this too. From the call on writes raise `NotRunning`, as nobody would count on them; the node can still be
-        read, and goes on taking in what others write. If the call is cancelled, the node stays, and can be written to.
+        does this too. From the call on writes raise `NotRunning`, as no member would wait for them; the node can still
+        be read, and goes on taking in what others write. If the call is cancelled before the goodbye, the node stays a
+        member and takes writes again. Raises `crdts.InTransaction` inside a transaction.
         """
         self._check_running()
         self._replica.store.check_settled("leaving")
@@ -445,7 +446,7 @@ class Node(Accessors):
         self._driver.do(self._engine.leave(keeps_nothing=True))
 
     def disown(self) -> None:
-        """Refuse everything, as this is the copy that a forked child has of a node. One that was closed can be read."""
+        """Refuse everything, in the copy of a node that a forked child has. The copy of a closed node can be read."""
         if self._driver.running:
             stands: Any = Inherited(self._engine.identity)
             self._driver.disown()

@@ -51,7 +51,7 @@ from .stored import close_stored, open_stored
 from .transport import Sockets, Transport
 
 PLAUSIBLE: Final = (1_735_689_600.0, 3_313_526_400.0)
-"""What a clock may show, in seconds since 1970: 2025, before which this program was not, to 2075."""
+"""The times that a right clock may show, in seconds since 1970: from 2025 (this program is younger) to 2075."""
 
 Service: TypeAlias = Callable[..., Awaitable[None]]
 """A task that runs beside the block, and says when it has started."""
@@ -87,7 +87,7 @@ async def open_node(
     waited for, and what any other member may have seen, survives a power loss; ``"normal"`` that it survives a crash of
     the process, while a power loss may take the last moments of it; ``"none"`` nothing: the directory only holds the
     control socket. Without a directory only ``"none"`` can be said. A directory that other users may write to is
-    refused unless that is meant (``insecure``).
+    refused; ``insecure`` accepts it.
 
     ``discover`` finds the other nodes of the cluster on the local network by multicast DNS, and lets them find this
     one; a node on loopback finds those on this machine. It is off unless asked for, because it tells everybody on that
@@ -164,7 +164,7 @@ def _is_path(path: str | bytes) -> bool:
 
 
 def _check_options(config: object, faults: object, log: object) -> None:
-    """Raise `ConfigError` for what would end the node once it is used."""
+    """Raise `ConfigError` for an argument that would fail only when the node uses it."""
     if config is not None and not isinstance(config, Config):
         raise ConfigError(f"config is a gossip.Config, such as Config.lan(), not {config!r:.60}")
     if faults is not None and not isinstance(faults, TransportFaults):
@@ -266,7 +266,7 @@ async def run_node(
 
 
 def _warn_of_clock(log: Any) -> None:
-    """Say so if the system's clock is certainly wrong: a battery that is empty, time that was not asked for yet."""
+    """Log a warning if the system's clock is certainly wrong: its battery is empty, or it was not set yet."""
     now = time.time()
     if PLAUSIBLE[0] <= now < PLAUSIBLE[1]:
         return

@@ -41,9 +41,9 @@ def launch(command: click.Command, name: str) -> NoReturn:
 
 
 def _open_standard_files() -> None:
-    """Put nothing in place of those of the three that were closed by the parent process.
+    """Open the null device in place of each standard file that the parent process has closed.
 
-    Else the next file that is opened would get that number, and what is meant for people would go there.
+    Otherwise the next file that is opened would get its number, and messages for people would be written to that file.
     """
     for number in range(3):
         try:

@@ -40,11 +40,11 @@ STOP_SIGNALS: Final = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGPWR")
     if hasattr(signal, name)
 )
-"""What would end a process that does not handle it: a closed terminal, a power supply that fails, a mistaken `kill`."""
+"""Signals that end a process that does not handle them: the terminal closes, the power fails, somebody calls `kill`."""
 NEVER_IGNORED: Final = (signal.SIGINT, signal.SIGTERM)
-"""Those that end the node even if it was started with them ignored, as a background job of a script is."""
+"""Signals that end the node even if it was started with them ignored, as scripts start background jobs."""
 MAX_KEY_FILE_BYTES: Final = 4096
-"""A key takes 44."""
+"""The largest key file that is read; a key takes 44 bytes."""
 SECOND_SIGNAL_AFTER: Final = 1.0
 """Seconds after the first signal from which on a further one ends the process at once: those that come sooner are often
 the same, sent to a group of processes and handed on by one of them."""
@@ -149,7 +149,7 @@ def run(
 
     At its end it saves its last writes and hands them over to another member, for which it waits up to 10 s for the
     disk and 3 s for the others; a second signal ends it at once. The exit code is 1 if something could not be saved.
-    Under nohup it outlives its terminal. If its output can no longer be written, it goes on without.
+    Under nohup it outlives its terminal. If its output can no longer be written, it goes on without output.
     """
     key = read_key(key_file, insecure=insecure)
     options = {
@@ -175,7 +175,7 @@ def run(
 def read_key(key_file: Path | None, *, insecure: bool) -> str | None:
     """The cluster key's text, from the file or the environment; None if neither is given. Raises `ConfigError`.
 
-    A file that other users may read, as a whole or through its group, is refused unless ``insecure``.
+    A file that its group or all users may read or write is refused unless ``insecure``.
     """
     if key_file is None:
         return os.environ.get(KEY_VARIABLE) or None
@@ -225,7 +225,7 @@ def configure_logs(*, as_json: bool, verbose: bool) -> None:
 
 
 def _escape_fields(_: Any, __: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Nothing that a peer, a network or a disk says must drive the terminal that the log is read on."""
+    """Escape what could drive the terminal that shows the log: peers, networks and disks may say anything."""
     for key, value in fields.items():
         if isinstance(value, str):
             fields[key] = escaped(value)
@@ -308,7 +308,7 @@ def _cancel_on_signals(scope: trio.CancelScope, caught: list[signal.Signals]) ->
 
 
 def _say_where(node: Node, log: SafeLog) -> None:
-    """The one line on standard output. It counts as a line of the log that is lost, if nobody can be told."""
+    """Print the one line on standard output. If it cannot be written, it counts as a lost line of the log."""
     where = _as_seen_from_elsewhere(node.address)
     try:
         UnheldStream(sys.stdout).write(f"{node.name} listens on {node.address}; join it with --join {where}\n")

@@ -22,12 +22,12 @@ def console() -> Console:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """``value`` as JSON, with ``\\u`` escapes for what would drive a terminal: controls, and marks that turn text."""
+    """``value`` as JSON, with escapes for what could drive a terminal: controls, and marks that turn text."""
     return _ODD.sub(_json_escaped, json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 _ODD: Final = re.compile(r"[^\n\x20-\x7e]+")
-"""Where letters may be that are not printable; what is found mostly is, and stays."""
+"""Stretches of text in which a character may not be printable. Most are printable all the same, and stay."""
 
 
 def _json_escaped(match: re.Match[str]) -> str:
@@ -36,7 +36,7 @@ def _json_escaped(match: re.Match[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """``text`` as a terminal can be given it: everything but newlines that is not printable as an escape."""
+    """``text`` that is safe on a terminal: characters that are not printable, newlines apart, become escapes."""
     return _ODD.sub(_escaped, text)
 
 

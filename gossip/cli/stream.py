@@ -1,8 +1,8 @@
 """Output that cannot hold a node up, and whose end does not end the node.
 
-A node runs for its members and its data, not for the reader of its log. A line that cannot be written now raises an
-`OSError` to its writer, which counts it as lost: the reader has gone, the disk is full, or nobody empties the pipe. The
-file itself is left in the mode in which it was found, as other processes may write to it as well.
+A node runs for its members and its data, not for the reader of its log. `UnheldStream.write` raises an `OSError` for a
+line that cannot be written now: the reader has gone, the disk is full, or nobody empties the pipe. The caller counts
+such a line as lost. The file keeps its mode (it is not made non-blocking), as other processes may write to it too.
 """
 
 import errno
@@ -12,9 +12,9 @@ import select
 from typing import Final, TextIO
 
 PIECE_BYTES: Final = select.PIPE_BUF
-"""What a pipe that says it has room takes without blocking."""
+"""How much a pipe that is ready for writing takes without blocking."""
 PATIENCE: Final = 0.05
-"""Seconds for which the first line that finds no room waits. The next ones do not wait until there was room again."""
+"""Seconds that a line waits for room. Lines after one that waited in vain do not wait, until there is room again."""
 
 
 class UnheldStream:
@@ -32,7 +32,7 @@ class UnheldStream:
         self._has_room = self._is_at_start = True
 
     def write(self, text: str) -> None:
-        """Write all of it; raises `OSError`, and then the rest of the line is lost."""
+        """Write all of ``text``. Raises `OSError` if that is not possible now: the rest of the text is lost."""
         if self._handle < 0:
             self._stream.write(text)
             return

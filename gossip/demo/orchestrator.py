@@ -50,7 +50,7 @@ async def run(console: Console, *, as_json: bool, steps: Sequence[Step] | None) 
 
 
 def _stop_signals() -> list[signal.Signals]:
-    """SIGHUP only if it is not ignored, as under nohup."""
+    """The signals that end the demo. SIGHUP is left out if it is ignored, as under nohup."""
     hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGINT, signal.SIGTERM, *hang_up]
 

@@ -116,7 +116,7 @@ def written_beside(target: Path, directory: Path, *, replace: bool) -> Iterator[
 
 
 def _unwritable(target: Path, error: OSError | ValueError) -> ConfigError:
-    """For what the system refuses as a name or place of a file; a NUL in the name is a `ValueError`."""
+    """The error for a file that the system does not let us make; a NUL in its name is a `ValueError`."""
     reason = error.strerror if isinstance(error, OSError) else error
     return ConfigError(
         f"{target} cannot be written: {reason}; name a file in a directory that is there and that you may write to"
@@ -243,7 +243,7 @@ def restore_into(backup: Path, directory: Path) -> Restored:
         raise ConfigError(f"{directory} is not empty; restore into a new directory, or one that you have emptied")
     fresh = directory / f"{DATABASE_FILE}.new"
     try:
-        with DataDir(directory, insecure=True):  # who starts a node there is asked
+        with DataDir(directory, insecure=True):  # the check is made when a node is started there
             try:
                 return _restore(backup, fresh)
             finally:

@@ -40,11 +40,11 @@ def why(error: OSError, *, mend: str = "") -> str:
 
 
 def open_regular(path: Path) -> int:
-    """A handle to read a file that has an end: no device, and no pipe, which might never be written to.
+    """Open a regular file to read it, and return its handle.
 
-    Raises OSError, and `ConfigError` for what is none.
+    Raises OSError, and `ConfigError` for anything else: a device may have no end, and a pipe may never be written to.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # else opening a pipe waits for its writer
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
         return handle

@@ -1,4 +1,4 @@
-"""The members of a former life, as a row of bytes: hints. Where the row is none that was written, there are none."""
+"""Hints (the members of former lives) as bytes, for the database. Bytes that are damaged give no hints."""
 
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -11,13 +11,13 @@ from ..protocol.identity import MAX_EPOCH, NODE_ID_BYTES, Address, Hint, name_is
 
 
 def encode_hints(hints: Iterable[Hint], key_id: bytes) -> bytes:
-    """``key_id`` says of which cluster, under which key, they were members."""
+    """``hints`` as bytes. ``key_id`` stands for the cluster and key with which they were members."""
     rows = [[h.node_id, h.name, h.epoch, h.address.host, h.address.port, h.missed] for h in hints]
     return cbor2.dumps([key_id, rows])
 
 
 def decode_hints(row: object, key_id: bytes) -> tuple[Hint, ...]:
-    """Those of this cluster; none if they are of another one, or not what was written."""
+    """The hints in ``row``; none if they are of another cluster or key than ``key_id``, or damaged."""
     try:
         theirs, rows = cbor2.loads(row)  # type: ignore[arg-type]
         return tuple(_hint(*each) for each in rows[:HINTS]) if theirs == key_id else ()

@@ -51,7 +51,7 @@ class Opened:
     kept_wal: Path | None = None
     """Where a copy of the damaged WAL is that this was in."""
     hints: object = None
-    """Whom the node knew before, as `decode_hints` reads it."""
+    """The members that the node knew before, for `decode_hints`; None if none were kept."""
     former_id: bytes = b""
     """Who wrote the file before, if anybody did: another node if it is forked."""
 
@@ -90,7 +90,7 @@ def _open(path: Path, name: str, rng: random.Random, durability: str) -> Opened:
             past = Past(former.lives, former.sure(), former.over(path))
             past = replace(past, full=(), ended=former.ended) if cut else past
         replica = Replica(identity.replica_id)
-        with suppress(DamagedData):  # the node can do without
+        with suppress(DamagedData):  # a node can start without hints
             hints = database.get("hints")
         contents = database.contents()
         read_into(replica, contents)

@@ -9,16 +9,16 @@ import trio
 DISK_GRACE: Final = 10.0
 """Seconds that a node waits at its end for a disk that does not answer."""
 DISK_SLOW: Final = 5.0
-"""Seconds after which a disk that has not saved what it was given counts as one that does not answer, and"""
+"""Seconds after which a disk that has not saved what it was given counts as silent, however little it was given."""
 DISK_SLOW_EVENT: Final = 0.0001
-"""seconds more for each event that it was given: a great many take long on any disk."""
+"""Seconds added to `DISK_SLOW` for each event that the disk was given: very many take long on any disk."""
 SECOND_LOOK: Final = 0.2
-"""The part of that time between two looks whether the disk has answered: the event loop must have run meanwhile, as a
+"""The share of `DISK_SLOW` between two looks whether the disk has answered. The event loop must run in between, as a
 loop that stands still does not hear an answer that is there."""
 LOOK_LATE: Final = 0.2
-"""Seconds by which a look is late if the loop does not get to run; it is then repeated,"""
+"""A look that comes more than this many seconds late does not count: the loop did not get to run. It is repeated."""
 LOOKS_MOST: Final = 6
-"""so many times at most."""
+"""Looks until one counts even if it comes late."""
 _NO_ANSWER: Final = "the disk does not answer{since}; look at its mount and at the system's log"
 NO_ANSWER: Final = _NO_ANSWER.format(since="")
 

@@ -70,7 +70,7 @@ class Transaction:
     identity: Identity | None = None
     """Who the node is from now on, if that has changed."""
     hints: bytes | None = None
-    """Whom to look for at the next start, if that has changed."""
+    """The members to look for at the next start, encoded; None if they have not changed."""
 
     @property
     def is_plain(self) -> bool:
@@ -220,7 +220,8 @@ def _sum(body: bytes) -> bytes:
 def read_into(replica: Replica, contents: Contents) -> None:
     """Merge everything into an empty replica; raises `DamagedData`.
 
-    What was taken once is taken again, whatever room is left; an earlier version may have taken more than there is.
+    Nothing is refused for want of room while reading. Pre-killed dots beyond the bounds, which an earlier release may
+    have saved, are forgotten at the end.
     """
     kernel = replica.store.kernel
     kernel.room.is_bounded = False
