@@ -1,7 +1,7 @@
-"""How much an answer may take: who records datagrams and sends them again, their source forged, draws next to nothing.
+"""Bounds of what is sent in answer to members, so that replayed datagrams cause little traffic.
 
-Only a question costs its sender something once: a datagram that was taken in before is not answered again. Members
-remember the latest questions only, so what is sent to answer one member is bounded as well.
+An attacker can record datagrams and send them again from a forged address. So a question that was taken in before is
+not answered again. A node remembers the latest questions only; so the answers to each member are bounded as well.
 """
 
 from typing import Final
@@ -11,24 +11,24 @@ from .messages import Ask, ContextPage, Digest, ListMembers, Message, Offer, Pin
 from .peers import Peer
 
 QUESTIONS_KEPT: Final = 8192
-"""Datagrams with questions that are remembered, of all members together: about 1 MB."""
+"""The latest datagrams with questions that are remembered, of all members together: about 1 MB of memory."""
 ANSWER_BYTES: Final = 64 * 1024
-"""Bytes of datagrams that answer what one member asks of our data or lists in one probe interval, at most. That is more
-than one round of digest, context pages and events takes; what is more goes over a stream."""
+"""The most bytes of datagrams in one probe interval that answer one member about our data and lists. One round of
+digest, context pages and events takes less; what does not fit goes over a stream."""
 
 _QUESTIONS: Final = frozenset({Ask, ContextPage, Digest, ListMembers, Offer, Ping, PingRequest, Roll, Shuffle})
 
 
 class Questions:
-    """The latest datagrams of members that ask for something."""
+    """Remembers the latest datagrams with questions."""
 
     def __init__(self) -> None:
         self._marks: dict[bytes, None] = {}
 
     def is_repeated(self, mark: bytes, messages: list[Message]) -> bool:
-        """True if this datagram asks for something and has been here before.
+        """True if this datagram asks something and has come before; remembers it if it has not.
 
-        ``mark`` tells sealed datagrams apart; an empty one says nothing.
+        ``mark`` is `Seal.mark` of the datagram. With an empty mark nothing is remembered.
         """
         if not mark or all(type(message) not in _QUESTIONS for message in messages):
             return False
@@ -41,7 +41,7 @@ class Questions:
 
 
 def affords(now: float, peer: Peer, size: int, config: Config) -> bool:
-    """True if a member may be answered with so many bytes now, which it then has been."""
+    """True if ``size`` bytes may be sent to answer a member now; they are counted as sent then."""
     paid = max(peer.answers_paid, now - config.probe_interval) + config.probe_interval * size / ANSWER_BYTES
     if paid > now:
         return False

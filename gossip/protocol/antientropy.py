@@ -34,7 +34,7 @@ HASHES_KEPT: Final = 64
 RANGE_BYTES: Final = 24
 """Upper bound of one range of a context, encoded, its replica id apart."""
 WRITER_BYTES: Final = 8
-"""Lower bound of what an event of a writer takes that no other event in its delta is of."""
+"""Lower bound of an event's size in a delta that has no other event of its writer."""
 URGENT_INTERVAL: Final = 0.01
 """Seconds between two rounds of urgent digests at least."""
 
@@ -98,14 +98,14 @@ class AntiEntropy:
         self._out.send_data(peer.address, [Digest(mark, self._out.kernel.fingerprint)])
 
     def _hash(self) -> bytes:
-        """Of what we have processed; reckoned once until there is more, as it may be of thousands of writers."""
+        """The hash of our context. It is kept until the context changes, as it may cover thousands of writers."""
         processed = self._out.kernel.processed
         if self._hashed is None or self._hashed[0] != processed:
             self._hashed = processed, self._mark.of(self._context())
         return self._hashed[1]
 
     def _context(self) -> Context:
-        """What we tell members that we have processed; made once until there is more. To be read at once."""
+        """The context that we tell members. It is kept until more is processed: callers read it at once, or copy it."""
         kernel = self._out.kernel
         if self._told is None or self._told[0] != kernel.processed:
             self._told = kernel.processed, kernel.exported_context()
@@ -211,9 +211,9 @@ class AntiEntropy:
             self._bring_up_to_date(now, peer, known)
 
     def _is_far_behind(self, mine: Context, page: ContextPage) -> bool:
-        """True if a member lacks so many writers that a few datagrams cannot tell of them: seen without a look at them.
+        """True if a member lacks so many writers that a few datagrams cannot hold their events.
 
-        Else a page with nothing in it would have us walk all of ours.
+        Only the numbers of writers are compared: else an empty page would make us walk our whole context.
         """
         lacking = mine.writers_within(page.first, page.stop) - page.context.writers
         return lacking * WRITER_BYTES > self._out.config.catchup_datagrams * payload_budget(self._out)
@@ -261,7 +261,7 @@ def context_pages(
 ) -> list[ContextPage] | None:
     """``context`` cut by replica id into pages of one datagram that cover every id there can be in the bounds.
 
-    None if that takes more than ``most`` pages: found out before the work where there are very many writers.
+    Returns None if that takes more than ``most`` pages; with very many writers, before any page is made.
     """
     if context.writers > most * max(1, max_bytes // (RANGE_BYTES + 1)):
         return None

@@ -52,9 +52,9 @@ class Config:
     """Members up to which everybody lists everybody. In a larger cluster a node knows only those in its view, and says
     so, until shuffles have named no more than half as many for a long time."""
     max_gone: int = 1024
-    """Members that failed or left which are listed at most, besides those that are there. Those that left in good order
-    make way first. The failed are tried again now and then for ever, so that partitions heal; where more have failed,
-    as many different hosts as possible are kept. More remembers more of them, and tries each more rarely."""
+    """Members that failed or left which are listed at most, besides those that are present. Those that left in good
+    order make way first; of those that failed, members of as many different hosts as possible stay. Failed members are
+    tried now and then for ever, so that partitions heal. More remembers more of them, and tries each more rarely."""
     view_size: int = 32
     """Members that gossip is drawn from, in a cluster that is larger. More spreads the load more evenly; in a cluster
     too large to list they are all that a node watches."""
@@ -68,11 +68,11 @@ class Config:
     """Seconds between two probes, each of one member in turn, with a digest of our data. Shorter notices the dead and
     repairs lost pushes sooner; a probe and its answer take about 145 bytes in a cluster of 30, 175 in a larger one."""
     probe_timeout: float = 0.2
-    """Seconds until a member that does not answer is pinged through others, beside the round trips to it, which are
-    measured: longer than a program usually keeps its node from running. Shorter notices the dead sooner."""
+    """Seconds until a member that does not answer is pinged through others, on top of the measured round trips to it.
+    Shorter notices the dead sooner. Longer than a program usually keeps its node from running avoids false alarms."""
     probe_timeout_max: float = 2.0
-    """Seconds that one ping is waited for at most, however long the round trips were. More suits longer ways, and lets
-    a member that answers ever later put off that it is missed."""
+    """Seconds that one ping is waited for at most, however long the round trips were (up to nine times as long while
+    this node itself is slow). More suits longer ways. Less notices a member sooner that answers ever later."""
     indirect_probes: int = 3
     """Members asked to ping one that does not answer. More tolerates more loss."""
     suspicion: float = 1.2

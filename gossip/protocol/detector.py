@@ -24,24 +24,25 @@ from .wire import MAX_PATIENCE, PING_BYTES
 MAX_PINGS: Final = 1024
 """Pings whose answers are waited for at most."""
 ANSWERS_COUNT: Final = 10
-"""Probe intervals for which an answer says that a member is there, if helpers need no longer: what networks keep for
-longer brings nobody back."""
+"""Probe intervals after a ping for which its answer counts (longer if helpers may take longer). An answer that the
+network has kept for longer does not show that the member is there."""
 MAX_SUSPICIONS: Final = 64
 """Suspicions of our own at a time, at most: many that die at once are found one after the other."""
 MAX_REQUESTS: Final = 256
 """Members pinged for others at a time, at most."""
 REQUEST_SHARE: Final = 0.8
-"""Of the probe timeout: how long a helper waits at least before it says that it reaches nobody. The rest is for its
-word to come in time."""
+"""The share of the probe timeout that a helper waits at least for the target. The rest is for the helper's word to
+come in time."""
 REQUEST_TIMEOUTS: Final = 3.0
-"""Longest waits for one ping that a helper keeps a request for at most, whatever it is asked for."""
+"""A helper keeps a request for at most this many `Config.probe_timeout_max`, whatever it is asked for."""
 LAG_SHARE: Final = 0.25
-"""Of the probe timeout: being called later than this is poor health."""
+"""The share of the probe timeout by which a call of `tick` may be late before it counts as poor health."""
 RTT_WEIGHT: Final = 0.2
-"""Of a new round trip in the mean of them. More than in RFC 6298, as one member is pinged rarely."""
+"""The weight of a new round trip in their mean. More than in RFC 6298, as each member is pinged rarely."""
 JITTER_WEIGHT: Final = 0.25
+"""The weight of a new deviation in the mean deviation, the jitter (as in RFC 6298)."""
 JITTERS: Final = 4.0
-"""Mean deviations beyond the mean that an answer may take (RFC 6298)."""
+"""An answer may take the mean round trip and this many times the jitter (RFC 6298)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ class _Ping:
     address: Address
     sent: float
     requester: tuple[bytes, int] | None = None
-    """Who asked for it, and under which number of theirs."""
+    """The member that asked for this ping, and the number of its request; None for a ping of our own."""
     helpers: tuple[bytes, ...] = ()
-    """Whom we asked to ping the same, and who has not answered: they alone may speak for it, once each."""
+    """The helpers that have not answered yet. Only they may answer for the target, once each."""
 
 
 @dataclass(slots=True)
@@ -65,21 +66,21 @@ class _Probe:
     due: float
     pings: int = 1
     wait: float = 0.0
-    """Seconds that the help of others may take."""
+    """Seconds from asking helpers to giving up."""
     asked: int = 0
     """Members whose help was asked for."""
     nacks: list[bytes] = field(default_factory=list)
-    """Those of them that answered that they do not reach it either."""
+    """The helpers that answered that they do not reach the target either."""
 
 
 @dataclass(slots=True)
 class _Request:
-    """A ping that a member asked for."""
+    """A ping that another member asked us for."""
 
     again: float
     """When the target is pinged once more."""
     due: float
-    """When we say that it does not answer us either."""
+    """When we tell the member that the target does not answer us either."""
 
 
 class Detector:
@@ -94,7 +95,7 @@ class Detector:
         self._probes: dict[bytes, _Probe] = {}
         self._requests: dict[int, _Request] = {}
         self._typical: tuple[float, float] | None = None
-        """The round trips to all members, smoothed, and their jitter."""
+        """The smoothed round trip and jitter over all members, in seconds; None before the first answer."""
         self._suspicions: dict[bytes, Suspicion] = {}
         self._farewells = Farewells(members, self._ping_again, self._wait_for)
         self._round: list[bytes] = []
@@ -169,7 +170,7 @@ class Detector:
         self._members.to_probe.clear()
 
     def _try(self, now: float, missing: Peer) -> None:
-        """See whether a member is back."""
+        """See whether a missing member is back."""
         if missing.is_proven:
             self._ping(now, missing)
         else:
@@ -196,14 +197,18 @@ class Detector:
             self._probes[target.node_id] = _Probe(target, now + self._wait_for(target))
 
     def _wait_for(self, target: Peer) -> float:
-        """Seconds after which an answer to a ping is late: what round trips take, and half of the probe timeout."""
+        """Seconds after which an answer is late: the mean round trip, and its jitter or half of the probe timeout."""
         mean, jitter = self._round_trip(target)
         config = self._out.config
         wait = mean + max(JITTERS * jitter, config.probe_timeout / 2)
         return min(wait, max(config.probe_timeout_max, config.probe_timeout / 2)) * self._health.factor
 
     def _round_trip(self, peer: Peer) -> tuple[float, float]:
-        """Mean and jitter: of its answers; else half as much as its greeting took; else as with all others."""
+        """Mean and jitter of the round trips to a member, in seconds.
+
+        Before the first answer to a ping, the mean is what its greeting took, and the jitter half of that. Without
+        either, both are those over all members.
+        """
         if peer.rtt is None:
             return self._typical or (0.0, 0.0)
         return peer.rtt, peer.jitter or peer.rtt / 2
@@ -279,8 +284,10 @@ class Detector:
             out.send(helper.address, [PingRequest(number, target, patience)])
 
     def _waits_for_help(self, target: Peer, helpers: list[Peer]) -> tuple[float, float]:
-        """Seconds that helpers wait for the target, which may be as far from them as we are from both, and that their
-        word then takes."""
+        """Seconds that helpers shall wait for the target, and seconds that their answers then take to come back.
+
+        The target may be as far from a helper as the helper and the target are from us together.
+        """
         timeout, factor = self._out.config.probe_timeout, self._health.factor
         trips = [self._round_trip(helper) for helper in helpers]
         farthest = max((mean for mean, _ in trips), default=0.0)
@@ -332,7 +339,7 @@ class Detector:
         rtt = now - ping.sent
         if ping.address != peer.address and peer.is_at(ping.address):
             self._members.move(now, peer, ping.address)
-        if ping.requester is None:  # else it may have been sent twice, and answered the first time
+        if ping.requester is None:  # one for another member may have been sent twice, and answered the first time
             self._note_round_trip(peer, rtt)
         self._is_there(now, peer)
 
@@ -375,9 +382,9 @@ class Detector:
         self._out.send(target.address, [Ping(number)])
 
     def _go_on_for_another(self, now: float, number: int, request: _Request) -> None:
-        """A ping that a member asked for has not been answered yet."""
+        """Ping again, or give up, for a member whose request has not been answered yet."""
         ping = self._pings.get(number)
-        if ping is None or ping.requester is None:  # pushed out by others
+        if ping is None or ping.requester is None:  # newer pings took its place
             del self._requests[number]
         elif now >= request.due:
             del self._requests[number]
@@ -387,7 +394,7 @@ class Detector:
             self._out.send(ping.address, [Ping(number)])
 
     def ask_those_said_to_have_left(self, now: float) -> None:
-        """Others say of some members that they left: see whether it is so."""
+        """Ask the members that left according to others whether that is so."""
         self._farewells.begin(now)
         self._due = min(self._due, self._farewells.deadline())
 
@@ -434,7 +441,7 @@ class Detector:
 
 
 def _smoothed(mean: float, jitter: float, sample: float) -> tuple[float, float]:
-    """Mean and mean deviation with one more round trip (RFC 6298, with weights of our own)."""
+    """The mean and the mean deviation with one more round trip (as in RFC 6298)."""
     return mean + RTT_WEIGHT * (sample - mean), jitter + JITTER_WEIGHT * (abs(sample - mean) - jitter)
 
 

@@ -63,11 +63,11 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Keep these in place of those that were kept before, for the next start. There is no hurry."""
+    """Save these hints for the next start, in place of the former ones. There is no hurry."""
 
     hints: tuple[Hint, ...]
     key_id: bytes
-    """Of the seal: they are of use under the same key and in the same cluster only."""
+    """The key id of the seal: hints are of use only with the same key and cluster name."""
 
 
 @dataclass(frozen=True, slots=True)

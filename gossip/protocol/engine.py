@@ -36,7 +36,7 @@ from .tree import SplitTree
 from .wire import decode_datagram
 
 WRITTEN_AGAIN_AT_ONCE: Final = 1024
-"""Events that are written again in one go, about; some ten milliseconds of work."""
+"""About how many events are written again in one go: some ten milliseconds of work."""
 
 
 class Engine:
@@ -63,12 +63,12 @@ class Engine:
         the replica. ``ended``: those of them that are over for certain, with all that they wrote in the replica, so
         that they can be closed; all, if it is not given.
 
-        ``hints``: members of former lives, as a `Remember` named them; they are greeted like seeds.
+        ``hints``: members of former lives, as the last `Remember` had them; their addresses are greeted like seeds.
 
         ``dissemination``: another way to send news, for comparisons.
         """
         self._out = Output(identity, config, rng, replica, seal)
-        _ = replica.fingerprint  # reckoned now and kept up to date: at the first digest there may be many entries
+        _ = replica.fingerprint  # computed now and kept up to date: at the first digest there may be many entries
         self._make_dissemination = dissemination
         self._lineage = Lineage(self._out, lives)
         self._out.kernel.doubled.lives.update(dict.fromkeys(lives or ()))
@@ -356,9 +356,7 @@ class Engine:
         self._out.notify(notices.DATA_RECEIVED)  # whoever waits for acknowledgements of former writes looks again
 
     def _write_again(self, now: float) -> None:
-        """What we wrote under dots that somebody else has used too, or beyond the limit of a writer that somebody else
-        has retired; in slices, each of which leads to the next.
-        """
+        """Write again the lost writes that `crdts.doubled` keeps, a slice at a time. Each slice leads to the next."""
         count = 0
         try:
             while count < WRITTEN_AGAIN_AT_ONCE and (written := self._out.replica.store.write_again()):

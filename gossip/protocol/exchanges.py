@@ -1,6 +1,6 @@
-"""Reconciliations that broke off with their streams, and that the next stream to the same member carries on.
+"""Reconciliations that broke off with their streams. The next stream to the same member carries them on.
 
-What has arrived must not be joined before all has, so it is held: for a minute, of a few members, and not too much.
+What has arrived must not be joined before all has. So it is held, within bounds of time, number and bytes.
 """
 
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from crdts import Delta, Reconciliation
 from .messages import Introduce
 
 KEPT_SECONDS: Final = 60.0
-"""Seconds after which nobody can be expected to carry one on,"""
+"""Seconds that a reconciliation is held for another stream to carry it on."""
 KEPT_EXCHANGES: Final = 4
-"""so many that are held at most, and"""
+"""Reconciliations that are held at most; the oldest makes way."""
 KEPT_BYTES: Final = 32 << 20
-"""bytes of entries in all of them; the oldest go first."""
+"""Bytes of entries in all reconciliations that are held; the oldest ones make way."""
 SPOILED_MOST: Final = 64
-"""Lives of members that are remembered for having broken the rules of one."""
+"""Lives of members that are remembered at most because they broke the rules of a reconciliation."""
 
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One reconciliation with one life of one member, over as many streams as it takes."""
+    """A reconciliation with one life of one member, over one or several streams."""
 
     name: bytes
-    """What both sides call it."""
+    """The name that both sides give to the reconciliation."""
     talk: Reconciliation
     resumed: bool = False
-    """Whether an earlier stream began it."""
+    """True if an earlier stream began the reconciliation."""
     difference: Delta | None = None
-    """What is to be joined, from when all is known until it is handed over."""
+    """What is to be joined; None before all of it is known, and after it was handed over."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Kept:
 
 
 class Exchanges:
-    """Those that are to be carried on; one for each life of a member."""
+    """The reconciliations to be carried on: one at most for each life of a member."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[bytes, int], _Kept] = {}
@@ -50,7 +50,7 @@ class Exchanges:
         return len(self._kept)
 
     def keep(self, now: float, peer: Introduce, exchange: Exchange) -> None:
-        """A stream broke in the middle of one."""
+        """Hold a reconciliation whose stream broke."""
         self._kept.pop((peer.node_id, peer.epoch), None)
         self._kept[peer.node_id, peer.epoch] = _Kept(exchange, now)
         while len(self._kept) > KEPT_EXCHANGES or self._bytes > KEPT_BYTES:
@@ -61,7 +61,7 @@ class Exchanges:
         return sum(kept.exchange.talk.held_bytes for kept in self._kept.values())
 
     def take(self, peer: Introduce) -> Exchange | None:
-        """What is to be carried on with this life of a member, if there is something; it is not held any more."""
+        """The reconciliation that is held for this life of a member, held no more; None if there is none."""
         kept = self._kept.pop((peer.node_id, peer.epoch), None)
         if kept is None:
             return None
@@ -69,16 +69,17 @@ class Exchanges:
         return kept.exchange
 
     def spoil(self, peer: Introduce) -> None:
-        """This life of a member has broken the rules of one: from now on it gets whole states."""
+        """Note that this life of a member broke the rules of a reconciliation: from now on it gets whole states."""
         self._spoiled[peer.node_id, peer.epoch] = None
         if len(self._spoiled) > SPOILED_MOST:
             del self._spoiled[next(iter(self._spoiled))]
 
     def is_spoiled(self, peer: Introduce) -> bool:
+        """True if this life of a member broke the rules of a reconciliation."""
         return (peer.node_id, peer.epoch) in self._spoiled
 
     def deadline(self) -> float:
-        """When the oldest is given up."""
+        """When the oldest reconciliation is given up; infinity if none is held."""
         return min((kept.since for kept in self._kept.values()), default=float("inf")) + KEPT_SECONDS
 
     def tick(self, now: float) -> None:

@@ -1,8 +1,8 @@
-"""Goodbyes that we heard of from others: only the member itself, or its silence, is evidence enough.
+"""Goodbyes that others tell us of: only the member's own word, or its silence, is evidence enough.
 
-A member of which others say that it left is asked at once, and again twice. If it does not answer, it counts as left,
-within a second on a usual network; else it hears what is said of it, and can contradict. A node that has left and still
-runs answers a ping by its goodbye.
+When others say that a member left, this node pings the member at once, and twice more. If the member does not answer,
+it counts as left, within a second on a usual network. If it answers, it is told what others say, and can contradict. A
+node that has left and still runs answers a ping by its goodbye.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from .members import Members
 from .peers import LEFT, Peer
 
 MAX_FAREWELLS: Final = 256
-"""Members that are asked at a time, at most."""
+"""Members that are asked at the same time, at most."""
 
 
 @dataclass(slots=True)
@@ -21,18 +21,18 @@ class _Farewell:
     target: Peer
     epoch: int
     counter: int
-    """With the epoch, the incarnation that is said to have left."""
+    """With the epoch, the incarnation that left according to others."""
     next_ping: float
     due: float
 
 
 class Farewells:
-    """The members of which others say that they left, and that were asked."""
+    """Asks the members that left according to others."""
 
     def __init__(
         self, members: Members, ping: Callable[[float, Peer], None], wait_for: Callable[[Peer], float]
     ) -> None:
-        """``wait_for`` says after how many seconds the answer of a member is late."""
+        """``wait_for`` tells after how many seconds a member's answer is late."""
         self._members = members
         self._ping = ping
         self._wait_for = wait_for
@@ -45,7 +45,7 @@ class Farewells:
         return min((min(each.next_ping, each.due) for each in self._asked.values()), default=float("inf"))
 
     def begin(self, now: float) -> None:
-        """Ask those of whom it was said since the last call."""
+        """Ask the members that others told of since the last call."""
         for peer, counter in self._members.farewells:
             if peer.node_id not in self._asked and len(self._asked) < MAX_FAREWELLS:
                 wait = self._wait_for(peer)
@@ -54,7 +54,7 @@ class Farewells:
         self._members.farewells.clear()
 
     def tick(self, now: float) -> None:
-        """Ask again, and believe it of those that do not answer."""
+        """Ask again; members that did not answer in time count as left."""
         for node_id, farewell in list(self._asked.items()):
             peer = farewell.target
             is_over = peer.state == LEFT or (peer.epoch, peer.counter) > (farewell.epoch, farewell.counter)
@@ -68,6 +68,6 @@ class Farewells:
                 self._ping(now, peer)
 
     def answered(self, now: float, peer: Peer) -> None:
-        """A member is there."""
+        """Note that a member has answered."""
         if self._asked.pop(peer.node_id, None) is not None:
             self._members.deny_farewell(now, peer)

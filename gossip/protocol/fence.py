@@ -1,7 +1,7 @@
-"""What the shared state says of nodes that were retired: they are fenced, in every life they ever had or will have.
+"""What the shared state says of retired nodes: they are fenced, in every life that they ever had or will have.
 
-Retiring a node forbids its fence, an id that no life of it has. Like every closed writer the fence takes no room in any
-context, travels with events and with states alike, and stays for good.
+Retiring a node forbids its fence, a replica id that no life of the node has (see `identity.py`). Like every closed
+writer, the fence takes no room in any context, travels with events and states, and stays for good.
 """
 
 from crdts.kernel import Kernel

@@ -1,8 +1,8 @@
 """How addresses are proven: cookies, and the seeds and candidates that are greeted until they answer.
 
-A cookie goes to an address, and only who receives there can send it back. That of a greeting is fresh, so the answer
-also shows that the node is there now, and how far away. That of a challenge only proves the address. Nothing but
-greetings is ever sent to an address that has not proven itself so, and never more bytes than came from it.
+A cookie is sent to an address; only a node that receives there can send it back. A greeting has a fresh cookie, so its
+answer also shows that the node is there now, and how far away. The cookie of a challenge proves the address only. An
+address that has not proven itself so is sent nothing but greetings, and never more bytes than came from it.
 """
 
 from collections.abc import Iterable
@@ -24,11 +24,11 @@ EAGER_RETRY_MAX: Final = 1.0
 EAGER_TRIES: Final = 20
 """Greetings after which a seed is tried ever more rarely."""
 COOKIES_KEPT: Final = 4
-"""Unanswered greetings of one address of which any may still be answered: round trips may be longer than retries."""
+"""The latest unanswered greetings of one address whose answers count: round trips may be longer than retries."""
 QUESTIONS: Final = 2
-"""Times `Config.max_candidates`: addresses whose answer to a greeting is waited for at most."""
+"""Answers to greetings are waited for from at most this many times `Config.max_candidates` addresses."""
 HINT_TRIES: Final = 6
-"""Unanswered greetings of a member of a former life, within some seconds, after which it counts as missing."""
+"""Unanswered greetings, some seconds apart in all, after which a member of a former life counts as missing."""
 SILENT_TRIES: Final = 5
 """Unanswered greetings of a seed after which a person should hear of it; a few seconds."""
 
@@ -50,14 +50,14 @@ class Proven:
 
 
 class _Questions:
-    """Cookies that went out and are not answered yet: each is fresh, so that no answer counts that was recorded."""
+    """Cookies that were sent and not answered yet. Each is fresh, so that no recorded answer counts."""
 
     def __init__(self, output: Output) -> None:
         self._out = output
         self._asked: dict[tuple[bytes, Address], dict[bytes, float]] = {}
 
     def ask(self, now: float, address: Address, node_id: bytes = b"") -> bytes:
-        """A cookie for an address, and for a node there if we know its id."""
+        """A fresh cookie for an address, and for the node there if its id is known."""
         cookie = self._out.rng.randbytes(COOKIE_BYTES)
         asked = self._asked.setdefault((node_id, address), {})
         asked[cookie] = now
@@ -68,11 +68,11 @@ class _Questions:
         return cookie
 
     def is_open(self, echo: bytes, address: Address) -> bool:
-        """Whether that cookie went to an address whose node we do not know, and was not answered yet."""
+        """True if that cookie was sent to the address, for no node in particular, and was not answered yet."""
         return echo in self._asked.get((b"", address), ())
 
     def answer(self, now: float, echo: bytes, address: Address, node_id: bytes = b"") -> float | None:
-        """The seconds that the answer took. None if we did not ask so, or were answered before."""
+        """Take an answer; return the seconds that it took, or None if no such question is open."""
         sent = self._asked.get((node_id, address), {}).get(echo)
         if sent is None:
             return None
@@ -99,7 +99,7 @@ class Greeter:
         self._candidates: dict[Address, _Attempt] = {}
         self._hints: dict[Address, _Attempt] = {}
         self.unanswered: list[Address] = []
-        """Hints that nobody has answered at, since this was last emptied."""
+        """Addresses of hints where no node answered, since this list was last emptied."""
         self._greeted: dict[tuple[bytes, Address], tuple[str, int, int]] = {}
         self._hellos = _Questions(output)
         self._welcomes = _Questions(output)
@@ -132,13 +132,13 @@ class Greeter:
         return True
 
     def add_hint(self, now: float, address: Address) -> None:
-        """Greet an address where a member was, some life ago; said to be `unanswered` if nobody is there."""
+        """Greet an address where a member was in a former life. It goes to `unanswered` if no node answers."""
         due = now + self._out.rng.uniform(0.0, self._out.config.seed_retry)
         self._hints[address] = _Attempt(due, self._out.config.seed_retry)
         self._due = min(self._due, due)
 
     def drop(self, address: Address) -> None:
-        """It is of no use to greet whoever is there."""
+        """Greet a candidate or hint no more."""
         self._candidates.pop(address, None)
         self._hints.pop(address, None)
 
@@ -193,7 +193,7 @@ class Greeter:
                 self.unanswered.append(address)
             elif seed is None:
                 self._greet(now, address, attempt)
-            else:  # it is greeted already
+            else:  # it is greeted as a seed already
                 attempt.due = now + EAGER_RETRY_MAX
 
     def _greet(self, now: float, address: Address, attempt: _Attempt) -> None:
@@ -219,12 +219,12 @@ class Greeter:
         self._out.send(address, [replace(hello, padding=padding)])
 
     def _cookie(self, address: Address) -> bytes:
-        """Of a challenge. Stateless: only somebody who received it at ``address`` can know it."""
+        """The cookie of a challenge. Nothing is kept of it; only a node that received it at ``address`` can know it."""
         text = f"{address[0]} {address[1]}".encode()
         return blake2b(text, key=self._secret, digest_size=COOKIE_BYTES).digest()
 
     def echoes(self, source: Address, echo: bytes) -> bool:
-        """Whether this is a cookie that we sent to that address, in a greeting that is not answered yet."""
+        """True if ``echo`` is a cookie of a greeting that we sent to that address and that is not answered yet."""
         return self._hellos.is_open(echo, source)
 
     # ---- answering

@@ -1,8 +1,7 @@
 """The head of a state, cut into frames: its context and its pre-killed dots, of which there may be very many.
 
 A peer refuses a frame that is larger than its settings allow, and decodes each frame in one go. So a head travels in
-parts of a few dozen kilobytes, all of the same size for everybody (`Config.stream_chunk_bytes`, 256 KiB at most), and
-is put together again at the other end.
+parts of at most `Config.stream_chunk_bytes` (256 KiB at most), and the receiver puts them together again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -21,17 +20,17 @@ from .messages import Frame, HeadPart
 RANGE_BYTES: Final = 18
 """Upper bound of one range of a context, encoded: a gap and a length."""
 COLUMN_BYTES: Final = 5
-"""Upper bound of what a replica's list of ranges takes beside them."""
+"""Upper bound of what the list of one replica's ranges takes, the ranges apart."""
 DOT_BYTES: Final = 12
 """Upper bound of one pre-killed dot, encoded, its replica id apart."""
 OUT_OF_ORDER: Final = 1 << 20
-"""Ranges of a context beside the first one of each writer."""
+"""Ranges that a context may have besides the first one of each writer."""
 MAX_HEAD_BYTES: Final = (
     2 * MAX_WRITERS * (MAX_REPLICA_ID_BYTES + 3 + COLUMN_BYTES + RANGE_BYTES)
     + 2 * MAX_PREKILLED * (MAX_REPLICA_ID_BYTES + 3 + COLUMN_BYTES + DOT_BYTES)
     + OUT_OF_ORDER * RANGE_BYTES
 )
-"""Bytes that the parts of one head are reckoned to take: as many as the largest head that a replica can have."""
+"""Bytes that the parts of one head may take, by `head_bytes`: room for the largest head that a replica can have."""
 
 
 def head_parts(context: Context, prekilled: Iterable[Dot], max_bytes: int) -> Iterator[Delta]:
@@ -63,7 +62,7 @@ def head_parts(context: Context, prekilled: Iterable[Dot], max_bytes: int) -> It
 def head_frames(
     context: Context, prekilled: Iterable[Dot], max_bytes: int, end: Callable[[Delta], Frame]
 ) -> Iterator[Frame]:
-    """The parts of a head as frames; the last one is what ``end`` makes of it, and completes them."""
+    """The parts of a head as frames. ``end`` makes the last frame, which completes the head."""
     last: Delta | None = None
     for part in head_parts(context, prekilled, max_bytes):
         if last is not None:
@@ -82,14 +81,14 @@ def _part(ranges: list[DotRange], dots: list[Dot]) -> Delta:
 
 
 def head_bytes(context: Context, prekilled: Collection[Dot]) -> int:
-    """Upper bound of what a head takes, encoded in one."""
+    """Upper bound of the bytes of a head that is encoded in one piece."""
     names = {*context.replicas(), *(replica for replica, _ in prekilled)}
     size = DELTA_BYTES + DOT_BYTES * len(prekilled) + sum(map(_name_bytes, names))
     return size + RANGE_BYTES * (context.writers + context.cloud_size())
 
 
 class Head:
-    """The parts of a head that have arrived; bounded."""
+    """Collects the parts of a head that have arrived, `MAX_HEAD_BYTES` at most."""
 
     def __init__(self) -> None:
         self._context = Context()

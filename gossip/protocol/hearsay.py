@@ -60,8 +60,8 @@ class Hearsay:
         self._contested = 0
         self._has_left = False
         self.farewells: list[tuple[Peer, int]] = []
-        """Members of whom others said that they left, and in which incarnation, since this was last emptied: they are
-        asked whether it is so."""
+        """Members that left according to others, with the incarnation counter, since this list was last emptied. The
+        detector asks them whether it is so."""
         self.refutations = 0
         """Times that we had to contradict what was said of us."""
 
@@ -129,7 +129,7 @@ class Hearsay:
             self._out.send(peer.address, [*self.goodbye(), *besides])
 
     def goodbye(self) -> list[Updates]:
-        """What we say once we have left, to whoever asks whether we are there; nothing before."""
+        """What we answer to a ping once we have left; empty before."""
         return [Updates((self._own_row(),))] if self._has_left else []
 
     def forget(self, peer: Peer) -> None:
@@ -179,7 +179,7 @@ class Hearsay:
         self._out.send(peer.address, [ListMembers(after)])
 
     def _may_answer(self, now: float, peer: Peer) -> bool:
-        """True if a member may be told of as many others as a datagram holds."""
+        """True if a member may be sent one more datagram full of rows now; it is counted as sent then."""
         return affords(now, peer, self._room(), self._out.config)
 
     def on_list(self, now: float, peer: Peer, request: ListMembers) -> None:
@@ -283,7 +283,7 @@ class Hearsay:
         if peer is not None and not peer.is_proven:
             if state == LEFT and row.epoch >= peer.epoch:
                 self._roster.turn(now, peer, LEFT)
-            peer = None  # all else has to prove itself
+            peer = None  # whatever else is said of it waits until it has proven its address
         if peer is not None and not peer.can_be_in(row.epoch):
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
         elif peer is None or row.epoch > peer.epoch:
@@ -299,7 +299,7 @@ class Hearsay:
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of {peer.name}"), source)
             self._ask(now, peer)
         elif (row.counter, _RANK[state]) > (peer.counter, _RANK[peer.state]):
-            if state == LEFT and peer.state not in (FAILED, LEFT):  # of those we know that they do not answer
+            if state == LEFT and peer.state not in (FAILED, LEFT):  # a failed member has not answered already
                 self.farewells.append((peer, row.counter))
             else:
                 self._weigh(now, teller, peer, state, row)
@@ -345,14 +345,14 @@ class Hearsay:
         self.spread(peer)
 
     def believe_farewell(self, now: float, peer: Peer, counter: int) -> None:
-        """A member of whom others say that it left does not answer us either."""
+        """List a member as left: others say so, and it does not answer us."""
         if counter > peer.counter:
             self._roster.peers.advance(peer, peer.epoch, counter)
         self._roster.turn(now, peer, LEFT)
         self.spread(peer)
 
     def deny_farewell(self, now: float, peer: Peer) -> None:
-        """It does answer: let it contradict, as others may have believed what was said."""
+        """Tell a member that answers what others say, so that it contradicts: others may have believed it."""
         self._warn(now, peer, row_of(peer, LEFT))
 
     def _has_been_suspect(self, now: float, peer: Peer) -> bool:

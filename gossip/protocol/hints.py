@@ -1,8 +1,8 @@
-"""Members of former lives: where a node looks for the cluster at its start, besides its seeds.
+"""Hints are the members of former lives: a node looks for them at its start, besides its seeds.
 
-Who was a member, and where, is kept on disk: a bounded number, of as many hosts as possible, written rarely. It is
-never trusted. An address is greeted like that of a seed, and nothing else is sent there before it has proven itself. A
-former member that answers is met like any other; one that does not is listed as failed, and greeted now and then.
+The disk keeps a bounded number of hints, of as many hosts as possible; they are written rarely. A hint is never
+trusted: its address is greeted like a seed's, and is sent nothing else before it has proven itself. A former member
+that answers is admitted like any other. A former member that does not is listed as failed, and greeted now and then.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,17 +18,17 @@ from .peers import FAILED, LEFT, Peer
 from .roster import Roster, fields
 
 HINTS: Final = 64
-"""Members that are kept for the next start at most."""
+"""Members that are kept for the next start, at most."""
 HINT_LIVES: Final = 16
-"""Lives of ours in which a member was looked for in vain, after which it is not kept any more."""
+"""A member is kept no more after so many lives of this node in a row in which it was looked for in vain."""
 FIRST_PAUSE: Final = 1.0
-"""Seconds from one writing to the next at least, at first;"""
+"""Seconds before the hints are written for the first time. The pause before the next writing doubles each time."""
 LONGEST_PAUSE: Final = 64.0
-"""it doubles with each, up to this."""
+"""Seconds of the longest pause between two writings."""
 
 
 class Hints:
-    """Looks for those who were members, and says whom to keep for the next start."""
+    """Looks for the members of former lives, and chooses the hints for the next start."""
 
     def __init__(self, output: Output, roster: Roster, greeter: Greeter, former: Iterable[Hint], now: float) -> None:
         self._out = output
@@ -48,7 +48,7 @@ class Hints:
         return self._next if self._roster.peers.changes != self._seen else float("inf")
 
     def tick(self, now: float) -> None:
-        """List those who were looked for in vain; say whom to keep, if that has changed."""
+        """List members that were looked for in vain; have the hints saved if they have changed."""
         if self._greeter.unanswered:
             self._list_missing(now)
         if now < self.deadline():
@@ -67,18 +67,18 @@ class Hints:
             if self._roster.peers.find(hint.node_id) is None:
                 self._former[hint.node_id] = replace(hint, missed=hint.missed + 1)
                 peer = Peer(hint.node_id, hint.name, hint.epoch, hint.address, now, FAILED, is_proven=False)
-                peer.met = float("-inf")  # longer ago than anybody else
+                peer.met = float("-inf")  # before all members of this life
                 self._roster.list_missing(peer)
                 self._out.notify(notices.MEMBER_FAILED, **fields(peer))
 
     def forget(self, node_id: bytes) -> None:
-        """A node was retired."""
+        """Drop the hint of a node that was retired."""
         hint = self._former.pop(node_id, None)
         if hint is not None:
             self._greeter.drop(hint.address)
 
     def current(self) -> tuple[Hint, ...]:
-        """Whom to look for at the next start: those who are there, and then those who are missing."""
+        """The hints for the next start: members that are present come first, then those that are missing."""
         peers = self._roster.peers
         known = [peer for peer in peers.all() if peer.is_proven and peer.state != LEFT]
         known.sort(key=lambda each: (not each.is_present, each.met, each.node_id))
@@ -92,12 +92,12 @@ class Hints:
 
 
 def _place(hint: Hint) -> tuple[bytes, Address, int]:
-    """What makes it worth to write a hint anew."""
+    """The parts of a hint whose change makes it worth writing."""
     return hint.node_id, hint.address, hint.missed
 
 
 def _spread(hints: Sequence[Hint]) -> tuple[Hint, ...]:
-    """The first of each host, then the second of each, as many as are kept; in the order of their ids."""
+    """The hints that are kept: the first of each host, then the second of each, and so on; sorted by node id."""
     by_host: dict[str, int] = {}
     ranked = []
     for hint in hints:

@@ -1,8 +1,8 @@
 """Who a node is: an id of its own, and one replica id for each of its lives. Addresses are only hints.
 
-A node writes under ``<node id>.<epoch>-<nonce>``, another replica id in each of its lives; a life without a nonce has
-no dash. Beside these stands one that no life has, the fence ``<node id>.*``: retiring a node forbids the fence. Only
-this module spells and parses these ids.
+A node writes under the replica id ``<node id>.<epoch>-<nonce>``, another one in each of its lives; a life without a
+nonce has no dash. No life has the id ``<node id>.*``, the fence of the node: retiring a node forbids its fence. Only
+this module makes and parses these ids.
 """
 
 import random
@@ -84,12 +84,12 @@ class Life(NamedTuple):
 
 
 def replica_id_of(node_id: bytes, epoch: int, nonce: str) -> str:
-    """What a node writes under in one of its lives."""
+    """The replica id under which a node writes in one of its lives."""
     return f"{node_id.hex()}.{epoch}-{nonce}" if nonce else f"{node_id.hex()}.{epoch}"
 
 
 def life_of(writer: str) -> Life | None:
-    """The life that writes under this id; None if no life of a node does."""
+    """The life that writes under this replica id; None if it is not the id of a node's life."""
     parted = _parted(writer)
     if parted is None:
         return None
@@ -100,24 +100,24 @@ def life_of(writer: str) -> Life | None:
 
 
 def fence_of(node_id: bytes) -> str:
-    """The id that is forbidden when the node is retired."""
+    """The replica id that is forbidden when the node is retired."""
     return f"{node_id.hex()}.{_ANY_LIFE}"
 
 
 def fenced_by(writer: str) -> bytes | None:
-    """The node of which this id is the fence; None if it is no fence."""
+    """The id of the node whose fence ``writer`` is; None if it is no fence."""
     parted = _parted(writer) if writer.endswith(_ANY_LIFE) else None  # of very many ids few are fences
     return parted[0] if parted is not None and parted[1] == _ANY_LIFE else None
 
 
 def node_of(writer: str) -> bytes | None:
-    """The node to which this id belongs, as one of its lives or its fence; None if it is no node's."""
+    """The id of the node that a replica id belongs to, as a life or as the fence; None if it has another form."""
     parted = _parted(writer)
     return None if parted is None else parted[0]
 
 
 def writers_of(context: Context, node_id: bytes) -> list[str]:
-    """The replica ids of that node under which something was written, as far as the context goes, in order."""
+    """The replica ids of the node that have written something in ``context``, sorted."""
     return context.within(f"{node_id.hex()}.", f"{node_id.hex()}/").replicas()
 
 
@@ -140,14 +140,14 @@ def check_name(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """A member that was met, in this life or before."""
+    """A member to look for at the next start; see `hints.py`."""
 
     node_id: bytes
     name: str
     epoch: int
     address: Address
     missed: int = 0
-    """Our lives in a row in which it was looked for in vain."""
+    """Lives of this node in a row in which the member was looked for in vain."""
 
 
 def name_is_valid(name: str) -> bool:

@@ -3,8 +3,8 @@
 Every life of a node writes under an id of its own, drawn at its start, so what copies write never collides, unless the
 process itself was copied. Still two may go on as one member, one of whom nobody listens to. It shows in what everybody
 shares: events of a life of ours that we never had, or of our present one that we did not write; and in what members say
-of us. It shows too where others close the id that we write under, as if we were gone: nobody accepts what we write as
-such any more. Then this node goes on as a new one, and so does the other when it sees ours.
+of us. And others may retire the id that we write under, as if we were gone: then no node accepts what we write under it
+any more. In all these cases this node goes on as a new one, and so does the other when it sees ours.
 """
 
 from collections.abc import Sequence
@@ -57,10 +57,10 @@ class Lineage:
         return self._out.contested
 
     def _is_limited(self, now: float) -> bool:
-        """True if others have limited or closed the writer that we are, for long enough to hear why.
+        """True if others have limited or closed our replica id, and a probe interval ago already.
 
-        If the node itself was retired, on purpose, the fence may come behind the limit; and a node that leaves in good
-        order limits itself.
+        That is no doubt if the node itself was retired, whose fence may come some time after the limit, or if this node
+        has limited its own id because it leaves.
         """
         kernel = self._out.kernel
         me = kernel.replica_id

@@ -25,7 +25,7 @@ class Members:
     that has not proven itself."""
 
     def __init__(self, output: Output, profile: Profile, former: Iterable[Hint] = (), now: float = 0.0) -> None:
-        """``former``: members of former lives, where they were then."""
+        """``former``: the hints that an earlier life of this node has left."""
         self._out = output
         self._roster = Roster(output)
         self._greeter = Greeter(output, self._roster)
@@ -49,7 +49,7 @@ class Members:
         return self._roster.peers.in_state(state)
 
     def missing(self) -> Sequence[Peer]:
-        """Members that are gone, and did not say so themselves: they may come back."""
+        """Members that failed, or left according to others only: they may come back."""
         left = [peer for peer in self._roster.peers.in_state(LEFT) if not peer.has_said_goodbye]
         return [*self._roster.peers.in_state(FAILED), *left]
 
@@ -161,11 +161,11 @@ class Members:
         self._hearsay.tick(now)
 
     def hints(self) -> tuple[Hint, ...]:
-        """Where to look for members after a new beginning."""
+        """The members to look for after a new beginning."""
         return self._hints.current()
 
     def greet(self, now: float, peer: Peer) -> None:
-        """Look for a member that has not proven in our present life where it is."""
+        """Greet a member that has not proven its address in our present life."""
         self._greeter.greet(now, peer.address)
 
     def datagram_arrived(self, size: int) -> None:
@@ -351,19 +351,19 @@ class Members:
 
     @property
     def farewells(self) -> list[tuple[Peer, int]]:
-        """Members of whom others said that they left, and in which incarnation, since this was last emptied."""
+        """Members that left according to others; see `Hearsay.farewells`."""
         return self._hearsay.farewells
 
     def believe_farewell(self, now: float, peer: Peer, counter: int) -> None:
-        """A member of whom others say that it left does not answer us either."""
+        """List a member as left: others say so, and it does not answer us."""
         self._hearsay.believe_farewell(now, peer, counter)
 
     def deny_farewell(self, now: float, peer: Peer) -> None:
-        """A member of whom others say that it left has answered."""
+        """Let a member contradict that answers us although it left according to others."""
         self._hearsay.deny_farewell(now, peer)
 
     def goodbye(self) -> list[Updates]:
-        """What we say once we have left, to whoever asks whether we are there; nothing before."""
+        """What we answer to a ping once we have left; empty before."""
         return self._hearsay.goodbye()
 
     def acquit(self, now: float, peer: Peer) -> None:
@@ -376,5 +376,5 @@ class Members:
 
 
 def _is_missing(peer: Peer) -> bool:
-    """True if a member is gone and did not say so itself."""
+    """True if a member failed, or left according to others only."""
     return peer.state == FAILED or (peer.state == LEFT and not peer.has_said_goodbye)

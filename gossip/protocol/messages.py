@@ -101,7 +101,7 @@ class Ping:
     """Are you there? Answered at once by an `Ack`."""
 
     number: int
-    """Random, so that no answer that was recorded earlier, or meant for another member, fits."""
+    """Random, so that no recorded answer fits, and no answer to another ping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class PingRequest:
     number: int
     node_id: bytes
     patience: int
-    """Milliseconds to wait for its answer."""
+    """Milliseconds to wait for the answer of that node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ class Introduce:
 
 @dataclass(frozen=True, slots=True)
 class HeadPart:
-    """Some of a context, and of the pre-killed dots of a state, that one frame does not hold.
+    """A part of a context, and of the pre-killed dots of a state, for which one frame is too small.
 
     The `WholeContext` or `StateEnd` that follows completes them.
     """
@@ -306,21 +306,24 @@ class CanReconcile:
 
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """One message of a reconciliation. Who opened the stream begins; then both take turns."""
+    """One message of a reconciliation. The side that opened the stream begins; then both take turns."""
 
     name: bytes
-    """Which one: it may have been begun on an earlier stream."""
+    """The name of the reconciliation, which an earlier stream may have begun."""
     message: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class AskReconcile:
-    """Begin a reconciliation, as you opened the stream."""
+    """Please begin a reconciliation, as you opened the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """I do not reconcile now, or do not know the reconciliation of this name. Empty if it is only asked for."""
+    """I do not reconcile now, or do not know the reconciliation of this name.
+
+    The name is empty in answer to an `AskReconcile`.
+    """
 
     name: bytes
 

@@ -116,9 +116,9 @@ class Output:
         self._after_disk(Write(conn, data))
 
     def abandon(self, conn: int, *, is_open: bool = True) -> None:
-        """Close a stream that is of no more use, at once, if the other side has not.
+        """Drop what waits to be written to a stream, and close the stream at once if it ``is_open``.
 
-        What waits for the disk to be written to it is dropped: while the disk fails, nothing may pile up there.
+        While the disk fails, nothing may pile up for streams that are of no more use.
         """
         if any(_is_for(conn, effect) for _, effect in self._held):
             self._held = deque(each for each in self._held if not _is_for(conn, each[1]))
@@ -162,7 +162,7 @@ class Output:
     def join(self, now: float, state: Delta, sender: bytes, prepared: Joining | None = None) -> bool:
         """Join a whole state that ``sender`` sent, and have it saved, in pieces if its entries were ``prepared``.
 
-        Returns False if it was refused, as it goes beyond the limit of a writer that is being retired.
+        Returns False if the state was refused: it goes beyond the limit of a retired writer, or there is no room.
         """
         before = self.kernel.processed
         pieces = prepared.pieces(state.context or Context(), state.prekilled) if prepared is not None else [state]
@@ -179,7 +179,7 @@ class Output:
         self._unsaved.extend(events)
 
     def unsaved_state(self, pieces: Iterable[Delta]) -> None:
-        """A state that was joined, in order. It ends its batch: what comes behind it may count only behind it."""
+        """The pieces of a state that was joined, in order. They end their batch: later events may build on them."""
         self._unsaved_states += pieces
         self.save()
 
@@ -224,7 +224,7 @@ class Output:
         self._effects.append(effect)
 
     def remember(self, hints: tuple[Hint, ...]) -> None:
-        """Have the disk keep these for the next start."""
+        """Have the disk keep these hints for the next start."""
         self._effects.append(Remember(hints, self.seal.key_id))
 
     # ---- to people

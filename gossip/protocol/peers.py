@@ -58,7 +58,7 @@ class Peer:
     since: float
     state: str = ALIVE
     is_proven: bool = True
-    """False of a member of a former life that has not been met in this one: nothing but greetings goes there."""
+    """False if the member is known from a former life only, and has not answered yet: it is sent greetings only."""
     counter: int = 0
     """With the epoch, its incarnation: raised by itself alone, when it has to contradict what is said of it."""
     vouched: int = 0
@@ -72,27 +72,27 @@ class Peer:
     others: tuple[Address, ...] = ()
     """Further addresses that it has proven, the latest first: where its datagrams come from, or come from now."""
     rtt: float | None = None
-    """Seconds from a ping to its answer, smoothed; before the first one, what the greeting took."""
+    """Smoothed seconds from a ping to its answer; before the first answer, the seconds that the greeting took."""
     jitter: float = 0.0
-    """How much that differs from one ping to the next, smoothed; 0 before the first."""
+    """Smoothed deviation of `rtt`, in seconds; 0 before the first answer."""
     answered: float = float("-inf")
     """When it last answered a probe of ours."""
     warned: float = float("-inf")
     """When we last told it what is said of it."""
     has_said_goodbye: bool = False
-    """It left by its own word. Of a member that left by the word of others this is not certain: it is tried on."""
+    """True if the member left by its own word. A member that left according to others only is still tried."""
     keeps_nothing: bool = False
-    """Nothing is left of its present life that could come back."""
+    """True if the member keeps its data in memory only and has ended: its present life cannot come back."""
     has_obituary: bool = False
     """Others say that it has failed, and it is only suspect here: we ping it ourselves."""
     answers_paid: float = float("-inf")
-    """Until when what was sent to answer it would have taken, at the rate that is allowed."""
+    """The time until which the allowed rate of answers to the member is used up; see `answers.affords`."""
     acked: int = 0
     """It has all of our writes up to this seq."""
     streams_failed: int = 0
     """Streams to it that failed, since one last succeeded."""
     stream_failed_at: float = 0.0
-    """When the last of them did."""
+    """When the last of these streams failed."""
     offers: int = 0
     """Streams offered to it in a row that it did not open."""
     next_offer: float = 0.0
@@ -102,7 +102,7 @@ class Peer:
     strange_limit: int = STRANGE_ROUNDS
     """How many of them are too many."""
     met: float = field(init=False, default=0.0)
-    """When it was listed."""
+    """When the member was first listed."""
     mark: int = field(init=False, default=0)
     """Its id and incarnation in 64 bits: what it contributes to the roll."""
     life: int = field(init=False, default=0)
@@ -123,11 +123,11 @@ class Peer:
 
     @property
     def replica_id(self) -> str | None:
-        """What it writes under in its present life; None until it has said so."""
+        """The replica id of the member's present life; None until the member has told it."""
         return None if self.nonce is None else replica_id_of(self.node_id, self.epoch, self.nonce)
 
     def forget_life(self) -> None:
-        """Let nothing count any more that was true of an earlier life: what it had, said, and failed to do."""
+        """Reset everything that belongs to one life of the member: what it had, said and failed to do."""
         self.nonce, self.keeps_nothing, self.has_said_goodbye = None, False, False
         self.acked = self.vouched = 0
         self.streams_failed = self.offers = 0
@@ -164,7 +164,7 @@ class Peers:
         self._roll = 0
         self._lives = 0
         self.changes = 0
-        """Grows with every change."""
+        """How often the list has changed."""
 
     # ---- reading
 

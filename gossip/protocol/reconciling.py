@@ -1,9 +1,10 @@
 """The part of a stream that reconciles: the two sides find out what differs, and exchange just that.
 
-It takes the place of a whole state where the receiver has much of it already. Who opened the stream begins; the other
-side may ask for it. Both take turns from then on, and each joins what it lacks at once when it knows all of it: in one
-piece, as a state. Should the stream break before, the next one goes on where this one was. A peer that does not know
-how, or is sending a state already, or has forgotten, declines, and gets a state.
+A reconciliation takes the place of a whole state where the receiver has much of the state already. The side that opened
+the stream begins; the other side may ask it to. From then on both take turns. Each side joins what it lacks in one
+piece, as a state, when it knows all of it. If the stream breaks before, the next stream goes on where this one was. A
+peer declines, and gets a state, if it does not know how to reconcile, is sending a state already, or has forgotten the
+reconciliation.
 """
 
 from dataclasses import dataclass
@@ -20,23 +21,23 @@ from .heads import head_bytes
 from .messages import AskReconcile, Declined, Frame, Introduce, Reconcile
 
 MESSAGE_MOST: Final = 1 << 20
-"""Bytes of one message at most: a context that is larger goes with a state. Every peer accepts frames of that size."""
+"""The most bytes of one message; every peer accepts such a frame. A larger context goes with a state."""
 FEW: Final = 1024
-"""Writers and pre-killed dots that take less than that for certain."""
+"""So many writers and pre-killed dots together take less than `MESSAGE_MOST` for certain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All that a peer had and we had not, to be joined as a state is, and saved as one."""
+    """All that the peer had and we had not, to be joined and saved as a state."""
 
     delta: Delta
 
 
 class Reconciling:
-    """What one stream says of it."""
+    """The reconciliation on one stream, if there is one."""
 
     def __init__(self, store: Store, config: Config, exchanges: Exchanges, name: bytes, *, opened_by_us: bool) -> None:
-        """``name``: what to call one that is begun here."""
+        """``name`` is given to a reconciliation that this stream begins."""
         self._store = store
         self._config = config
         self._exchanges = exchanges
@@ -44,27 +45,27 @@ class Reconciling:
         self._opened_by_us = opened_by_us
         self._begun_anew = False
         self.peer_can = False
-        """Whether the other side knows how."""
+        """True if the other side knows how to reconcile."""
         self.exchange: Exchange | None = None
 
     @property
     def over(self) -> bool:
-        """Whether both sides have said all."""
+        """True if a reconciliation is over: both sides have said all."""
         return self.exchange is not None and self.exchange.talk.over
 
     @property
     def found_nothing(self) -> bool:
-        """Whether it is over and the same dots live on both sides: then only contents can differ."""
+        """True if a reconciliation is over and the same dots live on both sides: then only contents can differ."""
         return self.exchange is not None and self.over and not self.exchange.talk.differs
 
     def is_worth_it(self, peer: Introduce, known: Context) -> bool:
-        """Whether to reconcile, rather than to send a state to a peer that knows so much already."""
+        """True if a reconciliation with a peer that has processed ``known`` is possible and cheaper than a state."""
         able = self.peer_can and not self._exchanges.is_spoiled(peer) and not self.is_too_large
         return able and self._store.kernel.spares_by_reconciling(known)
 
     @property
     def is_too_large(self) -> bool:
-        """True if what each side must say first, of its context and pre-killed dots, may not fit one message."""
+        """True if our context and pre-killed dots, which our first message carries, may not fit one message."""
         kernel = self._store.kernel
         if kernel.context.writers + kernel.room.taken < FEW:
             return False
@@ -72,7 +73,7 @@ class Reconciling:
         return head_bytes(kernel.context, early) > MESSAGE_MOST
 
     def first(self, peer: Introduce) -> Frame:
-        """What to begin with, or to go on with where an earlier stream broke."""
+        """The frame that begins a reconciliation, asks the peer to, or carries on that of an earlier stream."""
         if not self._opened_by_us:
             return AskReconcile()
         kept = self._exchanges.take(peer)
@@ -98,7 +99,7 @@ class Reconciling:
         return exchange
 
     def declined(self, name: bytes) -> Frame | None:
-        """The other side will not, or has forgotten what was to be carried on; return what to begin with instead."""
+        """The peer declines. Returns the frame that begins anew if the peer only forgot an earlier reconciliation."""
         if self.exchange is None:
             return None  # it was asked to begin
         if name != self.exchange.name or self.exchange.talk.finished:
@@ -107,15 +108,15 @@ class Reconciling:
         return self._anew() if was_resumed else None
 
     def receive(self, peer: Introduce, frame: Reconcile) -> Frame | None:
-        """Take a message, and return the answer, if there is one; what is to be joined is in `take_difference`.
+        """Take a message and return the answer, if there is one; `take_difference` then has what is to be joined.
 
-        Raises `MalformedMessage` for what breaks the rules: with this peer there will be no other one.
+        Raises `MalformedMessage` for what breaks the rules: then this life of the peer gets whole states only.
         """
         try:
             exchange = self._exchange_of(peer, frame.name)
             answer = exchange.talk.receive(frame.message)
         except OutOfStep as error:
-            if self.exchange is None:  # an earlier stream's, of which we know nothing
+            if self.exchange is None:  # a reconciliation of an earlier stream, which is not held here
                 return Declined(frame.name)
             self._spoil(peer)
             raise MalformedMessage(str(error)) from None
@@ -146,14 +147,14 @@ class Reconciling:
         self._exchanges.spoil(peer)
 
     def take_difference(self) -> Difference | None:
-        """What is to be joined now, once."""
+        """What is to be joined now; None if there is nothing, or it was taken already."""
         if self.exchange is None or self.exchange.difference is None:
             return None
         delta, self.exchange.difference = self.exchange.difference, None
         return Difference(delta)
 
     def keep(self, now: float, peer: Introduce | None) -> None:
-        """The stream broke: leave what has arrived to the next one."""
+        """The stream broke: leave a reconciliation that is not over to the next stream."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None and peer is not None and not exchange.talk.over:
             self._exchanges.keep(now, peer, exchange)

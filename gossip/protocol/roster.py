@@ -149,12 +149,12 @@ class Roster:
         self._make_way()
 
     def list_missing(self, peer: Peer) -> None:
-        """A member of a former life of ours was looked for in vain."""
+        """List a member of a former life that was looked for in vain."""
         self.peers.add(peer)
         self._make_way()
 
     def _make_way(self) -> None:
-        """Forget one where more are gone than are listed."""
+        """Forget a member that is gone if there are more of them than are listed."""
         left, failed = self.peers.in_state(LEFT), self.peers.in_state(FAILED)
         if len(left) + len(failed) > (OLD_CONTACTS if self.is_partial else self._out.config.max_gone):
             spare = least_missed(left, failed)
@@ -215,11 +215,11 @@ class Roster:
 def least_missed(left: Sequence[Peer], failed: Sequence[Peer]) -> Peer:
     """The member that makes way for another where too many are gone.
 
-    Members that left in good order make way first: those that said so themselves before those of whom others say so,
-    those that keep nothing before others, and those that left earliest. A member that failed may have writes that
-    nobody else has, and may be all that still leads to the other side of a partition. So of these as many different
-    hosts are kept as there is room for, and of one host the members that had been there for longest: not the many that
-    came and died.
+    Members that left make way first: those that said goodbye themselves before those that left according to others,
+    then those that keep nothing, then those that left earliest. A member that failed may have writes that no other node
+    has, and may be the only way to the other side of a partition. So of the failed members as many different hosts are
+    kept as there is room for, and of one host the members that had been there for longest, not the many that came and
+    died.
     """
     if left:
         return min(left, key=lambda each: (not each.has_said_goodbye, not each.keeps_nothing, each.since))

@@ -1,6 +1,6 @@
-"""Draws a few members uniformly at random: those that news is flooded to, or that help with a probe.
+"""Draws a few members uniformly at random: to flood news to, or to help with a probe.
 
-The caller gives all members that are present, or, in a large cluster, those of the node's view.
+The caller gives all members that are present, or those of the node's view in a large cluster.
 """
 
 import random

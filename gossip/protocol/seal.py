@@ -61,8 +61,8 @@ class Seal(Protocol):
         """The message inside ``data``; raises a `RemoteError` if it was not sealed by a holder of our key."""
 
     def mark(self, data: bytes) -> bytes:
-        """What tells a sealed datagram from every other one: equal only if all is. Empty where equal words are sealed
-        to equal bytes."""
+        """Bytes that differ from those of every other sealed datagram. Empty if this seal makes equal datagrams of
+        equal messages."""
 
     def greeting(self, salt: bytes) -> bytes:
         """The first bytes each side sends on a stream, in the clear: header and salt."""
@@ -230,7 +230,7 @@ class _PlainFrames:
 def seal_for(key: bytes | None, cluster: str = DEFAULT_CLUSTER) -> Seal:
     """The seal of the cluster of that name: keyed, or plain without a key. Raises `ConfigError` for no name.
 
-    However its letters are composed, it is one name, and one seal.
+    Spellings of ``cluster`` that differ only in how letters are composed give the same seal.
     """
     if not isinstance(cluster, str) or not name_is_valid(cluster):
         raise ConfigError(f"a cluster's name is 1 to {MAX_NAME_BYTES} bytes of printable text, not {cluster!r}")

@@ -49,11 +49,11 @@ FIRST_FRAME_BYTES: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class WholeState:
-    """A state that has come in parts, all of it."""
+    """A state whose parts have all come."""
 
     delta: Delta
     prepared: Joining
-    """Its entries, put in order while they came."""
+    """The entries of the state, prepared for the join as they came."""
 
 
 Taken: TypeAlias = Frame | WholeState | Difference
@@ -74,7 +74,7 @@ class Session:
         whole: bool,
         exchanges: Exchanges | None = None,
     ) -> None:
-        """``exchanges``: reconciliations that other streams have begun."""
+        """``exchanges``: reconciliations that broke off with earlier streams."""
         self._identity = identity
         self._config = config
         self._store = store
@@ -107,8 +107,10 @@ class Session:
         return self.sent_done and self.received_done
 
     def close(self) -> None:
-        """Let go of all that is held for the stream, at once: the frames to come and the session hold each other, and
-        Python's search for such circles may be an hour away."""
+        """Let go at once of all that the stream holds.
+
+        The frames to come and the session refer to each other, and Python may look for such cycles an hour later only.
+        """
         self._is_closed = True
         self._outgoing = None
         self._first = iter(())
@@ -141,7 +143,7 @@ class Session:
         yield from head_frames(context, (), self._config.stream_chunk_bytes, lambda part: WholeContext(_context(part)))
 
     def _catch_up(self, peer: Introduce, known: Context, *, plainly: bool = False) -> Iterator[Frame]:
-        """All that the other side lacks. ``plainly``: it has declined to reconcile, or we have."""
+        """All that the other side lacks. ``plainly`` means without reconciling, as one side has declined that."""
         yield from self._first
         if not (self.whole or self._kernel.prefers_state(known)):
             try:
@@ -168,9 +170,8 @@ class Session:
     # ---- incoming
 
     def receive(self, data: bytes) -> list[Taken]:
-        """Take bytes; return the frames now complete, a state only as the `WholeState` that it is in the end.
-
-        What a reconciliation has found out is one `Difference`, once it is all known.
+        """Take bytes; return what is complete now: frames, a `WholeState` in place of its parts, and a `Difference` in
+        place of the messages of a reconciliation.
 
         Raises a `RemoteError` for anything out of place: the stream is then of no more use.
         """
@@ -260,7 +261,7 @@ class Session:
 
     def _on_asked(self, peer: Introduce) -> None:
         if not self._opened_by_us:
-            raise MalformedMessage("who has opened a stream begins a reconciliation")
+            raise MalformedMessage("the side that opened the stream begins a reconciliation")
         if self._sends_state or self._reconciling.is_too_large:
             self._say([Declined(b"")], then_go_on=True)
         elif self._reconciling.exchange is None:
@@ -284,12 +285,12 @@ class Session:
             self._say([*answers, *([] if self.sent_done else [Done()])])
 
     def _say(self, frames: Iterable[Frame], *, then_go_on: bool = False) -> None:
-        """Send these next, behind how a stream begins, and drop what was to come unless it is to go on."""
+        """Send these frames next, behind the opening; drop the frames that were to come unless ``then_go_on``."""
         rest = self._outgoing if then_go_on and self._outgoing is not None else ()
         self._outgoing = chain(self._first, frames, rest)
 
     def keep_exchange(self, now: float) -> None:
-        """The stream broke: leave a reconciliation that is not over to the next one."""
+        """The stream broke: leave a reconciliation that is not over to the next stream."""
         self._reconciling.keep(now, self.peer)
 
     def _keep(self, part: Delta) -> None:

@@ -14,8 +14,8 @@ class Statistics:
     """UDP payload; the network adds 28 bytes (IPv4) or 48 (IPv6) to each datagram."""
     datagram_bytes_received: int = 0
     datagrams_repeated: int = 0
-    """Questions of members that had come before, and were not answered again: the network doubled them, or somebody who
-    recorded them."""
+    """Datagrams with questions that came a second time, and were not answered again: the network doubled them, or an
+    attacker sent a recording."""
     events_written: int = 0
     """Local mutations."""
     events_new: int = 0
@@ -38,20 +38,20 @@ class Statistics:
     stream_bytes_received: int = 0
     states_joined: int = 0
     differences_joined: int = 0
-    """Of two states, where only what differed was exchanged."""
+    """Differences that a reconciliation found and this node joined, in place of a whole state."""
     lags: int = 0
     """Times the node was not let run in time, so that it could not answer or hear others."""
     held_dropped: int = 0
     """Datagrams dropped because too many waited for the disk."""
     events_refused: int = 0
-    """Events and states that would have taken more room than there is for writers, or for dots killed before they came:
-    they are tried again. Not 0 for long: somebody who holds the key makes them up."""
+    """Events, transactions and states for which there was no room: too many writers, or dots killed before they came.
+    They are taken later. If the count keeps growing, a holder of the key makes them up."""
     stamps_refused: int = 0
     """Last-writer-wins stamps too far ahead for our clock to follow."""
     fingerprint_mismatches: int = 0
     """Times a member had the same events and yet another content: a bug, a cloned identity or corruption."""
     shares_contested: int = 0
-    """Times another had written in this node's share of a counter, and was written over."""
+    """How often this node replaced what another writer had made in this node's share of a counter."""
     candidates: int = 0
     """Addresses heard of that have not proven themselves yet, at present; of those who stay silent they are forgotten
     after a while."""

@@ -22,12 +22,13 @@ from .seal import SALT_BYTES
 from .session import Session, Taken, WholeState
 
 FAILURE_PAUSE: Final = 0.1
-"""Seconds after a stream that failed before another is opened to the member. They double"""
+"""Seconds after a failed stream until another one is opened to the member."""
 FAILURE_DOUBLINGS: Final = 7
-"""with every further one in a row that brought nothing, so often at most."""
+"""How often that pause doubles at most: once for each further stream in a row that failed and brought nothing."""
 WHOLE_PAUSE: Final = 1.0
+"""Seconds between the first two exchanges of whole states because events found no room. The pause doubles then."""
 WHOLE_PAUSE_MAX: Final = 60.0
-"""Seconds between two exchanges of whole states because events found no room: the first time, and at most."""
+"""Seconds of the longest such pause."""
 GOODBYE_WAIT: Final = 2.0
 """Seconds in which a member whose stream has ended may turn out to have left: its goodbye may come behind that."""
 
@@ -42,7 +43,7 @@ class _Stream:
     """The member we opened it to, or the one that introduced itself."""
     opened_by_us: bool
     epoch: int = 0
-    """The member's life that the stream is with, as far as it is known."""
+    """The epoch of the member on the other side; 0 if it is not known yet."""
     writing: bool = False
     """Something written is not yet with the system: the next piece waits for it."""
     news: bool = False
@@ -117,7 +118,7 @@ class Streams:
     def pull(self, now: float, peer: Peer) -> bool:
         """Take up a member's offer; False if another is being taken up: everybody offers much the same.
 
-        Soon after a stream to the member has failed, an offer is not taken up: the member is left to open one itself.
+        In the pause after a stream to the member has failed, no stream is opened: the member may open one itself.
         """
         if any(stream.opened_by_us for stream in self._streams.values()):
             return False
@@ -142,9 +143,9 @@ class Streams:
         return _Stream(session, address, now, member, ours)
 
     def _lacks_room(self, now: float) -> bool:
-        """True if events had to be refused since this was last asked: whole states need less room than they do.
+        """True if events were refused for want of room since the last call: a whole state needs less room.
 
-        If states do not help, as somebody makes up what is refused, they are asked for ever more rarely.
+        If states do not help, because an attacker makes up what is refused, this is True ever more rarely.
         """
         refused = self._out.kernel.room.refused
         if refused == self._refused:
@@ -222,7 +223,7 @@ class Streams:
                 pass
 
     def _on_state(self, now: float, stream: _Stream, state: Delta, prepared: Joining | None = None) -> None:
-        """Join a whole state, or what is the difference to one; nothing has been prepared of that."""
+        """Join a whole state, or the difference to one if nothing was ``prepared``."""
         if not (state or state.prekilled) or not self._out.join(now, state, stream.member or b"", prepared):
             return
         stream.news = True
@@ -289,7 +290,7 @@ class Streams:
         self.has_news = self.has_news or stream.news
         peer = self._members.find(stream.member or b"")
         if peer is not None:
-            # One that brought something is a beginning: those that bring nothing are the ones to wait for longer.
+            # A stream that brought something counts as a first failure: the pause grows for those that bring nothing.
             peer.streams_failed = 1 if stream.news else peer.streams_failed + 1
             peer.stream_failed_at = now
         return peer
@@ -299,7 +300,7 @@ class Streams:
         self._out.notify(notices.STREAM_FAILED, reason=reason, member=peer.name if peer else None)
 
     def _abandon(self, conn: int, *, is_open: bool = True) -> None:
-        """Let go of all that a stream holds, now."""
+        """Let go at once of all that a stream holds."""
         self._streams.pop(conn).session.close()
         self._out.abandon(conn, is_open=is_open)
 
@@ -310,9 +311,7 @@ class Streams:
                 self._fail(stream.progress, conn, stream)
 
     def drop_former(self, peer: Peer) -> None:
-        """Let go of what is open to an earlier life of a member: nobody answers there, and the new life is not to
-        blame for it.
-        """
+        """Let go of streams to an earlier life of a member. They do not count as failures of its present life."""
         for conn, stream in list(self._streams.items()):
             if stream.member == peer.node_id and stream.epoch < peer.epoch:
                 self._out.counts["streams_failed"] += 1

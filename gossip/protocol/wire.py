@@ -64,12 +64,12 @@ from .spread import Span
 
 COOKIE_BYTES: Final = 8
 PING_BYTES: Final = 8
-"""Of the number of a ping: no capture, however long, has the answer to the next one."""
+"""Bytes of a ping's number: so many that no recording has the answer to a later ping."""
 MAX_PATIENCE: Final = 60_000
-"""Milliseconds that a member may have another wait for the answer to a ping."""
+"""The most milliseconds that a helper may be asked to wait for the answer to a ping."""
 HASH_BYTES: Final = 8
 EXCHANGE_BYTES: Final = 8
-"""The name of a reconciliation."""
+"""Bytes of the name of a reconciliation."""
 ENVELOPE_BYTES: Final = 32
 """Upper bound of what the envelope and the fields beside its delta or context add to a message."""
 RELAY_BYTES: Final = 24
