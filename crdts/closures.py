@@ -1,9 +1,9 @@
-"""Which writers are closed, and who knows: so that an exchange costs nothing for each writer that ever was.
+"""Which writers are closed, and whether a peer knows; an exchange looks at authors, not at every closed writer.
 
-A closed writer is left out of the contexts that are exchanged. A peer knows that the writer is closed if the peer has
-processed one of the events that say so. The author of an event that says so may be closed too: then the author is not
-in the peer's context either, and a peer that knows of that has processed all that the author ever said. So the events
-are kept by author: a peer is asked once for each author, and not for each writer.
+Contexts that are exchanged leave out closed writers. A peer knows that a writer is closed if it has processed one of
+the events that close the writer. The author of such an event may be closed too. Then the author is missing in the
+peer's context as well; but a peer that knows that the author is closed has processed all events of the author. So the
+events are kept by author, and one look for each author tells what the peer knows.
 """
 
 from collections.abc import Iterable, KeysView
@@ -20,18 +20,18 @@ class Closures:
 
     def __init__(self) -> None:
         self._dots: dict[str, tuple[Dot, ...]] = {}
-        """By closed writer: the entries that close the writer."""
+        """The dots of the entries that close each closed writer, by writer."""
         self._writers: dict[Dot, str] = {}
-        """The closed writer that each of these entries speaks of."""
+        """The closed writer of which each of these entries speaks, by the dot of the entry."""
         self._by: dict[str, Context] = {}
-        """The same entries by their author."""
+        """The dots of the same entries, by author."""
         self._view: View | None = None
 
     def __bool__(self) -> bool:
         return bool(self._dots)
 
     def writers(self) -> KeysView[str]:
-        """The closed writers; a view that is not to be kept across changes."""
+        """The closed writers, as a view: read it before anything changes."""
         return self._dots.keys()
 
     def update(self, writer: str, held: Iterable[Event]) -> None:
@@ -77,7 +77,7 @@ class Closures:
         return [writer for writer in unknown if not self._is_told(writer, known, told)]
 
     def _authors_told(self, known: Context) -> dict[str, None]:
-        """The closed ones among the authors that the peer knows to be closed."""
+        """The authors of closing entries that are closed themselves, and that the peer knows to be closed."""
         told: dict[str, None] = {}
         waiting = [author for author in self._by if author in self._dots]
         while news := [author for author in waiting if self._is_told(author, known, told)]:
@@ -86,7 +86,7 @@ class Closures:
         return told
 
     def _is_told(self, writer: str, known: Context, told: dict[str, None]) -> bool:
-        """True if the peer has processed an entry that closes the writer."""
+        """True if the peer has processed an entry that closes the writer, or all that an author in ``told`` wrote."""
         return any(dot in known or dot[0] in told for dot in self._dots[writer])
 
 

@@ -35,7 +35,7 @@ class Context:
         self._fresh: list[str] = []
         """The replica ids added since `_names` was sorted."""
         self._gone = 0
-        """How many replica ids were taken out again."""
+        """How many replica ids were ever taken out."""
         for replica, last in (prefixes or {}).items():
             if last > 0:
                 self._bounds[replica] = [1, last + 1]
@@ -245,7 +245,7 @@ class Context:
         return part
 
     def view_without(self, replicas: Collection[str]) -> "View":
-        """The part that lacks these replicas. It goes on growing with self, and is not to be changed."""
+        """The part that lacks these replicas. It shares their ranges with self, so it must not be changed."""
         part = self._part({replica: bounds for replica, bounds in self._bounds.items() if replica not in replicas})
         return View(part, self, len(self._bounds), self._gone)
 
@@ -278,7 +278,7 @@ class Context:
 
 
 class View(NamedTuple):
-    """A part of a context, for as long as no replica comes to the context or goes from there."""
+    """A part of a context that shares its ranges: right for as long as the context gains and loses no replica."""
 
     part: Context
     of: Context
@@ -286,7 +286,7 @@ class View(NamedTuple):
     gone: int
 
     def shows(self, context: Context) -> bool:
-        """True if it is of that context, and still right."""
+        """True if this is a view of ``context``, and still right."""
         return self.of is context and (self.writers, self.gone) == (len(context._bounds), context._gone)
 
 

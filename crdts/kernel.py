@@ -80,9 +80,9 @@ class Kernel(Entries):
         self.limits: dict[str, Limit] = {}
         """Writers that are being retired, or are, and the last of their events that may be accepted."""
         self.closures = Closures()
-        """Those of them that are closed, and by which entries."""
+        """The writers in `limits` that are closed, and the entries that close them."""
         self.retiring: dict[str, None] = {}
-        """The others."""
+        """The writers in `limits` that are not closed yet."""
         self.wrote = False
         self.impostors = 0
         """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
@@ -189,7 +189,7 @@ class Kernel(Entries):
     def exported_context(self) -> Context:
         """The dots processed, less those of writers that are retired for good: what is told to peers.
 
-        It grows with the kernel's own context: copy it before keeping it.
+        The result changes with the kernel's own context: copy it to keep it.
         """
         return self.closures.hidden_in(self.context)
 

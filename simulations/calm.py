@@ -70,11 +70,11 @@ class Calm(Observer):
         return min((self.cluster.network.held_for(other.address, node.address) for other in others), default=0.0)
 
     def undisturbed_since(self, node: Node) -> float:
-        """Since when a node has run, and taken in what others sent; infinity if it does not."""
+        """The time since which a node has run and taken in what others send; infinity if it does not now."""
         return self._undisturbed[node.index]
 
     def down_for(self, node: Node) -> float:
-        """For how many seconds a node has not run; 0 if it does."""
+        """How many seconds a node has been down; 0 if it runs."""
         return 0.0 if node.up else self.cluster.queue.now - self._stopped.get(node.index, self.cluster.queue.now)
 
     def together_since(self, one: Node, other: Node) -> float:

@@ -72,7 +72,7 @@ class Census(Calm):
             self._fail("nobody who is there is counted as failed", what, node)
 
     def _on_forgotten(self, node: Node, member: str) -> None:
-        """What failed may come back, or be all that leads to the other side of a cut: it makes way last."""
+        """Fail if a member that failed was forgotten while one that left is listed: only the failed one may return."""
         if any(each.state == "left" for each in node.engine.members(node.now)):
             self._fail("who has failed is not forgotten before who has left", member, node)
 
@@ -111,7 +111,7 @@ class Census(Calm):
             self._check_gone(gone)
 
     def _check_gone(self, gone: Node) -> None:
-        """Nobody is taken for alive for long who is down, by a node that has run all the while and lists everybody."""
+        """Fail if a node that has run all the while, and lists all members, still counts a long dead one as alive."""
         member_id = gone.engine.identity.node_id.hex()
         if self._node_of(member_id) is not gone:
             return

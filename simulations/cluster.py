@@ -169,7 +169,7 @@ class Cluster:
         return node
 
     def add_beside(self, index: int) -> Node:
-        """Boot one more node on the same side of every cut as the node ``index``, which is the only one it knows of."""
+        """Boot one more node on the same side of every cut as the node ``index``, its only seed."""
         node = self._boot_next()
         self.network.place_beside(node.address, self.addresses[index])
         node.join([self.addresses[index]])

@@ -1,4 +1,4 @@
-"""Who wins where several transactions have written to the same last-writer-wins places."""
+"""Checks that one of several transactions over the same last-writer-wins places wins at all of them."""
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -9,10 +9,11 @@ from crdts.schema import STAMPED, type_tag
 
 
 def contradiction(made: Mapping[Dot, Event], held: Iterable[Event]) -> list[Dot]:
-    """Transactions of which each is shown where the next one was beaten, and the last one where the first was.
+    """A circle of transactions: each has beaten the next one at some place, and the last one has beaten the first.
 
-    Empty if there are none: then each that has lost at a place has lost to whoever won there at all places of both.
-    ``held`` are the live entries of a replica; a transaction is named by its first dot.
+    Returns an empty list if there is no circle; then of any two transactions one has won at all places of both.
+    ``made`` are all events written, by dot; ``held`` are the live entries of a replica. The first dot names a
+    transaction.
     """
     places: dict[tuple[bytes, bytes], list[Event]] = {}
     for event in held:

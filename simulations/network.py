@@ -139,7 +139,7 @@ class Network:
         self._cuts.clear()
 
     def place_beside(self, address: Address, other: Address) -> None:
-        """Put a newcomer on the same side of every cut as ``other``."""
+        """Put a new address on the same side of every cut as ``other``."""
         for cut, _ in self._cuts:
             cut.side[address] = cut.side_of(other)
 

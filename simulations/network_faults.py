@@ -27,7 +27,7 @@ VICTIM: Final = Address("192.0.2.7", 9)
 FORGED_EACH: Final = 0.05
 """Seconds between two forged datagrams."""
 REPLAYED_EACH: Final = 0.02
-"""Seconds between two datagrams of a node that is down, sent again."""
+"""Seconds between two recorded datagrams that are sent again."""
 OLD_NEWS: Final = 2000
 """Datagrams of the time of a node's earlier life that are kept at most, the latest."""
 
@@ -255,9 +255,9 @@ class OldNews(Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay(Fault):
-    """What a node sends is recorded, and sent again and again while the node is down, under its address.
+    """What a node sends is recorded, and sent again and again from its address while the node is down.
 
-    Just the datagrams to others in lives of theirs that are over are kept for it, as long as there are any.
+    Datagrams to former lives of others are sent again first: as long as there are any, only those are.
     """
 
     kind: ClassVar[str] = "replay"

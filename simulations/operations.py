@@ -82,11 +82,11 @@ _RIVALS: Final[tuple[Callable[[Replica, Value], object], ...]] = (
     lambda replica, value: replica.ormap("board").register("status").set(value),
     lambda replica, value: replica.ormap("board").lwwmap("notes").set("why", value),
 )
-"""Last-writer-wins places of every kind: as many as a prime number, for `_rivals`."""
+"""Writes to last-writer-wins places of every kind. Their number is a prime, so that every step in `_rivals` works."""
 
 
 def _rivals(replica: Replica, n: int) -> object:
-    """Three places or more are set at once; which ones, and in which order, hangs on the number."""
+    """Set three to five places in one transaction. The number ``n`` decides which ones, and in which order."""
     places = len(_RIVALS)
     first, step, count = n % places, 1 + n // places % (places - 1), 3 + n // (places * (places - 1)) % 3
     with replica.transaction() as done:

@@ -1,6 +1,6 @@
-"""An oracle of receipts: what a member has pushed and another has saved is confirmed by receipts, in every life.
+"""The oracle of receipts: they confirm what a member has pushed and another one has saved, in every life of both.
 
-Digests confirm it as well, only later: without this rule nobody notices that receipts confirm nothing.
+Digests confirm the same, only later. So without this oracle no test would notice receipts that confirm nothing.
 """
 
 from collections.abc import Callable
@@ -15,27 +15,27 @@ from .cluster import Cluster
 from .node import Node
 
 _MARK: Final = encode_message(Receipt(1, 1, b"", 0))[:3]
-"""How a receipt begins, wherever in a datagram that nobody has encrypted."""
+"""The first bytes of every receipt, to be found anywhere in a datagram that is not encrypted."""
 
 
 @dataclass(slots=True)
 class _Confirmed:
-    """What one life of a member has had confirmed by another."""
+    """What the receipts of one member have confirmed so far to one life of another, the writer."""
 
     highest: int
-    """The datagram up to which it knows that its pushes arrived."""
+    """The number of the writer's last push that the last receipt knows of."""
     saved: int
-    """Up to which seq the other had saved its writes when it said so."""
+    """The writer's seq up to which the member had saved when it sent that receipt."""
     behind: bool = False
-    """True if the last receipt told of less."""
+    """True if that receipt told of less than was saved at the one before."""
 
 
 class Receipts:
     """Reads the receipts of a cluster that does not encrypt.
 
-    A receipt of a later push that comes from a member whose disk has everything tells of all that this disk had when
-    the receipt before it was sent. Two in a row that do not are a failure: the sender may not have known at first what
-    the other writes under.
+    A receipt for a later push, from a member whose disk has everything, tells at least what the disk had at the receipt
+    before. Two receipts in a row that tell less are a failure. One is none, as the member may not have known yet under
+    which replica id the writer writes.
     """
 
     def __init__(self, fail: Callable[[str, str, Node | None], None]) -> None:
@@ -75,8 +75,8 @@ class Receipts:
         self._confirmed[key] = _Confirmed(receipt.highest, saved, behind)
 
     def _knows(self, sender: Node, writer: Node) -> bool:
-        """True if the sender can mean only this life of this writer: it has heard the writer's replica id, and knows
-        nobody else at the writer's address."""
+        """True if the sender can only mean this life of this writer: it knows the writer's replica id, and lists no
+        other member at the writer's address."""
         nodes = self._cluster.nodes if self._cluster is not None else []
         if sum(node.who == writer.who for node in nodes) > 1:
             return False  # copies of one node: either may have been meant

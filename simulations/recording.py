@@ -109,7 +109,7 @@ class Summary:
     """Share of deliveries that a digest or a stream had to make good."""
     states_joined: int
     differences_joined: int
-    """Of two states, found out by reconciling."""
+    """Differences of two states that were found by reconciling."""
     streams: int
     false_failures: int
     """Times that a node came to count one as failed which ran and was not paused."""

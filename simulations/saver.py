@@ -136,7 +136,7 @@ class Saver:
         self._arrived = True
 
     def remember(self, hints: bytes) -> None:
-        """Keep this for the next start: saved with the batches that come next, or without any."""
+        """Keep ``hints`` for the next start. They are saved with the next batches, or without any."""
         self._hints = hints
         self._arrived = True
 

@@ -62,7 +62,7 @@ class IdentityRow:
 
 @dataclass(frozen=True, slots=True)
 class HintsRow:
-    """Whom to look for at the next start."""
+    """The members to look for at the next start."""
 
     data: bytes
 
@@ -127,7 +127,7 @@ class Tables:
     """Behind which row of the log, and from which generation on, nothing counts until the replica is written anew."""
     owner: Owner = field(default_factory=Owner)
     hints: bytes = b""
-    """Whom its owner knew, as `gossip.storage.hints` reads it."""
+    """The members that the owner knew, for `gossip.storage.hints`."""
 
     def copy(self) -> "Tables":
         owner = self.owner.copy()

@@ -1,4 +1,4 @@
-"""Short-lived nodes beside those that stay: they come, do a job, and go, one after the other."""
+"""Short-lived nodes beside those that stay: they come and go, one after the other."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from .node import Node
 
 SHORTEST_TURN: Final = 0.01
-"""Seconds between two workers at least."""
+"""The least seconds between two workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers(Fault):
-    """Every so often a newcomer boots beside each of some nodes, and goes for good a little later.
+    """Every so often a worker, a new node, boots beside each of some nodes, and goes for good a little later.
 
-    A worker is on the same side of every cut as the node that it comes to, and knows of no other.
+    A worker is on the same side of every cut as the node that it boots beside, and has that node as its only seed.
     """
 
     kind: ClassVar[str] = "workers"
@@ -26,9 +26,9 @@ class Workers(Fault):
     every: float = 1.0
     """Seconds from one worker to the next."""
     stay: float = 0.6
-    """Seconds that each is there."""
+    """Seconds that each worker is there."""
     killed: bool = False
-    """They just stop, and do not say goodbye."""
+    """True if workers just stop, without a goodbye."""
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)

@@ -240,12 +240,12 @@ class Closing:
         return all(self._is_settled(report, writer) for writer in self._batch) and not self._has_begun_to_write(peer)
 
     def _has_begun_to_write(self, peer: Peer) -> bool:
-        """True if a life of the member has written since the member answered: that life has yet to report."""
+        """True if a life of the member has begun to write since the member answered: its report is missing."""
         spoke = self._spoke.get(peer.node_id, ())
         return any(life not in spoke for life in self._wrote(peer))
 
     def _wrote(self, peer: Peer) -> list[str]:
-        """The present and former lives of a member that are waited for, as they wrote."""
+        """The present and former lives of a member that wrote, and so are waited for."""
         return [writer for writer in self._lives_of(peer.node_id) if _epoch(writer) <= peer.epoch]
 
     def _is_settled(self, report: Report, writer: str) -> bool:

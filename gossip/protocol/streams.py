@@ -30,7 +30,7 @@ WHOLE_PAUSE: Final = 1.0
 WHOLE_PAUSE_MAX: Final = 60.0
 """Seconds of the longest such pause."""
 GOODBYE_WAIT: Final = 2.0
-"""Seconds in which a member whose stream has ended may turn out to have left: its goodbye may come behind that."""
+"""Seconds after a stream broke until that is reported as a failure: the member's goodbye may arrive meanwhile."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Streams:
         self._next_whole = 0.0
         self._whole_pause = WHOLE_PAUSE
         self._broken: dict[bytes, float] = {}
-        """Members that a stream has just ended with, and when that is told of as a failure if they are still there."""
+        """Members whose stream has just broken, and when that is reported as a failure if they are still present."""
         self.has_news = False
         """A stream brought something new since this was last reset: other members should be told."""
         self.finished_with: list[Peer] = []
@@ -264,9 +264,9 @@ class Streams:
             self._out.notify(notices.STREAM_FINISHED, member=peer.name if peer else None)
 
     def closed(self, now: float, conn: int) -> None:
-        """The other side closed it, it broke, or it could not be connected.
+        """The other side closed the stream, it broke, or it could not be connected.
 
-        No news if the member is leaving.
+        That is reported as a failure some time later, unless the member has left by then.
         """
         stream = self._streams.get(conn)
         if stream is not None:
@@ -282,7 +282,7 @@ class Streams:
     def _give_up(
         self, now: float, conn: int, stream: _Stream, *, is_open: bool = True, is_sound: bool = True
     ) -> Peer | None:
-        """Count a stream that failed; returns the member that it was with."""
+        """Count a stream that failed; returns the member on its other side, None if that is not known."""
         if is_sound:
             stream.session.keep_exchange(now)
         self._abandon(conn, is_open=is_open)
@@ -326,8 +326,9 @@ class Streams:
         return min(told, oldest + self._out.config.stream_timeout, self._exchanges.deadline())
 
     def tick(self, now: float) -> None:
-        """Give up streams that have not moved for `stream_timeout`, and what nobody has carried on; tell of those that
-        broke.
+        """Give up streams that have not moved for `stream_timeout`, and reconciliations that were held too long.
+
+        Report the streams that broke `GOODBYE_WAIT` ago.
         """
         self._exchanges.tick(now)
         for member in [member for member, due in self._broken.items() if now >= due]:
