@@ -30,7 +30,7 @@ STATE_PREFERENCE: Final = 1.25
 
 
 def prefers_state(held: Held, missing: list[DotRange]) -> bool:
-    """Whether the log no longer reaches back to all that is ``missing``, or events would be far more than what lives.
+    """True if the log no longer reaches back to all that is ``missing``, or events would be far more than what lives.
 
     Not as soon as they are more: events can be applied as they come and resumed, a state is all or nothing.
     """

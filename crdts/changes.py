@@ -32,7 +32,7 @@ class Change:
     seq: int
     """The seq of that event."""
     keyed: bool = True
-    """Whether the last item of `path` is an element or a map key."""
+    """True if the last item of `path` is an element or a map key."""
 
     @property
     def name(self) -> str:

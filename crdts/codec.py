@@ -104,7 +104,7 @@ def encode(delta: Delta) -> bytes:
 
 
 def is_single(delta: Delta) -> bool:
-    """Whether it is one event and nothing else, to be encoded as a row."""
+    """True if the delta is one event and nothing else, to be encoded as a row."""
     events = delta.events
     return len(events) == 1 and not delta.runs and delta.context is None and events[0].batch is None
 
@@ -186,7 +186,7 @@ def _content(obj: bytes, events: list[Event]) -> list[Any]:
 
 
 def has_stamps(obj: bytes, payloads: list[bytes]) -> bool:
-    """Whether the stamps of these payloads make a column."""
+    """True if the stamps of these payloads make a column."""
     return len(payloads) >= MIN_STRINGS and type_tag(obj) in STAMPED and min(map(len, payloads)) >= STAMP_BYTES
 
 

@@ -203,7 +203,7 @@ class Context:
         return missing
 
     def covers(self, other: "Context") -> bool:
-        """Whether every dot of ``other`` is in self."""
+        """True if every dot of ``other`` is in self."""
         return not other.missing_from(self)
 
     def within(self, first: str, stop: str) -> "Context":

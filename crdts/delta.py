@@ -65,7 +65,7 @@ class Delta:
         return self.context is not None
 
     def __bool__(self) -> bool:
-        """Whether merging it can change anything."""
+        """True if merging the delta can change anything."""
         return bool(self.events or self.runs or self.context)
 
     def __len__(self) -> int:

@@ -56,12 +56,12 @@ def stamped_value(event: Event) -> Any:
 
 
 def last_written(held: Held) -> Any:
-    """Last-writer-wins registers and map keys; None if there is nothing."""
+    """The value of a register or map key: the one written last; None if there is none."""
     return stamped_value(winner(held)) if held else None
 
 
 def losers(held: Held) -> list[Any]:
-    """The other values, the latest first."""
+    """The values of a last-writer-wins place that lost, the latest first."""
     ranked = sorted(held, key=_rank, reverse=True)
     return [stamped_value(event) for event in ranked[1:]]
 
@@ -184,7 +184,7 @@ WHOLE: Final[dict[bytes, Callable[[Places], int]]] = {
 
 
 def is_there(tag: bytes, places: Places) -> bool:
-    """Whether an object inside a map counts as being there: what is only remembered, so as not to return, does not."""
+    """True if an object inside a map counts as being there: what is only remembered, so as not to return, does not."""
     if tag == schema.RWSET:
         return any(map(all_added, places.values()))
     if tag == schema.BOUNDED:

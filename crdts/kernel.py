@@ -91,7 +91,7 @@ class Kernel(Entries):
         self.doubled = Doubled()
         """Dots that two processes have used."""
         self.refused = 0
-        """Events that came from beyond such a limit."""
+        """Events that came from beyond the limit of their writer."""
         self.undo: list[tuple[Event, list[Event]]] | None = None
         """Own events since somebody set this to a list, with the entries they replaced; see `rollback`."""
 
@@ -312,18 +312,18 @@ class Kernel(Entries):
         return self.limits.get(writer, _NO_LIMIT).closed
 
     def _never_comes(self, replica: str, seq: int) -> bool:
-        """Whether an event lies beyond the last one of a closed writer."""
+        """True if an event lies beyond the last one of a closed writer."""
         limit = self.limits.get(replica, _NO_LIMIT)
         return limit.closed and seq > limit.last
 
     def _is_refused(self, replica: str, seq: int) -> bool:
-        """Whether an event comes from a writer who is being retired, from beyond what it may have written."""
+        """True if an event lies beyond the limit of a writer that is being retired."""
         late = seq > self.limits.get(replica, _NO_LIMIT).last and not self.context.contains(replica, seq)
         self.refused += late
         return late
 
     def _may_close(self, event: Event) -> bool:
-        """Whether this event of a retirement may be processed: one that closes it, only behind all of its writer's.
+        """True if this event of a retirement may be processed: one that closes it, only behind all of its writer's.
 
         Else we would say that we have all of them, as closed writers are left out of contexts.
         """
@@ -353,7 +353,7 @@ class Kernel(Entries):
         return known
 
     def log_reaches(self, known: Context) -> bool:
-        """Whether everything missing from ``known`` can still be sent as events."""
+        """True if everything missing from ``known`` can still be sent as events."""
         return self.log.reaches(self.missing_for(known))
 
     def trim_log(self, limit: int) -> None:
@@ -493,7 +493,7 @@ class Kernel(Entries):
         return False
 
     def _lacks_beyond(self, theirs: Context, writer: str, last: int) -> bool:
-        """Whether another replica has events of a writer from beyond ``last`` that are not here already."""
+        """True if another replica has events of a writer from beyond ``last`` that are not here already."""
         missing = theirs.within(writer, writer + "\0").missing_from(self.context)
         return any(stop - 1 > last for _, _, stop in missing)
 
@@ -651,7 +651,7 @@ class Kernel(Entries):
         return entries + replaced
 
     def _is_complete(self, replica: str, batch: Batch, unit: list[Event], runs: Context) -> bool:
-        """Whether every dot of a transaction is here, processed before, or told of as dead and known to be.
+        """True if every dot of a transaction is here, processed before, or told of as dead and known to be.
 
         Known to be dead is not enough: what it killed would be lost, if it killed something.
         """

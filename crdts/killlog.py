@@ -37,7 +37,7 @@ class KillLog:
         """Dots in `kills` and transactions in `batches`."""
         self.limit = limit
         self.held = False
-        """Whether nothing is trimmed for the time being, as what was logged last may yet be undone."""
+        """True if nothing is trimmed for the time being, as what was logged last may yet be undone."""
 
     def remember(self, event: Event) -> None:
         """Log an event that killed something, unless it is below the floor: an incomplete log is not a log."""
@@ -137,7 +137,7 @@ class KillLog:
                 del self.batches[replica]
 
     def reaches(self, missing: list[DotRange]) -> bool:
-        """Whether these dots can still be told of as events."""
+        """True if these dots can still be told of as events."""
         floor = self.floor
         return not floor or all(start > floor.get(replica, 0) for replica, start, _ in missing)
 

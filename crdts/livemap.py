@@ -19,7 +19,7 @@ Chunks: TypeAlias = dict[ChunkKey, int]
 
 
 class LiveMap:
-    """The live dots of a kernel; kept up to date by it once somebody has asked for it."""
+    """The live dots of a kernel as bitmaps. `Entries.live_map` makes it when first asked; the kernel keeps it current."""
 
     __slots__ = ("chunks",)
 

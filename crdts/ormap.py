@@ -185,7 +185,7 @@ class ORMap(Crdt, Accessors):
 
 
 def holds_something(store: Store, obj: bytes) -> bool:
-    """Whether an object, or anything inside it, counts as being there, for those who know its type."""
+    """True if an object, or anything inside it, counts as being there, for those who know its type."""
     tag = type_tag(obj)
     if tag == ORMAP:
         return any(holds_something(store, child) for child in store.kernel.tree.children(obj))

@@ -91,7 +91,7 @@ class Packer:
         return RUN_BYTES + (0 if run[0] in self._names else name_bytes(run[0]))
 
     def _has_names(self, event: Event) -> bool:
-        """Whether the delta names the replica and object of ``event`` already; the usual case, made cheap."""
+        """True if the delta names the replica and object of ``event`` already; the usual case, made cheap."""
         names = self._names
         replica, _, obj, _, _, kills, _ = event
         if replica not in names or obj not in names:

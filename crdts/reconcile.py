@@ -115,7 +115,7 @@ class Reconciliation:
         self.over = False
         """True if both sides have said all."""
         self.finished = False
-        """Whether this replica has joined all that the other had. It stays False, at the end too, if the other has more
+        """True if this replica has joined all that the other had. It stays False, at the end too, if the other has more
         of a writer than that one's retirement, closed or under way, lets this replica accept. Then nothing has changed
         here; the other may have joined all the same. Begin anew when more is known of the retirement."""
 

@@ -56,7 +56,7 @@ class _Set(Crdt):
     __slots__ = ()
 
     def contains(self, element: Value) -> bool:
-        """Whether ``element`` is in; raises `UnsupportedType` or `InvalidValue` if it never could be."""
+        """True if ``element`` is in; raises `UnsupportedType` or `InvalidValue` if it never could be."""
         return self._has(encode_key(element))
 
     def _has(self, key: bytes) -> bool:

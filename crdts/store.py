@@ -165,7 +165,7 @@ class Store:
         return Transaction(self)
 
     def fits(self, events: int, kills: int) -> bool:
-        """Whether so many small events, and so many dots replaced, make one transaction."""
+        """True if so many small events, and so many dots replaced, make one transaction."""
         return events <= PART_EVENTS and kills * _KILL_BYTES <= MAX_BATCH_BYTES // 2
 
     def in_parts(self, writes: Sequence[Callable[[], object]]) -> Delta:

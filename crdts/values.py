@@ -58,7 +58,7 @@ def encode_value(value: Value) -> bytes:
 
 
 def _is_usual(value: dict[object, object]) -> bool:
-    """Whether it is a small dict from ASCII text to text and the like: what `_is_simple` finds out more slowly."""
+    """True if the value is a small dict from ASCII text to text and the like; `_is_simple` finds out more slowly."""
     return (
         len(value) <= _SHAPE_KEYS
         and _TEXT.issuperset(map(type, value))
@@ -194,8 +194,8 @@ def _check_int(value: int) -> None:
 def _is_simple(value: object, depth: int) -> bool:
     """Walk ``value`` before it reaches the encoder, which would die on very deep nesting instead of raising.
 
-    Returns whether the encoder's plain mode makes canonical bytes of it, once a dict at the top is in order: there are
-    no floats in it, no dict keys beyond ASCII, and no dicts below the top.
+    True if the encoder's plain mode makes canonical bytes of the value, once a dict at the top is in order: the value
+    has no floats, no dict keys beyond ASCII, and no dicts below the top.
     """
     kind = type(value)
     if kind is str or kind is bool or value is None or kind is bytes:

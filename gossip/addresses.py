@@ -47,7 +47,7 @@ def _is_port(text: str) -> bool:
 
 
 def is_ip(host: str) -> bool:
-    """Whether ``host`` is an IP address and not a name."""
+    """True if ``host`` is an IP address and not a name."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -56,7 +56,7 @@ def is_ip(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host``, an IP address, never leaves this machine."""
+    """True if ``host``, an IP address, never leaves this machine."""
     return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
@@ -76,7 +76,7 @@ def can_reach(bound: str, host: str) -> bool:
 
 
 def is_dual(host: str) -> bool:
-    """Whether a socket bound to ``host`` takes both IPv4 and IPv6."""
+    """True if a socket bound to ``host`` takes both IPv4 and IPv6."""
     return host == "::"
 
 

@@ -128,7 +128,7 @@ class DataDir:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it stays locked, and is not to be touched any more."""
+        """True if the directory stays locked, and is not to be touched any more."""
         return self._kept
 
     def keep(self) -> None:

@@ -58,7 +58,7 @@ class Neighbourhood:
         self._ours: dict[str, list[Address]] = {}
         self._told: set[str] = set()
         self.stays_here = is_loopback(bound)
-        """Whether only this machine is heard."""
+        """True if only this machine is heard."""
         self.refused: Counter[str] = Counter()
         """Announcements that say nothing or nonsense, by what is wrong with them."""
 
@@ -124,7 +124,7 @@ def _address(host: str, port: int) -> Address | None:
 
 
 def can_reach(bound: str, address: Address, *, stays_here: bool) -> bool:
-    """Whether a node that listens on ``bound`` can send there, and whoever it hears could mean that address.
+    """True if a node that listens on ``bound`` can send there, and whoever it hears could mean that address.
 
     A node that hears this machine alone is told of loopback addresses alone, and any other is told of none: they would
     be its own.
@@ -147,7 +147,7 @@ class Listening(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether it can speak on every interface where it should."""
+        """True if multicast DNS works on every interface where it should."""
 
     def repeat(self) -> None:
         """Announce once more. Never blocks."""
@@ -278,7 +278,7 @@ class Discovery:
     # ---- hearing
 
     def _report(self, sighting: Sighting) -> None:
-        """From the thread of multicast DNS."""
+        """Take a sighting from the thread of multicast DNS, and wake this task."""
         self._unheard.append(sighting)
         with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._wake, idempotent=True)

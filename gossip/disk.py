@@ -19,7 +19,7 @@ class Disk(Protocol):
 
     @property
     def has_more(self) -> bool:
-        """Whether there is something to do besides new batches: `save` is then called with none."""
+        """True if there is something to do besides new batches: `save` is then called with none."""
 
     def replace(self) -> None:
         """Batches have been given up: from now on write the replica anew, as it is. Until that is done, what was there
@@ -33,7 +33,7 @@ class Disk(Protocol):
 
     @property
     def is_replacing(self) -> bool:
-        """Whether that is under way: nothing counts as saved until it is over."""
+        """True while the replica is being written anew: nothing counts as saved until that is over."""
 
     async def save(self, batches: Sequence[Persist]) -> None:
         """Make these durable, all that has come since the last call, in order; return once they are.
@@ -54,13 +54,13 @@ class _Turn:
     def __init__(self) -> None:
         self.over = trio.Event()
         self.is_given_up = False
-        """Whether it was over before the disk has answered."""
+        """True if the node ended before the disk answered."""
 
 
 class Saver:
-    """Hands batches to a disk from one task: those that come while it saves are saved together next.
+    """Hands batches to a disk from one task. Batches that come while the disk saves are saved together next.
 
-    A disk that takes very long counts as one that fails, until it has answered.
+    A disk that takes very long counts as failing until it answers.
     """
 
     def __init__(self, disk: Disk, settle: Callable[[], None], saved: Callable[[int], None], log: Any) -> None:

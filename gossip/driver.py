@@ -112,12 +112,12 @@ class Driver:
 
     @property
     def running(self) -> bool:
-        """Whether what is written now will be carried on."""
+        """True while the driver runs and has not been told to stop: what is written now will be saved and sent."""
         return self._nursery is not None and not self._stopping
 
     @property
     def keeps_nothing(self) -> bool:
-        """Whether everything is in memory only, and gone when the node is."""
+        """True if all data is in memory only, and gone when the node ends."""
         return self._saver is None
 
     def end_writing(self, why: str) -> None:

@@ -32,9 +32,9 @@ class TransportFaults:
         self._cut.clear()
 
     def separates(self, address: Address) -> bool:
-        """Whether nothing may pass to or from ``address``."""
+        """True if nothing may pass to or from ``address``."""
         return address in self._cut
 
     def drops(self, address: Address) -> bool:
-        """Whether one datagram to ``address`` is to be dropped."""
+        """True if one datagram to ``address`` is to be dropped."""
         return address in self._cut or (self.loss > 0 and self._rng.random() < self.loss)

@@ -34,7 +34,7 @@ class Place:
 
     @property
     def stays_here(self) -> bool:
-        """Whether nothing said there leaves this machine."""
+        """True if nothing that is sent on the interface leaves this machine."""
         return self.speaks_on == (LOOPBACK,)
 
 

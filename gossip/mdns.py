@@ -54,7 +54,7 @@ class Mdns:
 
     @property
     def complete(self) -> bool:
-        """Whether it can speak wherever it should: an IPv6 address takes a second or two until it can be used."""
+        """True if multicast works wherever it should: an IPv6 address takes a second or two until it can be used."""
         return len(self._zeroconf.engine.senders) >= self._wanted
 
     def close(self) -> None:

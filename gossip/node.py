@@ -78,7 +78,7 @@ class Node(Accessors):
         self.cluster = cluster
         """The cluster's name."""
         self.sealed = sealed
-        """Whether everything it sends is encrypted under a cluster key."""
+        """True if everything the node sends is encrypted under a cluster key."""
         self.stop_requested = trio.Event()
         """Set when `gossip leave` told this node to leave and stop: end the block then."""
         self.stop_reason: str | None = None
@@ -154,7 +154,7 @@ class Node(Accessors):
 
     @property
     def is_partial(self) -> bool:
-        """Whether the cluster is larger than `Config.full_membership_max`, so that `members` are not all of it."""
+        """True if the cluster is larger than `Config.full_membership_max`, so that `members` are not all of it."""
         return self._engine.is_partial
 
     @property
@@ -182,7 +182,7 @@ class Node(Accessors):
 
     @property
     def retired(self) -> bool:
-        """Whether the cluster has retired this node: it takes no part any more, and refuses writes."""
+        """True if the cluster has retired this node: it takes no part any more, and refuses writes."""
         return self._engine.retired
 
     def retire(self, member: str | Member, *, force: bool = False) -> str:
@@ -274,7 +274,7 @@ class Node(Accessors):
 
     @property
     def has_written(self) -> bool:
-        """Whether it has written anything since it started."""
+        """True if the node has written anything since it started."""
         return self._last_seq() > 0
 
     def _last_seq(self) -> int:
@@ -421,7 +421,7 @@ class Node(Accessors):
         return seq > 0 and not self._engine.acked_by(seq)[0]
 
     def _may_be_heard(self, *besides: str) -> bool:
-        """Whether there is a member that is alive or just suspect, or in one of the states ``besides``, or may be."""
+        """True if there is a member that is alive or just suspect, or in one of the states ``besides``, or may be."""
         members = self.members()
         there = (ALIVE, SUSPECT, *besides)
         return any(member.state in there for member in members) or (self._has_seeds and not members)

@@ -196,7 +196,7 @@ class Cluster:
         return [node.address for node in [n for n in others if n.up] or others][:2]
 
     def renew_seeds(self) -> None:
-        """Let nodes that know nobody who runs look where others are now, as if a seed's name was looked up again."""
+        """Give new seeds to nodes that know no running node, as if the name of a seed was looked up again."""
         places = [node.address for node in self.running()]
         for node in self.running():
             if not any(member.address in places for member in node.engine.members(self.queue.now)):
@@ -287,7 +287,7 @@ class Cluster:
         return self.network.trace()
 
     def converged(self) -> bool:
-        """Whether all running nodes have processed the same events and hold the same content."""
+        """True if all running nodes have processed the same events and hold the same content."""
         first, *others = self.running()
         ours = first.replica.store.kernel
         for node in others:

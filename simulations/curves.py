@@ -35,7 +35,7 @@ class SpreadCurve:
 def spread_curve(recording: Recording) -> SpreadCurve | None:
     """The curve of all writes that were followed and did not vanish with their only disk; None if there are none.
 
-    The nodes that count for a write are those that run in the end, and whoever else got it before it left.
+    A write counts the nodes that run in the end, and those that left and had received the write before.
     """
     delays = [_delays(recording, trace) for trace in recording.writes if not vanished(trace)]
     if not delays:
@@ -51,7 +51,7 @@ def spread_curve(recording: Recording) -> SpreadCurve | None:
 
 
 def vanished(trace: WriteTrace) -> bool:
-    """Whether the writer lost it before anybody else had it."""
+    """True if the writer lost the write before another node had it."""
     return not trace.arrivals and any(node == trace.node for _, node in trace.losses)
 
 

@@ -54,7 +54,7 @@ class _Trap:
     """That are still to come, with this one."""
     problem: str
     lasts: bool
-    """Whether every later one fails as well, for want of room."""
+    """True if every later one fails as well, for want of room."""
 
 
 class Disk:
@@ -80,7 +80,7 @@ class Disk:
         self.writes = 0
         """Writes so far, those that failed among them: one for each operation, one for the commit, and the sync."""
         self.wiped = False
-        """Whether everything was lost since the last transaction."""
+        """True if everything was lost since the last transaction."""
         self._traps: list[_Trap] = []
         self._flight: _Flight | None = None
         self._laid: list[Operation] = []
@@ -94,12 +94,12 @@ class Disk:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a transaction is under way."""
+        """True if a transaction is under way."""
         return self._flight is not None
 
     @property
     def is_synced(self) -> bool:
-        """Whether a power loss leaves all that is saved."""
+        """True if a power loss leaves all that is saved."""
         return not self._unsynced
 
     # ---- writing

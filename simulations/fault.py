@@ -59,5 +59,5 @@ def held(cluster: "Cluster", key: tuple[str, int], release: Callable[[], object]
 
 
 def is_up(cluster: "Cluster", index: int) -> bool:
-    """Whether there is such a node, and it runs."""
+    """True if the node exists and runs."""
     return index < len(cluster.nodes) and cluster[index].up

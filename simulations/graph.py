@@ -44,7 +44,7 @@ class Figures:
     edges: int
     """Directed."""
     complete: bool
-    """Whether every node lists every other."""
+    """True if every node lists every other."""
     degrees: Degrees
     clustering: float
     """Probability that two neighbours of a node are neighbours too; 0 to 1."""

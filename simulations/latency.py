@@ -13,7 +13,7 @@ MAX_SIGMA: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """Always the same; nothing is ever reordered."""
+    """A delay that is always the same, so datagrams are never reordered."""
 
     seconds: float
 

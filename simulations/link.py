@@ -64,7 +64,7 @@ class Link:
 
     @property
     def is_rough(self) -> bool:
-        """Whether datagrams may be lost, spoiled or held back for long."""
+        """True if datagrams may be lost, spoiled or held back for long."""
         return any((self.loss, self.burst_every, self.corruption, self.bandwidth, self.mtu, self.reordering))
 
     @property

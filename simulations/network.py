@@ -58,7 +58,7 @@ class Cut:
         return self.side.get(address, int(self.one_way))
 
     def is_lesser(self, address: Address) -> bool:
-        """Whether no more than half of those it names are on the side of that address."""
+        """True if no more than half of the addresses in the cut are on the side of that address."""
         sides = list(self.side.values())
         return 2 * sides.count(self.side_of(address)) <= len(sides)
 
@@ -93,7 +93,7 @@ class Network:
         self.on_stranger: list[Callable[[Address, Address, bytes], None]] = []
         """Called in the same way when a datagram is delivered whose source is no host, or not any more."""
         self.tracing = True
-        """Whether `trace` covers what is sent from now on."""
+        """True if `trace` covers what is sent from now on."""
         self.datagrams = 0
         self.datagram_bytes = 0
         self.largest_datagram = 0
@@ -151,7 +151,7 @@ class Network:
         return max(lifted, default=0.0)
 
     def passes(self, source: Address, target: Address) -> bool:
-        """Whether no cut holds what goes from one to the other."""
+        """True if no cut holds what goes from one to the other."""
         return not self._cuts or not any(cut.blocks(source, target) for cut, _ in self._cuts)
 
     def even_since(self, address: Address) -> float:

@@ -96,9 +96,9 @@ class Node:
         """What others have sent while the disk was too far behind to take in more."""
         self._wake_at = float("inf")
         self.gone = False
-        """Whether it was stopped for good."""
+        """True if the node was stopped for good."""
         self.lost_power = False
-        """Whether it stopped as the power did."""
+        """True if the node stopped because the power failed."""
         self._up = True
         self._paused = False
         cluster.network.attach(self)
@@ -119,7 +119,7 @@ class Node:
 
     @property
     def up(self) -> bool:
-        """Whether it has not stopped."""
+        """True if the node has not stopped."""
         return self._up
 
     @property
@@ -138,7 +138,7 @@ class Node:
 
     @property
     def holds_off(self) -> bool:
-        """Whether it leaves unread what others send, as too much waits for its disk."""
+        """True if the node leaves unread what others send, as too much waits for its disk."""
         return bool(self._unread)
 
     @property
@@ -309,7 +309,7 @@ class Node:
             self._do(self.engine.tick(self._queue.now))
 
     def later(self, call: Callable[..., None], *args: Any) -> bool:
-        """Whether the node cannot take this in: it is gone, or paused, and then it takes it in when it goes on."""
+        """True if the node cannot take this in: it is gone, or paused, and then it takes it in when it goes on."""
         if self._up and self._paused:
             self._inbox.append((call, args))
         return not self._up or self._paused

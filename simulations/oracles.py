@@ -300,7 +300,7 @@ class Judge(Observer):
         return found + [f"{writer} is not closed" for writer in self._open_writers()]
 
     def _is_lost(self, fence: str) -> bool:
-        """Whether everybody who knew that a node was retired has died without a disk that did."""
+        """True if everybody who knew that a node was retired has died without a disk that did."""
         said = [dot for dot, event in self.made.items() if event.obj == RETIRED and event.key == fence.encode()]
         return bool(said) and all(dot in self.excused or dot in self._vanished for dot in said)
 

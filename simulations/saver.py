@@ -43,7 +43,7 @@ class Moment:
         )
 
     def is_in(self, kernel: Kernel) -> bool:
-        """Whether a replica that was read from a disk is as it was.
+        """True if a replica that was read from a disk is as it was.
 
         A dot whose death was told of before it was known may count as processed there: its killer is in the same row.
         """
@@ -66,7 +66,7 @@ class Saving(Protocol):
         """What has waited for the disk waits no more."""
 
     def later(self, call: Callable[..., None], *args: Any) -> bool:
-        """Whether it cannot take this in now; if it ever will, ``call`` is called again then."""
+        """True if the node cannot take this in now; if it ever can, ``call`` is called again then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +109,7 @@ class Saver:
 
     @property
     def is_renaming(self) -> bool:
-        """Whether the disk has yet to be told that the node has gone on as another."""
+        """True if the disk has yet to be told that the node has gone on as another."""
         return self._renamed is not None
 
     @property

@@ -68,7 +68,7 @@ class Scenario:
     writes: tuple[Write, ...] = ()
     """Further writes, each on its own."""
     membership: bool = True
-    """Whether every node must list exactly the running ones as alive in the end."""
+    """True if every node must list exactly the running ones as alive in the end."""
     rest: float = 5.0
     """Virtual seconds for which nodes are watched when nothing is left to do; 0: not at all."""
     dead_links: float = 1.0

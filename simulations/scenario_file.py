@@ -30,7 +30,7 @@ __all__ = [
 
 SUFFIX: Final = ".toml"
 MAX_BYTES: Final = 16 << 20
-"""Of a scenario file, which may hold the writes of a whole run."""
+"""The largest scenario file in bytes. It may hold the writes of a whole run."""
 
 
 def scenario_names() -> list[str]:

@@ -332,7 +332,7 @@ def most_nodes(scenario: Scenario) -> int:
 
 
 def only_possible_nodes(scenario: Scenario) -> bool:
-    """Whether every fault and write is at nodes that there can be, so that the scenario can be read from a file."""
+    """True if every fault and write is at nodes that there can be, so that the scenario can be read from a file."""
     most = most_nodes(scenario)
     values = [write.node for write in scenario.writes]
     for fault in scenario.faults:

@@ -39,7 +39,7 @@ class Topology:
 
     @property
     def is_rough(self) -> bool:
-        """Whether any link may lose datagrams, spoil them or hold them back for long."""
+        """True if any link may lose datagrams, spoil them or hold them back for long."""
         return self.near.is_rough or self.far.is_rough
 
     def with_links(self, **changes: Any) -> "Topology":

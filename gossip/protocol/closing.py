@@ -114,7 +114,7 @@ class Closing:
         return found
 
     def _is_unconfirmed(self, writer: str) -> bool:
-        """Whether it was this node in an earlier life, and nobody is there who could know more of it.
+        """True if the writer is an earlier life of this node, and no member could know more of it.
 
         A disk that was put back whole looks as a kill left it: alone, we would set a limit that makes everybody drop
         what was written since, and what that had replaced.
@@ -122,7 +122,7 @@ class Closing:
         return writer in self._former and not self._members.alive()
 
     def _is_to_close(self, writer: str) -> bool:
-        """Whether its node was retired, or left and keeps nothing, or was this one in an earlier life.
+        """True if the writer's node was retired, or left and keeps nothing, or is this node in an earlier life.
 
         Not the earlier lives of others: only they can know how much they wrote, and a limit guessed too low would lose
         what somebody has that nobody else has heard of.
@@ -135,7 +135,7 @@ class Closing:
         )
 
     def _is_over(self, writer: str) -> bool:
-        """Whether it writes no more."""
+        """True if the writer writes no more."""
         life = life_of(writer)
         return self._is_to_close(writer) or (life is not None and life.epoch < self._epoch_of(life.node_id))
 
@@ -147,7 +147,7 @@ class Closing:
         return peer.epoch if peer is not None else 0
 
     def _misses_somebody(self) -> bool:
-        """Whether there is somebody who cannot be asked and may have more than we all do.
+        """True if a node that cannot be asked may have more than all members.
 
         Who is suspect is asked like the others. Where nobody knows everybody, somebody always is missing.
         """
@@ -225,7 +225,7 @@ class Closing:
                 self._try(lambda writer=writer: self._out.replica.retire(writer))  # type: ignore[misc]
 
     def _vouches(self, peer: Peer) -> bool:
-        """Whether a member has answered, sees the same members as we do, and misses none."""
+        """True if a member has answered, sees the same members as we do, and misses none."""
         epoch, report = self._answers.get(peer.node_id, (0, None))
         return report is not None and epoch == peer.epoch and report.clear and report.mark == self._mark
 
@@ -233,7 +233,7 @@ class Closing:
         return report.context.steps(writer) == self._out.kernel.context.steps(writer)
 
     def _is_content(self, peer: Peer) -> bool:
-        """Whether a member has said all that we need of it for now."""
+        """True if a member has said all that we need of it for now."""
         if not self._vouches(peer):
             return False
         _, report = self._answers[peer.node_id]
@@ -249,7 +249,7 @@ class Closing:
         return [writer for writer in self._lives_of(peer.node_id) if _epoch(writer) <= peer.epoch]
 
     def _is_settled(self, report: Report, writer: str) -> bool:
-        """Whether a member has the same of a writer as we do, and knows of the limit, if there is one."""
+        """True if a member has the same of a writer as we do, and knows of the limit, if there is one."""
         return self._agrees(report, writer) and all(dot in report.context for dot in self._own_words(writer))
 
     def _leave_incomplete(self) -> None:
@@ -268,7 +268,7 @@ class Closing:
         return self._out.replica.said_of(writer)
 
     def _is_clear(self, now: float) -> bool:
-        """Whether we have known for a while who is there, and nobody of them is missing.
+        """True if the list of members has been the same for a while, and none of them is missing.
 
         Whoever has just started, or come out of a cut, may not have heard yet of those who have more.
         """

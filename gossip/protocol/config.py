@@ -25,8 +25,8 @@ class Config:
     members and four or five to 1,000) and no more traffic in all, but more of it for the writer of a burst. A cluster
     of at most so many other members is sent to directly. Where members see only a part of the cluster, at most 4."""
     hops: int = 6
-    """Times an event is passed on at most, counted from its writer, where members see only a part of the cluster.
-    Events stop by themselves where they are known."""
+    """Times an event is passed on at most, counted from its writer, where members see only a part of the cluster. More
+    reaches a larger cluster by push alone, and costs little: a member that knows an event does not pass it on."""
     push_interval: float = 0.002
     """Seconds between two batches of pushes, and for which receipts are collected. Longer means fewer, fuller datagrams
     and later news; a write after a quiet moment is always sent at once."""

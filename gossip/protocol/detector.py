@@ -446,5 +446,5 @@ def _smoothed(mean: float, jitter: float, sample: float) -> tuple[float, float]:
 
 
 def _is_pinged(suspect: Peer | None, suspicion: Suspicion) -> bool:
-    """Whether we look ourselves: it has not answered us, or others are sure and we do not take their word."""
+    """True if we ping the suspect: it has not answered us, or others are sure and we do not take their word."""
     return suspicion.ours or (suspect is not None and suspect.has_obituary)

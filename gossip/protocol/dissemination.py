@@ -29,7 +29,7 @@ class Dissemination(ABC):
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is nobody to send anything to."""
+        """True if there is no member to send anything to."""
         return not self._members.alive()
 
     @abstractmethod

@@ -75,7 +75,7 @@ class Engine:
         self._compose(now, profile or Profile(), (lives or ()) if ended is None else ended, hints)
 
     def _compose(self, now: float, profile: Profile, ended: Sequence[str], hints: Sequence[Hint]) -> None:
-        """Make the parts, which know nobody yet."""
+        """Make the parts of the engine. They know no members yet, but hints."""
         self._questions = Questions()
         self._members = Members(self._out, profile, hints, now)
         self._dissemination = self._make_dissemination(self._out, self._members)
@@ -261,7 +261,7 @@ class Engine:
 
     @property
     def retired(self) -> bool:
-        """Whether this node was retired and knows; then it takes no part any more."""
+        """True if this node was retired and knows; then it takes no part any more."""
         return self._retiring.retired
 
     def check_writable(self) -> None:
@@ -270,7 +270,7 @@ class Engine:
 
     @property
     def durable(self) -> bool:
-        """Whether the disk has everything so far."""
+        """True if the disk has everything so far."""
         return self._out.durable
 
     def members(self, now: float) -> list[Member]:
@@ -279,7 +279,7 @@ class Engine:
 
     @property
     def is_partial(self) -> bool:
-        """Whether the cluster is too large to list: `members` are then only those of the view."""
+        """True if the cluster is too large to list: `members` are then only those of the view."""
         return self._members.is_partial
 
     def view(self) -> Sequence[bytes]:

@@ -35,7 +35,7 @@ class SizeEstimate:
         self._answers.append(ids)
 
     def is_small(self, view: Collection[bytes]) -> bool:
-        """Whether all who were heard of, and those in the view, are so few that all can be listed."""
+        """True if the members heard of and those in the view are so few that all can be listed."""
         if len(self._answers) < (self._answers.maxlen or 0) or len(view) > self._most:
             return False
         return len({*view, *(node_id for answer in self._answers for node_id in answer)}) <= self._most

@@ -11,7 +11,7 @@ from .identity import fence_of, fenced_by
 
 
 def is_fenced(kernel: Kernel, node_id: bytes) -> bool:
-    """Whether the node was retired, as far as this replica has heard."""
+    """True if the node was retired, as far as this replica has heard."""
     return bool(kernel.limits) and fence_of(node_id) in kernel.limits
 
 

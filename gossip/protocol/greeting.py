@@ -46,7 +46,7 @@ class Proven:
     rtt: float | None
     """Seconds it took to answer, if it was asked."""
     has_answered: bool = True
-    """Whether it has just shown that it hears us."""
+    """True if the node has just shown that it hears us."""
 
 
 class _Questions:

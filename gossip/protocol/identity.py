@@ -70,7 +70,7 @@ class Identity:
 
 
 def is_nonce(value: object) -> bool:
-    """Whether it may end a replica id; empty for a node that keeps nothing, which needs none."""
+    """True if ``value`` may end a replica id. It is empty for a life without a nonce."""
     return type(value) is str and len(value) <= NONCE_CHARS and (not value or (value.isascii() and value.isalnum()))
 
 
@@ -151,5 +151,5 @@ class Hint:
 
 
 def name_is_valid(name: str) -> bool:
-    """Whether ``name`` can name a node: short, printable, nothing that upsets a terminal."""
+    """True if ``name`` can name a node: short, printable, nothing that upsets a terminal."""
     return 0 < len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES and name.isprintable()

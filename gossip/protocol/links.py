@@ -94,7 +94,7 @@ class Link:
 
     @property
     def is_silent(self) -> bool:
-        """Whether there has been no word of the member for so long that it is of no use."""
+        """True if there has been no word of the member for so long that sending to it is of no use."""
         return self.unheard >= SILENT_AFTER
 
     @property

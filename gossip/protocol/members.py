@@ -66,7 +66,7 @@ class Members:
         return self._roster.peers.all()
 
     def echoes(self, source: Address, echo: bytes) -> bool:
-        """Whether this is the cookie that we sent to that address."""
+        """True if this is the cookie that we sent to that address."""
         return self._greeter.echoes(source, echo)
 
     def alive_mark(self) -> int:
@@ -98,7 +98,7 @@ class Members:
 
     @property
     def is_partial(self) -> bool:
-        """Whether the cluster is too large to list: then only those in the view are known."""
+        """True if the cluster is too large to list: then only the members in the view are known."""
         return self._roster.is_partial
 
     @property

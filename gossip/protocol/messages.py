@@ -134,7 +134,7 @@ class Shuffle:
 
     entries: tuple[tuple[bytes, Address | None, int], ...]
     answer: bool
-    """Whether I want some of yours in exchange."""
+    """True if I want some of yours in exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Push:
 
     @property
     def is_answer(self) -> bool:
-        """Whether it answers a context: those are never passed on, and pushes may always be passed on once more."""
+        """True if it answers a context: those are never passed on, and pushes may always be passed on once more."""
         return self.hops == 0 and self.reach == 0
 
 
@@ -201,7 +201,7 @@ class ContextPage:
     """Empty for no end."""
     context: Context
     answer: bool
-    """Whether I want to hear yours if you lack any of these."""
+    """True if I want to hear yours if you lack any of these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ class Output:
         return self._token
 
     def _is_behind(self) -> bool:
-        """Whether something was applied that the disk has not been given."""
+        """True if events were applied that have not been handed to the disk."""
         return bool(self._unsaved or self._unsaved_runs or self._unsaved_states)
 
     def persisted(self, token: int) -> None:
@@ -204,7 +204,7 @@ class Output:
 
     @property
     def durable(self) -> bool:
-        """Whether the disk has everything that was applied."""
+        """True if the disk has everything that was applied."""
         return self._durable == self._token and not self._is_behind()
 
     def is_durable(self, token: int) -> bool:

@@ -114,11 +114,11 @@ class Peer:
         self.life = mark_of(self.node_id, self.epoch, 0)
 
     def is_at(self, address: Address) -> bool:
-        """Whether it has proven that address."""
+        """True if the member has proven that address."""
         return self.is_proven and (address == self.address or address in self.others)
 
     def can_be_in(self, epoch: int) -> bool:
-        """Whether this may be its epoch by now, as far as others can be believed."""
+        """True if the member may be in that epoch by now, as far as others can be believed."""
         return epoch <= self.epoch + EPOCH_JUMP
 
     @property
@@ -138,7 +138,7 @@ class Peer:
 
     @property
     def is_present(self) -> bool:
-        """Whether it counts: who is suspect may well be there."""
+        """True if the member is alive or suspect: a suspect may well be there."""
         return self.state in (ALIVE, SUSPECT)
 
 
@@ -176,7 +176,7 @@ class Peers:
         return reversed(self._peers.values())
 
     def lists(self, peer: Peer) -> bool:
-        """Whether this very one has not been struck off."""
+        """True if this very `Peer` is listed."""
         return self._peers.get(peer.node_id) is peer
 
     def find(self, node_id: bytes) -> Peer | None:
@@ -206,7 +206,7 @@ class Peers:
         return self._lives
 
     def is_present_at(self, address: Address) -> bool:
-        """Whether somebody who is present has that address."""
+        """True if a present member has that address."""
         return address in self._present_at
 
     def present_at(self, address: Address) -> Sequence[Peer]:

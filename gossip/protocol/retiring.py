@@ -42,7 +42,7 @@ class Retiring:
         self._limits = 0
         self._told: dict[tuple[bytes, Address], float] = {}
         self.retired = False
-        """Whether this node was retired, and knows."""
+        """True if this node was retired, and knows."""
 
     # ---- by this node
 
@@ -53,7 +53,7 @@ class Retiring:
         self.notice()
 
     def check_writable(self) -> None:
-        """Refuse a mutation that nobody would take; raises `NodeRetired`."""
+        """Raise `NodeRetired` if this node was retired: no member would take what it writes."""
         if self.retired:
             raise NodeRetired(
                 f"the cluster has retired node {self._out.identity.name}: nothing was written. It can still be read; "

@@ -32,7 +32,7 @@ class Roster:
         self.peers = Peers()
         self.view = View(output.config.view_size, output.rng)
         self.is_partial = False
-        """Whether the cluster is too large to list: then only those in the view are."""
+        """True if the cluster is too large to list: then only the members in the view are listed."""
         self.to_compare: list[Peer] = []
         """Members met, met again or back since this was last emptied: their data may differ from ours."""
 
@@ -104,11 +104,11 @@ class Roster:
             self.turn(now, peer, FAILED)
 
     def has_place_for(self, peer: Peer) -> bool:
-        """Whether one who is gone could be where it was: nobody else is there, and the host is not crowded."""
+        """True if a member that is gone could return to its address: no other member is there, and there is room."""
         return not self.peers.is_present_at(peer.address) and not self.is_crowded(peer.address.host)
 
     def is_crowded(self, host: str) -> bool:
-        """Whether as many are present at a host as may be."""
+        """True if as many members are present at a host as may be."""
         return self.peers.present_on(host) >= HOST_IDS and not ip_address(host).is_loopback
 
     def let_in(self, peer: Peer) -> None:

@@ -106,7 +106,7 @@ class Streams:
         return now >= peer.stream_failed_at + FAILURE_PAUSE * (1 << doublings)
 
     def _has_room(self, now: float) -> bool:
-        """Whether one more stream may be open. Strangers that have not introduced themselves make way for it."""
+        """True if one more stream may be open. Strangers that have not introduced themselves make way for it."""
         if len(self._streams) < self._out.config.max_streams:
             return True
         for conn, stream in self._streams.items():

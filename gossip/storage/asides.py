@@ -79,7 +79,7 @@ def keep_wal(path: Path) -> None:
 
 
 def has_kept_wal(path: Path) -> bool:
-    """Whether there is a copy that was not given its number: nobody has begun a life since it was made."""
+    """True if there is a copy that was not given its number: nobody has begun a life since it was made."""
     return _kept(path).exists()
 
 

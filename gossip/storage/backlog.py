@@ -22,7 +22,7 @@ class Replacing(Protocol):
 
     @property
     def is_replacing(self) -> bool:
-        """Whether that is under way: nothing counts as saved until it is over."""
+        """True while the replica is being written anew: nothing counts as saved until that is over."""
 
     def replace(self) -> None:
         """Batches have been given up: begin it, or begin it again."""
@@ -52,7 +52,7 @@ class Backlog:
 
     @property
     def is_long(self) -> bool:
-        """Whether too much waits for a disk that works, to take in more from others.
+        """True if too much waits for a disk that works, to take in more from others.
 
         Not behind a disk that has failed: that may be for long, and the node must answer meanwhile.
         """

@@ -32,7 +32,7 @@ class Beside:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a piece of work is not done yet."""
+        """True if a piece of work is not done yet."""
         return self._piece is not None and not self._piece.is_done
 
     async def run(self, work: Callable[[], object]) -> None:

@@ -135,7 +135,7 @@ def _check_target(target: Path, directory: Path, *, replace: bool) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether they are one file or directory, whatever links and mounts lead there."""
+    """True if both paths lead to one file or directory, whatever links and mounts are on the way."""
     try:
         return one.samefile(other)
     except OSError:  # one of them is not there
@@ -188,7 +188,7 @@ def _advised(advice: str) -> Iterator[None]:
 
 
 def _lacks_the_end(copy: Path, source: Path) -> bool:
-    """Whether something that was saved cannot be read; ``copy`` is fresh, with its WAL beside it. Raises
+    """True if something that was saved cannot be read; ``copy`` is fresh, with its WAL beside it. Raises
     `DamagedData`."""
     if has_kept_wal(source):
         return True
@@ -285,7 +285,7 @@ def _read(file: Path) -> Restored:
 
 
 def _check_backup(backup: Path) -> None:
-    """Whether it is what `back_up` makes, by its first bytes; raises `ConfigError` or `DiskFailed`."""
+    """Raise `ConfigError` unless the file begins like one that `back_up` makes; `DiskFailed` if it cannot be read."""
     try:
         with open(open_regular(backup), "rb") as file:
             header = file.read(_HEADER_BYTES)

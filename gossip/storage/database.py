@@ -282,7 +282,7 @@ class Database:
         self._connection.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", row)
 
     def is_in_place(self) -> bool:
-        """Whether the file and its WAL are still where they were: else nobody will find what is written to them."""
+        """True if the file and its WAL are still where they were: else nobody will find what is written to them."""
         for part in (self.path, wal_of(self.path)):
             try:
                 inode = part.stat().st_ino

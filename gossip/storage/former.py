@@ -25,7 +25,7 @@ class Former:
     """Those of them that are over, with all that they ever wrote in the file."""
     mark: Mark | None
     is_closed: bool
-    """Whether the last one stopped in good order, so that everything is in the file."""
+    """True if the last one stopped in good order, so that everything is in the file."""
 
     def doubt(self, path: Path) -> str:
         """Why the file is not the one that was written here, for people; empty if nothing says so."""
@@ -59,7 +59,7 @@ class Former:
 
     @property
     def _power_stayed(self) -> bool:
-        """Whether nothing worse has happened since than the end of a process."""
+        """True if nothing worse has happened since than the end of a process."""
         return self.mark is not None and self.mark.is_of_this_boot
 
 

@@ -48,23 +48,23 @@ class Ledger:
         self._in_place = True
         self._must_replace = False
         self.is_replacing = False
-        """Whether the replica is being written anew: until that is done the disk lacks something that was given up,
+        """True if the replica is being written anew: until that is done the disk lacks something that was given up,
         and nothing counts as saved."""
         self._log_from = self._log_bytes_before = self._swept_bytes = 0
 
     @property
     def has_more(self) -> bool:
-        """Whether there is more to write although nothing new has come."""
+        """True if there is more to write although nothing new has come."""
         return self._must_replace or self.sweeps or self.wants_sweep
 
     @property
     def sweeps(self) -> bool:
-        """Whether the checkpoint is being renewed."""
+        """True if the checkpoint is being renewed."""
         return self._sweep is not None
 
     @property
     def wants_sweep(self) -> bool:
-        """Whether the log has grown so long that the checkpoint should be renewed."""
+        """True if the log has grown so long that the checkpoint should be renewed."""
         return self._sweep is None and self._log_bytes > max(self._checkpoint_bytes // 2, self._log_min_bytes)
 
     @property

@@ -62,11 +62,11 @@ class Mark:
 
     @property
     def is_of_this_boot(self) -> bool:
-        """Whether the machine has run without a break since then: what a process wrote is there, synced or not."""
+        """True if the machine has run without a break since then: what a process wrote is there, synced or not."""
         return self.boot != "" and self.boot == _digest(_BOOT_ID)
 
     def is_where_it_was(self, database: Path) -> bool:
-        """Whether it is beyond doubt in place: a file system that was copied as a whole is at another one."""
+        """True if the database is beyond doubt where it was written: a copied file system has another place."""
         return self.is_of_this_boot and database.stat().st_dev == self.device
 
 

@@ -30,7 +30,7 @@ def check_sum(path: Path, found: object, *columns: object) -> None:
 
 
 def get_meta(connection: sqlite3.Connection, path: Path, key: str) -> Any:
-    """What was put there last; None if nothing was. Raises `DamagedData`, or what SQLite does."""
+    """The value of ``key``; None if there is none. Raises `DamagedData`, or what SQLite raises."""
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     if found is None:
         return None
@@ -43,6 +43,6 @@ def get_meta(connection: sqlite3.Connection, path: Path, key: str) -> Any:
 
 
 def put_meta(connection: sqlite3.Connection, key: str, value: Any) -> None:
-    """Put it there, in place of what was; raises what SQLite does."""
+    """Write the value of ``key``, in place of the former one. Raises what SQLite raises."""
     body = cbor2.dumps(value)
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, sum_of(key, body) + body))

@@ -74,7 +74,7 @@ class Transaction:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is a row of the log and nothing else."""
+        """True if the transaction is a row of the log and nothing else."""
         extras = (self.part, self.finish, self.identity, self.hints)
         return bool(self.batches) and all(extra is None for extra in extras)
 
@@ -252,7 +252,7 @@ def read_delta(row: bytes) -> Delta:
 
 
 def check_row(row: bytes) -> None:
-    """Whether it is what was written, without reading what it says; raises `DamagedData`."""
+    """Raise `DamagedData` unless the row has the checksum that it was written with. Its content is not read."""
     _opened(row)
 
 

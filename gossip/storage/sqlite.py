@@ -43,7 +43,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def lacks_wal(path: Path) -> bool:
-    """Whether a file is in use, and its WAL is not there. Changes nothing; raises `DiskFailed`."""
+    """True if a file is in use, and its WAL is not there. Changes nothing; raises `DiskFailed`."""
     if wal_of(path).exists():
         return False
     place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"  # without a look for the WAL, or making one

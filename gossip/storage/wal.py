@@ -31,16 +31,16 @@ class Dropped:
     transactions: int = 0
     """How many end there."""
     has_header: bool = True
-    """Whether it has one that is sound. A power loss can tear it where the WAL begins anew, and then what is behind it
-    is in the file already."""
+    """True if the WAL has a sound header. A power loss can tear the header where the WAL begins anew, and then what is
+    behind it is in the database already."""
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether it may be more than what a crash leaves."""
+        """True if more is lost than a crash can cut short."""
         return self.transactions > _IN_FLIGHT
 
     def is_damage(self, *, power_stayed: bool, was_synced: bool) -> bool:
-        """Whether it cannot be what a crash leaves. ``power_stayed``: just the process has died since it was written;
+        """True if a crash cannot have left this. ``power_stayed``: just the process has died since the WAL was written;
         ``was_synced``: each transaction was on the disk before the next one was begun."""
         return self.is_suspicious and (power_stayed or (was_synced and self.has_header))
 

@@ -91,7 +91,7 @@ class DatabaseDisk:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a thread is at work there; once the node has ended, it is one that was given up."""
+        """True if the worker thread is at work. Once the node has ended, that thread was given up."""
         return self._beside.is_busy
 
     async def back_up(self, target: Path, *, replace: bool) -> int:
