@@ -19,7 +19,7 @@ Chunks: TypeAlias = dict[ChunkKey, int]
 
 
 class LiveMap:
-    """The live dots of a kernel as bitmaps. `Entries.live_map` makes it when first asked; the kernel keeps it current."""
+    """The live dots of a kernel as bitmaps. `Entries.live_map` makes it at first use; the kernel keeps it current."""
 
     __slots__ = ("chunks",)
 

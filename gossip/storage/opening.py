@@ -128,7 +128,7 @@ def _cut(former: Former | None, database: Database) -> str:
 
 
 def _look_for_the_file(path: Path) -> bool:
-    """True if the database is gone. Raises `DamagedData` for one that was emptied, before SQLite makes a new one of it."""
+    """True if the database is gone. Raises `DamagedData` for one that was emptied, which SQLite would fill."""
     with failures(f"{path.parent} cannot be read"):
         was_there = bool(marks_in(path.parent))
         if was_there and path.exists() and not path.stat().st_size:
