@@ -379,11 +379,15 @@ class Hearsay:
 
 
 def row_of(peer: Peer, state: str = "") -> Update:
-    """What we believe of a member, or something else of the same incarnation."""
+    """What we believe of a member, or something else of the same incarnation.
+
+    "known" is a word for ourselves: to others, a member that has only left our view is alive.
+    """
     place: Address | None = peer.advertised or peer.address
     if (
         place and "%" in place.host
     ):  # a link-local address means nothing without the name of an interface, which is ours alone
         place = None
-    incarnation = peer.node_id, state or peer.state, peer.epoch, peer.counter
+    believed = ALIVE if peer.state == KNOWN else peer.state
+    incarnation = peer.node_id, state or believed, peer.epoch, peer.counter
     return Update(*incarnation, place, peer.version, peer.tags, peer.nonce)

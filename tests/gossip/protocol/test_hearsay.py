@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from gossip.protocol import Address, Config, Effect, Notify, farewells
-from gossip.protocol.hearsay import CONTRADICTION, CONTRADICTION_INTERVAL, CONTRADICTIONS_SAVED, COUNTER_JUMP
+from gossip.protocol.hearsay import CONTRADICTION, CONTRADICTION_INTERVAL, CONTRADICTIONS_SAVED, COUNTER_JUMP, row_of
 from gossip.protocol.messages import Ack, ListMembers, Ping, Roll, Update, Updates
-from gossip.protocol.peers import EPOCH_JUMP, mark_of
+from gossip.protocol.peers import EPOCH_JUMP, KNOWN, Peer, mark_of
 from gossip.protocol.updates import ROWS
+from gossip.protocol.wire import encode_message
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, acquainted, names, notices, of_type, only, pass_time_with, sends
@@ -45,6 +46,14 @@ def believe(rig: Rig, teller: Puppet, row: Update) -> None:
 
 
 # ---- of others
+
+
+def test_a_member_that_has_only_left_our_view_is_alive_to_others() -> None:
+    member = Peer(b"somebody", "p", 1, Address("10.0.0.1", 1), 0.0)
+    member.state = KNOWN
+    assert row_of(member).state == "alive"
+    assert row_of(member, "suspect").state == "suspect"
+    assert encode_message(Updates((row_of(member),)))
 
 
 @pytest.mark.parametrize("state", ["suspect", "accused"])
