@@ -5,9 +5,10 @@ the contexts are exchanged, in pages by replica id where they are large, and eac
 a few datagrams or over a stream.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from crdts import Context, LogTrimmed
+from crdts import Context, Event, LogTrimmed
 from crdts.context import DotRange
 from crdts.marking import ContextMark
 
@@ -42,10 +43,18 @@ URGENT_INTERVAL: Final = 0.01
 class AntiEntropy:
     """Sends digests and answers them, and sees that whatever is missing travels."""
 
-    def __init__(self, output: Output, members: Members, streams: Streams) -> None:
+    def __init__(
+        self,
+        output: Output,
+        members: Members,
+        streams: Streams,
+        on_its_way: Callable[[float, Peer], Iterator[Event]] = lambda *_: iter(()),
+    ) -> None:
+        """``on_its_way``: what a member will most likely be pushed yet, so that it need not be sent again."""
         self._out = output
         self._members = members
         self._streams = streams
+        self._on_its_way = on_its_way
         self._urgent: float | None = None
         self._last_urgent = float("-inf")
         self._awaited = 0
@@ -208,7 +217,15 @@ class AntiEntropy:
         if part.missing_from(page.context):
             known = mine.outside(page.first, page.stop)  # the page says nothing of these: leave them out
             known.update(page.context)
-            self._bring_up_to_date(now, peer, known)
+            self._count_on_push(now, peer, known)
+            if part.missing_from(known):
+                self._bring_up_to_date(now, peer, known)
+
+    def _count_on_push(self, now: float, peer: Peer, known: Context) -> None:
+        """Leave out what is on its way, by itself: what replaces others, or is of a transaction, may be waited for."""
+        for event in self._on_its_way(now, peer):
+            if not event.kills and event.batch is None:
+                known.add(*event.dot)
 
     def _is_far_behind(self, mine: Context, page: ContextPage) -> bool:
         """True if a member lacks so many writers that a few datagrams cannot hold their events.

@@ -32,6 +32,13 @@ class Dissemination(ABC):
         """True if there is no member to send anything to."""
         return not self._members.alive()
 
+    def spread_time(self) -> float:
+        """Seconds that news takes to everybody if nothing is lost, as far as is known; 0 if it is not."""
+        return 0.0
+
+    def bring(self, now: float, peer: Peer, events: Sequence[Event]) -> None:  # noqa: B027
+        """Send a member that was just met what we wrote before, as far as that is not left to digests."""
+
     @abstractmethod
     def originate(self, now: float, events: Sequence[Event]) -> None:
         """Send our own writes."""

@@ -81,7 +81,7 @@ class Engine:
         self._dissemination = self._make_dissemination(self._out, self._members)
         self._pusher = Pusher(self._out, self._dissemination)
         self._streams = Streams(self._out, self._members, self._pusher)
-        self._antientropy = AntiEntropy(self._out, self._members, self._streams)
+        self._antientropy = AntiEntropy(self._out, self._members, self._streams, self._pusher.on_its_way)
         self._detector = Detector(self._out, self._members, self._antientropy, now)
         self._retiring = Retiring(self._out, self._members, self._streams, ended)
 
@@ -379,6 +379,8 @@ class Engine:
         self._dissemination.confirmed.clear()
         for peer in self._members.to_compare:
             self._streams.drop_former(peer)
+        while self._members.met:
+            self._pusher.bring(now, self._members.met.pop(0))
         for peers in (self._members.to_compare, self._streams.finished_with, self._dissemination.to_compare):
             while peers:
                 self._antientropy.compare_with(peers.pop(0))

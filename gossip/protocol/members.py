@@ -125,6 +125,11 @@ class Members:
         """Members met, met again or back since this was last emptied: their data may differ from ours."""
         return self._roster.to_compare
 
+    @property
+    def met(self) -> list[Peer]:
+        """Members met or started again since this was last emptied: nothing was pushed to them yet."""
+        return self._roster.met
+
     # ---- meeting
 
     def set_seeds(self, now: float, addresses: list[Address]) -> None:
@@ -291,6 +296,7 @@ class Members:
             self._drop(peer)
         self._greeter.withdraw()
         self.to_compare.clear()
+        self.met.clear()
 
     def _drop(self, peer: Peer) -> None:
         self._roster.forget(peer)

@@ -12,12 +12,15 @@ from crdts import Event
 from crdts.codec import event_bytes
 
 from .dissemination import Dissemination
-from .messages import Message
+from .messages import Message, Push
 from .output import Output
 from .peers import Peer
+from .recent import Recent, Written
 
 SLICE_BYTES: Final = 16 * 1024
 """Bytes of events that are pushed in one go, a few milliseconds of work; before more, others have their turn."""
+LEFT_ALONE: Final = 256
+"""Of what was written at once while nobody was there, the events that are looked at for who is met next, the latest."""
 _LEAST_BYTES: Final = 20
 """What an event is reckoned to take at least."""
 _OWN: Final = object()
@@ -60,6 +63,8 @@ class Pusher:
         self._saved: deque[_Group] = deque()
         self._saved_bytes = 0
         self._saved_since = 0.0
+        self._recent = Recent()
+        self._written = Written()
 
     def wrote(self, now: float, events: tuple[Event, ...]) -> bool:
         """Local mutations. Returns whether they are the first to wait, so that the `deadline` has moved."""
@@ -79,6 +84,8 @@ class Pusher:
             self._add(now, events)
         if route is not None:
             self._fresh.others.append(_Group(passed, route))
+        if not (isinstance(message, Push) and message.is_answer):
+            self._recent.note(now, events)
 
     def absorbed(self, now: float, events: list[Event]) -> None:
         """Events from a stream: to be saved, not to be passed on."""
@@ -121,6 +128,7 @@ class Pusher:
     def _put(self, now: float, batch: _Batch) -> None:
         """Have a batch pushed, as far as the buffer allows. The rest peers will fetch."""
         if self._dissemination.is_alone:
+            self._keep_for_the_first(now, batch.own)
             return
         self._saved_since = now
         for group in ([_Group(batch.own, _OWN)] if batch.own else []) + batch.others:
@@ -140,9 +148,30 @@ class Pusher:
             self._saved_bytes -= group.size
             budget -= group.size
             if group.route is _OWN:
+                self._recent.note(now, group.events)
+                self._written.note(now, group.events, group.size)
                 self._dissemination.originate(now, group.events)
             else:
                 self._dissemination.pass_on(now, group.events, group.route)
+        if self._dissemination.overflowed:
+            self._recent.forget()
+
+    # ---- what is on its way
+
+    def on_its_way(self, now: float, peer: Peer) -> Iterator[Event]:
+        """What a member that lacks it will most likely be pushed yet, by us or by others."""
+        begun = now - self._dissemination.spread_time()
+        return self._recent.since(begun) if peer.since <= begun else iter(())
+
+    def bring(self, now: float, peer: Peer) -> None:
+        """A member was just met: bring it what we wrote a moment ago, when it could not be reached."""
+        self._dissemination.bring(now, peer, self._written.latest(now))
+
+    def _keep_for_the_first(self, now: float, own: list[Event]) -> None:
+        """Nobody is there whom our writes could be pushed to: whoever is met soon gets the latest of them."""
+        if own:
+            for each in _slices(_Group(own[-LEFT_ALONE:], _OWN)):
+                self._written.note(now, each.events, each.size)
 
 
 def _slices(group: _Group) -> Iterator[_Group]:

@@ -35,6 +35,8 @@ class Roster:
         """True if the cluster is too large to list: then only the members in the view are listed."""
         self.to_compare: list[Peer] = []
         """Members met, met again or back since this was last emptied: their data may differ from ours."""
+        self.met: list[Peer] = []
+        """Members that nothing can have been pushed to before: met, or started again, since this was last emptied."""
 
     def alive(self) -> Sequence[Peer]:
         """Members that count, as they are alive or only suspect. To be read at once: it is no copy."""
@@ -69,6 +71,7 @@ class Roster:
         else:
             self.let_in(peer)
             self._out.notify(notices.MEMBER_JOINED, **fields(peer))
+            self.met.append(peer)
             if len(self.alive()) <= COMPARED or self._out.rng.random() < COMPARED / len(self.alive()):
                 self.to_compare.append(peer)
         return True
@@ -119,6 +122,7 @@ class Roster:
         """A member has been started again: what its former life had acknowledged may be lost."""
         self.peers.advance(peer, epoch, 0)
         self._out.notify(notices.MEMBER_RESTARTED, **fields(peer))
+        self.met.append(peer)
         self.to_compare.append(peer)
         if peer.state != KNOWN:
             self.turn(now, peer, ALIVE)

@@ -32,7 +32,8 @@ REPEATS_SAVED: Final = 256
 a node that is overloaded does not make it worse."""
 REPEATS_EACH: Final = 2
 REPAIRED_DOTS: Final = 4096
-"""Events that came by repair and not yet by a relay that are remembered: they are still to be passed on."""
+"""Events that came by repair, or from a writer itself, and not yet by a relay that are remembered: they are still to be
+passed on."""
 LOSSY: Final = 12
 """From here on receipts are sent twice: too much comes twice, as receipts are lost. See `_note_loss`."""
 LOSSY_MAX: Final = 32
@@ -71,6 +72,21 @@ class SplitTree(Dissemination):
 
     # ---- news
 
+    def spread_time(self) -> float:
+        """For as many hops as relays need in a cluster of this size, and that of a context that tells what arrived."""
+        if self._members.is_partial:
+            return 0.0
+        hops, reach, growth = 2, self._out.config.fanout, max(2, self._out.config.fanout)
+        while reach < len(self._members.alive()):
+            hops, reach = hops + 1, reach * growth
+        return hops * (self._typical.mean / 2 + self._out.config.push_interval) if self._typical.mean else 0.0
+
+    def bring(self, now: float, peer: Peer, events: Sequence[Event]) -> None:
+        # Relays may bring it too, with a share that is still to be passed on: the empty span says so.
+        me = self._out.identity.node_id
+        for delta in pack(events, payload_budget(self._out) - RELAY_BYTES):
+            self._send(now, [peer], delta, Span(me, me))
+
     def originate(self, now: float, events: Sequence[Event]) -> None:
         if self._members.is_partial:
             self._flood.originate(now, events)
@@ -88,7 +104,12 @@ class SplitTree(Dissemination):
         if not isinstance(message, Relay):
             return (), None
         saved = self._arrived(now, peer, message, bool(new)) if peer is not None else 0
-        events = self._not_passed_on(message.delta, new) if message.span is not None else ()
+        is_brought = message.span is not None and message.span.first == message.span.stop
+        if is_brought and not self._members.is_partial:
+            self._remember_repaired(new)
+            events: Sequence[Event] = ()
+        else:
+            events = self._not_passed_on(message.delta, new) if message.span is not None else ()
         return events, _Route(message.span, peer, saved) if events or saved else None
 
     def _remember_repaired(self, events: Iterable[Event]) -> None:
@@ -189,8 +210,15 @@ class SplitTree(Dissemination):
         link = self._links.get(peer.node_id)
         if link is None:
             self._tidy()
-            link = self._links[peer.node_id] = Link(self._typical)
+            link = self._links[peer.node_id] = Link(self._expected(peer))
         return link
+
+    def _expected(self, peer: Peer) -> RoundTrip:
+        """How long a first receipt takes: as with others, or longer if its answers to pings or its greeting did."""
+        if peer.rtt is None:
+            return self._typical
+        measured = RoundTrip(peer.rtt + self._out.config.push_interval, peer.jitter or peer.rtt / 4)
+        return measured if measured.timeout > self._typical.timeout else self._typical
 
     def _tidy(self) -> None:
         """Forget those that are no members any more, when there are more links than members."""

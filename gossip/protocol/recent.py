@@ -1,0 +1,65 @@
+"""What was pushed a moment ago: it may be on its way still, and who is met only now has not got it."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from crdts import Event
+
+BATCHES_KEPT: Final = 512
+"""Batches of events under way that are remembered at most; what was pushed before counts as everywhere."""
+MEETING: Final = 5.0
+"""Seconds that the members of a forming cluster, or a newcomer, take to meet: our writes of so long ago are brought to
+whoever is met."""
+BROUGHT_BYTES: Final = 4096
+"""Of these writes, the latest, as far as they take so much; a digest finds the rest."""
+
+
+class Recent:
+    """The events that push brought or took lately, the latest last."""
+
+    __slots__ = ("_batches",)
+
+    def __init__(self) -> None:
+        self._batches: deque[tuple[float, Sequence[Event]]] = deque(maxlen=BATCHES_KEPT)
+
+    def note(self, now: float, events: Sequence[Event]) -> None:
+        """These are on their way since now."""
+        if events:
+            self._batches.append((now, events))
+
+    def forget(self) -> None:
+        """Some of these were not sent after all."""
+        self._batches.clear()
+
+    def since(self, when: float) -> Iterator[Event]:
+        """Those that were noted later."""
+        for noted, events in reversed(self._batches):
+            if noted <= when:
+                break
+            yield from events
+
+
+class Written:
+    """Our own latest writes, for those that were not there when they were pushed."""
+
+    __slots__ = ("_batches", "_bytes")
+
+    def __init__(self) -> None:
+        self._batches: deque[tuple[float, Sequence[Event], int]] = deque()
+        self._bytes = 0
+
+    def note(self, now: float, events: Sequence[Event], size: int) -> None:
+        """These, of so many bytes, are saved, and pushed to all that we know."""
+        self._batches.append((now, events, size))
+        self._bytes += size
+        self._drop(now)
+
+    def _drop(self, now: float) -> None:
+        while self._batches and (self._bytes > BROUGHT_BYTES or self._batches[0][0] < now - MEETING):
+            self._bytes -= self._batches.popleft()[2]
+
+    def latest(self, now: float) -> list[Event]:
+        """Those that are still news to whoever is met now."""
+        self._drop(now)
+        return [event for _, events, _ in self._batches for event in events]
