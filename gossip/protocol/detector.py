@@ -6,35 +6,27 @@ who has evidence of its own fails a member; the others believe it (Das, Gupta, M
 Phillips, Currey: Lifeguard, 2018). Failed members are tried now and then for ever, so that every partition heals.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from .antientropy import AntiEntropy
 from .farewells import Farewells
 from .health import Health
-from .identity import Address
 from .members import Members
 from .messages import ACCUSED, Ack, Message, Nack, Ping, PingRequest, Updates
 from .output import Output
 from .peers import SUSPECT, Peer
+from .pings import Pings, SentPing
+from .requests import Requests
 from .sampling import sample_targets
 from .suspicion import Suspicion
-from .wire import MAX_PATIENCE, PING_BYTES
+from .wire import MAX_PATIENCE
 
-MAX_PINGS: Final = 1024
-"""Pings whose answers are waited for at most."""
-ANSWERS_COUNT: Final = 10
-"""Probe intervals after a ping for which its answer counts (longer if helpers may take longer). An answer that the
-network has kept for longer does not show that the member is there."""
 MAX_SUSPICIONS: Final = 64
 """Suspicions of our own at a time, at most: many that die at once are found one after the other."""
-MAX_REQUESTS: Final = 256
-"""Members pinged for others at a time, at most."""
 REQUEST_SHARE: Final = 0.8
 """The share of the probe timeout that a helper waits at least for the target. The rest is for the helper's word to
 come in time."""
-REQUEST_TIMEOUTS: Final = 3.0
-"""A helper keeps a request for at most this many `Config.probe_timeout_max`, whatever it is asked for."""
 LAG_SHARE: Final = 0.25
 """The share of the probe timeout by which a call of `tick` may be late before it counts as poor health."""
 RTT_WEIGHT: Final = 0.2
@@ -43,19 +35,6 @@ JITTER_WEIGHT: Final = 0.25
 """The weight of a new deviation in the mean deviation, the jitter (as in RFC 6298)."""
 JITTERS: Final = 4.0
 """An answer may take the mean round trip and this many times the jitter (RFC 6298)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ping:
-    """A ping under way."""
-
-    target: bytes
-    address: Address
-    sent: float
-    requester: tuple[bytes, int] | None = None
-    """The member that asked for this ping, and the number of its request; None for a ping of our own."""
-    helpers: tuple[bytes, ...] = ()
-    """The helpers that have not answered yet. Only they may answer for the target, once each."""
 
 
 @dataclass(slots=True)
@@ -73,16 +52,6 @@ class _Probe:
     """The helpers that answered that they do not reach the target either."""
 
 
-@dataclass(slots=True)
-class _Request:
-    """A ping that another member asked us for."""
-
-    again: float
-    """When the target is pinged once more."""
-    due: float
-    """When we tell the member that the target does not answer us either."""
-
-
 class Detector:
     """Finds out who is gone."""
 
@@ -91,9 +60,9 @@ class Detector:
         self._members = members
         self._antientropy = antientropy
         self._health = Health()
-        self._pings: dict[int, _Ping] = {}
+        self._pings = Pings(output)
+        self._requests = Requests(output, members, self._pings)
         self._probes: dict[bytes, _Probe] = {}
-        self._requests: dict[int, _Request] = {}
         self._typical: tuple[float, float] | None = None
         """The smoothed round trip and jitter over all members, in seconds; None before the first answer."""
         self._suspicions: dict[bytes, Suspicion] = {}
@@ -117,16 +86,15 @@ class Detector:
             for node_id, suspicion in self._suspicions.items()
         ]
         probes = [probe.due for probe in self._probes.values()]
-        requests = [min(request.again, request.due) for request in self._requests.values()]
-        self._due = min([self._next_probe, *suspicions, *probes, *requests, self._farewells.deadline()])
+        others = self._requests.deadline(), self._farewells.deadline()
+        self._due = min([self._next_probe, *suspicions, *probes, *others])
 
     def tick(self, now: float) -> None:
         if now < self._due:
             return
         self._note_lag(now, now - self._due)
         self._note_refutations()
-        for number, request in list(self._requests.items()):
-            self._go_on_for_another(now, number, request)
+        self._requests.tick(now)
         for probe in list(self._probes.values()):
             if now >= probe.due:
                 self._go_on(now, probe)
@@ -222,7 +190,7 @@ class Detector:
 
     def _ping(self, now: float, target: Peer, riders: list[Message] | None = None) -> None:
         """Ping a member, with our digest, and with what it should know of our view of it."""
-        number = self._number_ping(_Ping(target.node_id, target.address, now))
+        number = self._pings.number(SentPing(target.node_id, target.address, now))
         messages: list[Message] = [
             Ping(number),
             *(riders or []),
@@ -234,17 +202,10 @@ class Detector:
         self._out.send(target.address, messages)
         self._antientropy.compare_with(target)
 
-    def _number_ping(self, ping: _Ping) -> int:
-        number = self._out.rng.getrandbits(8 * PING_BYTES)
-        self._pings[number] = ping
-        if len(self._pings) > MAX_PINGS:
-            del self._pings[next(iter(self._pings))]
-        return number
-
     def _ping_again(self, now: float, target: Peer) -> None:
         """Nothing but the question, and what the member should contradict if it can, wherever it may be."""
         for address in (target.address, *target.others[:1]):
-            messages: list[Message] = [Ping(self._number_ping(_Ping(target.node_id, address, now)))]
+            messages: list[Message] = [Ping(self._pings.number(SentPing(target.node_id, address, now)))]
             if target.state == SUSPECT:
                 messages.append(self._members.state_of(target))
             self._out.send(address, messages)
@@ -276,7 +237,7 @@ class Detector:
         helpers = sample_targets(self._members.alive(), out.config.indirect_probes, out.rng, but=target)
         probe.asked = len(helpers)
         asked = tuple(helper.node_id for helper in helpers)
-        number = self._number_ping(_Ping(target, probe.target.address, now, helpers=asked))
+        number = self._pings.number(SentPing(target, probe.target.address, now, helpers=asked))
         there, back = self._waits_for_help(probe.target, helpers)
         probe.wait = there + back
         patience = max(1, min(round(1000 * there), MAX_PATIENCE))
@@ -304,7 +265,8 @@ class Detector:
             case Ping():
                 self._out.send(peer.address, self._members.goodbye() or [Ack(message.number), *self._members.news()])
             case PingRequest():
-                self._on_request(now, peer, message)
+                self._requests.take(now, peer, message)
+                self._due = min(self._due, self._requests.deadline())
             case Ack():
                 self._on_ack(now, peer, message)
             case Nack():
@@ -313,29 +275,18 @@ class Detector:
                 return False
         return True
 
-    def _asked(self, now: float, number: int) -> _Ping | None:
-        """The ping that an answer is about, unless that comes so late that it says nothing of the present any more."""
-        ping = self._pings.get(number)
-        config = self._out.config
-        longest = max(ANSWERS_COUNT * config.probe_interval, REQUEST_TIMEOUTS * config.probe_timeout_max)
-        late = ping is not None and now - ping.sent > longest
-        return None if late else ping
-
     def _on_ack(self, now: float, peer: Peer, ack: Ack) -> None:
-        ping = self._asked(now, ack.number)
+        ping = self._pings.asked(now, ack.number)
         if ping is None:
             return
         if ping.target != peer.node_id:
             target = self._members.find(ping.target)
             if target is not None and peer.node_id in ping.helpers:
-                others = tuple(helper for helper in ping.helpers if helper != peer.node_id)
-                self._pings[ack.number] = replace(ping, helpers=others)
+                self._pings.has_answered(ack.number, peer.node_id)
                 self._is_there(now, target)
             return
-        del self._pings[ack.number]
-        self._requests.pop(ack.number, None)
-        if ping.requester is not None:
-            self._report(ping.requester, Ack)
+        self._pings.forget(ack.number)
+        self._requests.answered(ack.number, ping)
         rtt = now - ping.sent
         if ping.address != peer.address and peer.is_at(ping.address):
             self._members.move(now, peer, ping.address)
@@ -352,7 +303,7 @@ class Detector:
         self._members.confirm(now, peer)
 
     def _on_nack(self, now: float, peer: Peer, nack: Nack) -> None:
-        ping = self._asked(now, nack.number)
+        ping = self._pings.asked(now, nack.number)
         if ping is None or peer.node_id not in ping.helpers:
             return
         if probe := self._probes.get(ping.target):
@@ -360,38 +311,6 @@ class Detector:
                 probe.nacks.append(peer.node_id)
         elif suspicion := self._suspicions.get(ping.target):
             suspicion.confirm(peer.node_id)
-
-    def _report(self, requester: tuple[bytes, int], kind: type[Ack] | type[Nack]) -> None:
-        """Tell whoever asked for our help what came of it."""
-        node_id, number = requester
-        peer = self._members.find(node_id)
-        if peer is not None:
-            self._out.send(peer.address, [kind(number)])
-
-    def _on_request(self, now: float, peer: Peer, request: PingRequest) -> None:
-        target = self._members.find(request.node_id)
-        if target is None or len(self._requests) >= MAX_REQUESTS:
-            self._out.send(peer.address, [Nack(request.number)])
-            return
-        number = self._number_ping(_Ping(target.node_id, target.address, now, (peer.node_id, request.number)))
-        config = self._out.config
-        longest = REQUEST_TIMEOUTS * max(config.probe_timeout, config.probe_timeout_max)
-        patience = min(request.patience / 1000, longest)
-        self._requests[number] = _Request(now + patience / 2, now + patience)
-        self._due = min(self._due, now + patience / 2)
-        self._out.send(target.address, [Ping(number)])
-
-    def _go_on_for_another(self, now: float, number: int, request: _Request) -> None:
-        """Ping again, or give up, for a member whose request has not been answered yet."""
-        ping = self._pings.get(number)
-        if ping is None or ping.requester is None:  # newer pings took its place
-            del self._requests[number]
-        elif now >= request.due:
-            del self._requests[number]
-            self._report(ping.requester, Nack)
-        elif now >= request.again:
-            request.again = float("inf")
-            self._out.send(ping.address, [Ping(number)])
 
     def ask_those_said_to_have_left(self, now: float) -> None:
         """Ask the members that left according to others whether that is so."""

@@ -12,7 +12,6 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from gossip.protocol import Address, Engine
-from gossip.protocol.detector import Detector
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
 from gossip.protocol.greeting import Greeter
@@ -20,6 +19,7 @@ from gossip.protocol.hearsay import Hearsay
 from gossip.protocol.members import Members
 from gossip.protocol.messages import Update, Updates
 from gossip.protocol.peers import FAILED, Peer
+from gossip.protocol.pings import Pings
 from gossip.protocol.roster import Roster
 from gossip.protocol.views import View
 from gossip.protocol.wire import decode_datagram, encode_datagram
@@ -199,10 +199,10 @@ def youngest_given_away() -> AbstractContextManager[Any]:
 
 def pings_numbered_from_one() -> AbstractContextManager[Any]:
     """Each life of a node numbers its pings 1, 2, 3, ..., so that answers to a former life fit the present one."""
-    numbers: WeakKeyDictionary[Detector, int] = WeakKeyDictionary()
+    numbers: WeakKeyDictionary[Pings, int] = WeakKeyDictionary()
 
     def make(number_ping: Any) -> Any:
-        def numbers_in_order(self: Detector, ping: Any) -> int:
+        def numbers_in_order(self: Pings, ping: Any) -> int:
             drawn: int = number_ping(self, ping)
             numbers[self] = number = numbers.get(self, 0) + 1
             self._pings[number] = self._pings.pop(drawn)
@@ -210,7 +210,7 @@ def pings_numbered_from_one() -> AbstractContextManager[Any]:
 
         return numbers_in_order
 
-    return replaced(Detector, "_number_ping", make)
+    return replaced(Pings, "number", make)
 
 
 PLANTED: Final[dict[Plant, str]] = {
