@@ -412,7 +412,11 @@ async def test_what_was_acknowledged_before_the_end_is_held_by_somebody(tmp_path
     async def writer(first: int) -> None:
         with suppress(OSError, ValueError, trio.BrokenResourceError):  # when the node has ended
             for number in itertools.count(first, 4):
-                await asked(place, "orset", op="add", name="x", value=number)
+                async with call(place, request("orset", op="add", name="x", value=number)) as stream:
+                    answer = (await answers(stream))[0]
+                if "error" in answer:
+                    assert "leave" in answer["error"]
+                    return
                 acknowledged.append(number)
 
     async with open_node("keeper", config=FAST) as keeper, trio.open_nursery() as nursery:
