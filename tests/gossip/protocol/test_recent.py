@@ -174,3 +174,4 @@ def test_writes_made_while_a_cluster_forms_are_everywhere_within_a_round_trip_of
         if other != writer
     ]
     assert sorted(late)[int(0.95 * len(late))] <= ROUND_TRIP + 0.02
+    assert max(late) <= 2.5 * ROUND_TRIP
