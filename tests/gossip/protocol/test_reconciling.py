@@ -172,7 +172,7 @@ def test_contexts_too_large_for_one_message_go_with_states_in_frames_that_everyb
                 told += frames
     assert all(session.finished for session in sessions)
     assert largest < 2_000
-    assert [type(frame) for frame in told].count(StateEnd) == 2
+    assert [type(frame) for frame in told].count(WholeState) == 2
     assert_equal(one, two)
 
 
