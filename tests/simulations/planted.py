@@ -204,16 +204,26 @@ def trimmed_log_not_noticed() -> AbstractContextManager[Any]:
 
 
 def prekilled_dots_left_out_of_states() -> AbstractContextManager[Any]:
-    """A state does not say which dots were killed before they came."""
+    """Neither a state nor a reconciliation says which dots were killed before they came."""
 
-    def make(snapshot: Any) -> Any:
+    def of_kernel(snapshot: Any) -> Any:
         def snapshots(self: Kernel) -> Snapshot:
             whole: Snapshot = snapshot(self)
             return whole._replace(prekilled=[])
 
         return snapshots
 
-    return replaced(Kernel, "snapshot", make)
+    def of_reconciliation(take: Any) -> Any:
+        def takes(self: Reconciliation) -> None:
+            take(self)
+            self._known_prekilled = []
+
+        return takes
+
+    stack = ExitStack()
+    stack.enter_context(replaced(Kernel, "snapshot", of_kernel))
+    stack.enter_context(replaced(Reconciliation, "_take_snapshot", of_reconciliation))
+    return stack
 
 
 def spending_without_rights() -> AbstractContextManager[Any]:

@@ -39,7 +39,7 @@ LIKELY = {
     "nonce_left_out_of_receipts": 1,
     "part_written_before_its_batches": 27,
     "prekilled_dots_left_out_of_checkpoints": 50,
-    "prekilled_dots_left_out_of_states": 191,
+    "prekilled_dots_left_out_of_states": 4,
     "range_skipped": 3,
     "receipts_before_the_disk": 2,
     "replaced_in_place_despite_a_gap": 28,
