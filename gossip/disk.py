@@ -234,7 +234,7 @@ class Saver:
             turn.over.set()
 
     def _fail(self, batches: list[Persist], error: StorageError) -> None:
-        if self.failure is None or str(error) != str(self.failure):
+        if self.failure is None:
             self._log.error(DISK_FAILED, problem=str(error))
         self._backlog.failed(batches, error)
         self._arrived.set()

@@ -42,7 +42,7 @@ class _Stream:
     member: bytes | None
     """The member we opened it to, or the one that introduced itself."""
     opened_by_us: bool
-    epoch: int = 0
+    member_epoch: int = 0
     """The epoch of the member on the other side; 0 if it is not known yet."""
     writing: bool = False
     """Something written is not yet with the system: the next piece waits for it."""
@@ -94,7 +94,7 @@ class Streams:
         self._opened += 1
         conn = 2 * self._opened
         stream = self._streams[conn] = self._new(now, peer.address, peer.node_id, whole=whole)
-        stream.epoch = peer.epoch
+        stream.member_epoch = peer.epoch
         self._out.emit(OpenStream(conn, peer.address))
 
     @staticmethod
@@ -240,7 +240,7 @@ class Streams:
             raise MalformedMessage("a stream to ourselves")
         if is_fenced(self._out.kernel, frame.node_id):
             raise Fenced("a stream of a node that was retired")
-        stream.epoch = max(stream.epoch, frame.epoch)
+        stream.member_epoch = max(stream.member_epoch, frame.epoch)
         if stream.opened_by_us:
             return
         for other_conn, other in list(self._streams.items()):
@@ -313,7 +313,7 @@ class Streams:
     def drop_former(self, peer: Peer) -> None:
         """Let go of streams to an earlier life of a member. They do not count as failures of its present life."""
         for conn, stream in list(self._streams.items()):
-            if stream.member == peer.node_id and stream.epoch < peer.epoch:
+            if stream.member == peer.node_id and stream.member_epoch < peer.epoch:
                 self._out.counts["streams_failed"] += 1
                 self.has_news = self.has_news or stream.news
                 self._abandon(conn)

@@ -304,7 +304,7 @@ def test_other_files_are_told_from_backups(kept: Kept, backup: Path, tmp_path: P
         (text, ConfigError, "is no backup"),
         (own, ConfigError, "a node's own file"),
         (tmp_path / "missing", ConfigError, r"missing: No such file or directory; .*`gossip backup`"),
-        (tmp_path, DiskFailed, "Is a directory"),
+        (tmp_path, ConfigError, "is a directory; name a regular file"),
     ):
         with pytest.raises(expected, match=says):
             restore_into(file, tmp_path / "new")
