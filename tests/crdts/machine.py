@@ -76,6 +76,8 @@ class World:
         self.mail: list[bytes] = []
         """Everything sent so far; it stays, so that it arrives late and again."""
         self.exchanges: list[Exchange] = []
+        self.stamp = 0
+        """The stamp that the clock gave last: all writes of a transaction share it."""
         self.open: list[Op] | None = None
         """The operations of the transaction under way."""
         self.retirer: int | None = None
@@ -157,10 +159,9 @@ class World:
         seen = self.visible(who)
         following = replica.store.kernel.context.last(replica.replica_id) + 1
         clock.given = None
-        given = (
-            stamp_at(args[-1]) if isinstance(spec, LastWriter) and len(args) > (2 if "map" in path[-1][0] else 1) else 0
-        )
-        attempt = Op(replica.replica_id, range(following, following + 1), path, name, args, seen, given)
+        dated = isinstance(spec, LastWriter) and len(args) > (2 if "map" in path[-1][0] else 1)
+        given = stamp_at(args[-1]) if dated else None
+        attempt = Op(replica.replica_id, range(following, following + 1), path, name, args, seen, given or 0)
         try:
             delta = getattr(at(replica, path), name)(*args)
         except InsufficientRights:
@@ -172,7 +173,10 @@ class World:
             assert not delta
             self._check_nothing_was_left_to_do(who, attempt)
             return None, delta
-        op = Op(replica.replica_id, range(following, stop), path, name, args, seen, clock.given or given)
+        if clock.given is not None:
+            self.stamp = clock.given
+        stamp = self.stamp if given is None else given
+        op = Op(replica.replica_id, range(following, stop), path, name, args, seen, stamp)
         if isinstance(spec, LastWriter) and clock.given is not None:
             self._check_stamp(op)
         return op, delta
