@@ -97,7 +97,7 @@ def _derive(key: bytes, info: bytes, salt: bytes | None = None) -> bytes:
 
 
 def _check_header(data: bytes, header: bytes, minimum: int) -> None:
-    if len(data) < minimum:
+    if len(data) < HEADER_BYTES:
         raise Unauthentic(f"{len(data)} bytes are too few")
     if data[0] != header[0]:
         raise UnknownVersion(
@@ -106,6 +106,9 @@ def _check_header(data: bytes, header: bytes, minimum: int) -> None:
         )
     if data[:HEADER_BYTES] != header:
         raise UnknownKey("sealed under another key, or under the name of another cluster, or not sealed at all")
+    # Behind the header: what is not sealed at all may be shorter than anything that is sealed.
+    if len(data) < minimum:
+        raise Unauthentic(f"{len(data)} bytes are too few")
 
 
 class KeyedSeal:
