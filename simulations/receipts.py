@@ -56,17 +56,17 @@ class Receipts:
         pair = [node for node in (_at(cluster, source), _at(cluster, target)) if node is not None]
         if len(pair) == 2 and pair[0].engine.durable:  # else the receipt may tell of what the disk had a moment ago
             for message in decode_datagram(cluster.seal.open(data))[2]:
-                if isinstance(message, Receipt):
+                if isinstance(message, Receipt) and message.epoch == pair[1].engine.identity.epoch:
                     self._weigh(pair[0], pair[1], message)
 
     def _weigh(self, sender: Node, writer: Node, receipt: Receipt) -> None:
         key = sender.replica.replica_id, writer.replica.replica_id
         saved = sender.replica.store.kernel.context.prefix(key[1])
         before = self._confirmed.get(key)
-        if before is None or receipt.highest < before.highest:
+        if before is None:
             self._confirmed[key] = _Confirmed(receipt.highest, saved)
             return
-        if receipt.highest == before.highest:
+        if receipt.highest <= before.highest:  # the same again, or an old receipt that the network brings once more
             return
         behind = receipt.saved < before.saved and self._knows(sender, writer)
         if behind and before.behind:
