@@ -67,6 +67,10 @@ class _Questions:
             del self._asked[next(iter(self._asked))]
         return cookie
 
+    def is_asked_since(self, when: float, address: Address) -> bool:
+        """True if the address, whatever node is there, was asked later than ``when`` and has not answered yet."""
+        return max(self._asked.get((b"", address), {}).values(), default=when) > when
+
     def is_open(self, echo: bytes, address: Address) -> bool:
         """True if that cookie was sent to the address, for no node in particular, and was not answered yet."""
         return echo in self._asked.get((b"", address), ())
@@ -298,8 +302,12 @@ class Greeter:
         greeted = self._greeted.pop((sender, source), None)
         if greeted is not None:
             return Proven(sender, source, *greeted, rtt, has_answered=rtt is not None)
-        if not self._is_proven(sender, source):
-            self.greet(now, source)  # it is there, and we do not know its name yet
+        # The node is there, and its name is not known yet. Without the pause, greetings that cross would go round for
+        # ever: each answer belongs to a greeting that later ones have pushed out, so it is challenged, which ends here.
+        if not self._is_proven(sender, source) and not self._hellos.is_asked_since(
+            now - self._out.config.seed_retry, source
+        ):
+            self.greet(now, source)
         return None
 
     def _is_proven(self, sender: bytes, source: Address) -> bool:

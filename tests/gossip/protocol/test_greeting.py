@@ -263,3 +263,17 @@ def test_a_challenge_is_answered_only_where_we_may_have_written_to() -> None:
     stranger = Address("10.66.0.1", 4747)
     assert sends(rig.receive(stranger, puppet.says(Challenge(bytes(8))))) == []
     assert only(Proof, puppet.hears(rig.receive(puppet.address, puppet.says(Challenge(bytes(8))))))
+
+
+def test_greetings_that_cross_do_not_go_round_for_ever() -> None:
+    """Six answers at once, each to a greeting that later ones have pushed out: chaos seed 86 never ended."""
+    rig, puppet = Rig(), Puppet()
+    told = [m for _ in range(6) for m in puppet.hears(rig.receive(puppet.address, puppet.says(Digest(bytes(8), 0))))]
+    heard = 0
+    for _ in range(20):
+        answers: list[Message] = [Proof(m.cookie) for m in told if isinstance(m, Challenge)]
+        answers += [Welcome("puppet", 1, 0, bytes(8), bytes(8)) for m in told if isinstance(m, Hello)]
+        heard += len(answers)
+        told = [m for each in answers for m in puppet.hears(rig.receive(puppet.address, puppet.says(each)))]
+        rig.now += 0.01
+    assert heard < 12
