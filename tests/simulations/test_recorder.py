@@ -1,4 +1,4 @@
-"""What the recorder hears of: news as events, as dead dots or as a state, lives, and what is lost with a disk."""
+"""What the recorder hears of: news as events, as dead dots or as a difference, lives, and what is lost with a disk."""
 
 from functools import cache
 
@@ -33,11 +33,11 @@ def apart(log_limit: int = 65_536) -> Recording:
     )
 
 
-@pytest.mark.parametrize("log_limit", [65_536, 4], ids=["dead dots", "states"])
+@pytest.mark.parametrize("log_limit", [65_536, 4], ids=["dead dots", "differences"])
 def test_what_was_replaced_before_it_came_has_come_as_well(log_limit: int) -> None:
     recording = apart(log_limit)
     assert recording.passed
-    assert bool(recording.summary.states_joined) == (log_limit == 4)
+    assert bool(recording.summary.differences_joined) == (log_limit == 4)
     assert [len(trace.arrivals) for trace in recording.writes] == [3] * 90
     for trace in recording.writes[60:]:
         assert all((when < 7.0) == (node < 2) for when, node, _ in trace.arrivals)
