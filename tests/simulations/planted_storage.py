@@ -174,14 +174,13 @@ def never_read_on() -> AbstractContextManager[Any]:
     return patch.object(Node, "room", lambda _: None)
 
 
-OF_SLOWNESS: Final[list[Plant]] = [everything_taken_in_at_once, never_read_on]
+OF_SLOWNESS: Final[list[Plant]] = [part_written_before_its_batches, everything_taken_in_at_once, never_read_on]
 """Found where disks are slow."""
 OF_NAMES: Final[list[Plant]] = [name_saved_behind_the_batches, name_not_saved]
 """Found where directories are copied."""
 OF_POWER: Final[list[Plant]] = [life_begun_lazily, last_life_gone_on_with]
 """Found where machines lose power."""
 PLANTED: Final[list[Plant]] = [
-    part_written_before_its_batches,
     log_cut_at_the_end_of_the_sweep,
     row_numbers_reused,
     replaced_in_place_despite_a_gap,

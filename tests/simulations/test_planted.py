@@ -37,7 +37,7 @@ LIKELY = {
     "name_saved_behind_the_batches": 15,
     "own_seq_reused_after_a_crash": 16,
     "nonce_left_out_of_receipts": 1,
-    "part_written_before_its_batches": 27,
+    "part_written_before_its_batches": 6,
     "prekilled_dots_left_out_of_checkpoints": 50,
     "prekilled_dots_left_out_of_states": 4,
     "range_skipped": 3,
