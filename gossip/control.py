@@ -30,6 +30,7 @@ from .node import Node
 from .porting import items_of, parts_of, write_items
 from .protocol.errors import ConfigError, GossipError
 from .protocol.fence import count_closures
+from .protocol.peers import ALIVE, SUSPECT
 from .release import RELEASE
 from .storage.database import NONE
 
@@ -239,6 +240,7 @@ async def _leave(node: Node, stream: trio.SocketStream, _: dict[str, Any]) -> No
     result = {
         "wrote": node.has_written,
         "holders": holders,
+        "others": sum(member.state in (ALIVE, SUSPECT) for member in node.members()),
         "kept_in": None if storage.durability == NONE else storage.directory,
         "disk_failure": storage.failure,
     }

@@ -29,6 +29,8 @@ DICT: Final = "dict"
 _RESERVED: Final = (BYTES, FLOAT, DICT)
 MAX_JSON_NESTING: Final = 64
 """Levels of lists and dicts in one value of a document: more than any shared value has."""
+_BACKUP_MAGIC: Final = b"SQLite format 3\0"
+"""The first bytes of what `gossip backup` writes, which is easily taken for a document."""
 _ODD_FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -189,6 +191,8 @@ def _pairs(value: Any, where: str) -> Iterable[tuple[str, Any]]:
 
 def read_document(text: str | bytes) -> Any:
     """The JSON of a document; raises `DocumentError`, also for a name that is there twice."""
+    if isinstance(text, bytes) and text.startswith(_BACKUP_MAGIC):
+        raise DocumentError("it is a backup, not a document; `gossip restore` makes a new data directory of it")
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Opening a node: its transport, its identity, the tasks that serve it, and their end."""
 
 import errno
+import logging
 import os
 import random
 import time
@@ -106,7 +107,7 @@ async def open_node(
     or `UnknownFormat`. A damaged file is set aside, and a copied one goes on as a new node; the log says so.
     """
     durability = _check_kept(data_dir, durability)
-    _check_options(config, faults, log)
+    _check_options(config, faults, log, discover)
     host, port = split_address(bind)
     seeds = parse_seeds(join)
     secret = parse_key(key) if key is not None else None
@@ -163,12 +164,16 @@ def _is_path(path: str | bytes) -> bool:
         return False
 
 
-def _check_options(config: object, faults: object, log: object) -> None:
+def _check_options(config: object, faults: object, log: object, discover: object) -> None:
     """Raise `ConfigError` for an argument that would fail only when the node uses it."""
     if config is not None and not isinstance(config, Config):
         raise ConfigError(f"config is a gossip.Config, such as Config.lan(), not {config!r:.60}")
     if faults is not None and not isinstance(faults, TransportFaults):
         raise ConfigError(f"faults are a gossip.TransportFaults, not {faults!r:.60}")
+    if not isinstance(discover, bool):
+        raise ConfigError(f"discover is True or False, not {discover!r:.60}")
+    if isinstance(log, logging.Logger | logging.LoggerAdapter):
+        raise ConfigError("log is a structlog logger: give structlog.stdlib.get_logger() once structlog is configured")
     if log is not None and not all(callable(getattr(log, level, None)) for level in SafeLog.LEVELS):
         raise ConfigError(f"log is a structlog logger, with {', '.join(SafeLog.LEVELS)}; not {log!r:.60}")
 

@@ -84,7 +84,7 @@ def tag(tags: tuple[str, ...], remove: tuple[str, ...], data_dir: Path, as_json:
 def status(data_dir: Path, as_json: bool) -> None:
     """Show what the node is, holds and has done.
 
-    With --json, sizes are exact numbers of bytes.
+    What has not happened is left out. With --json everything is there, and sizes are exact numbers of bytes.
     """
     found = ask(data_dir, "status")
     if as_json:
@@ -109,7 +109,8 @@ def status(data_dir: Path, as_json: bool) -> None:
     found["sealed"] = "yes" if found["sealed"] else "no: no cluster key, loopback only"
     rejected = counts.pop("rejected")
     counts["rejected"] = ", ".join(f"{n} {reason}" for reason, n in rejected.items()) or 0
-    print_table(("", ""), [_line(key, value) for key, value in (found | counts).items()])
+    happened = {key: value for key, value in counts.items() if value}
+    print_table(("", ""), [_line(key, value) for key, value in (found | happened).items()])
 
 
 def _line(key: str, value: Any) -> tuple[str, Any]:
@@ -175,6 +176,7 @@ def _fate_of_writes(answer: dict[str, Any]) -> str:
         return "it had written nothing since it started"
     if holders:
         return f"its writes are held by {count(holders, 'other member')}"
+    others = "no other member that is there has all of them yet" if answer["others"] else "no other member is there"
     if kept_in:
-        return f"its writes are saved in {kept_in}; no other member that is there has all of them yet"
-    return "no other member that is there has all its writes: what only it had is gone"
+        return f"its writes are saved in {kept_in}; {others}"
+    return f"{others}: what only it had is gone"

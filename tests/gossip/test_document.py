@@ -115,3 +115,8 @@ def test_a_value_deeper_than_any_can_be_is_refused() -> None:
         deep = [deep]
     with pytest.raises(DocumentError, match="nested deeper than 64 levels"):
         from_json(deep)
+
+
+def test_a_backup_is_told_from_a_document() -> None:
+    with pytest.raises(DocumentError, match="it is a backup, not a document; `gossip restore`"):
+        read_document(b"SQLite format 3\0" + bytes(84))

@@ -1,5 +1,6 @@
 """What is given to the API and is none of what it takes is refused by name: with an error of ours, before anything."""
 
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,8 @@ ODD: list[Any] = [
         ("durability", 5, "durability is one of full, normal, none, not 5"),
         ("config", 5, r"config is a gossip.Config, such as Config.lan\(\), not 5"),
         ("faults", 5, "faults are a gossip.TransportFaults, not 5"),
+        ("discover", "yes", "discover is True or False, not 'yes'"),
+        ("log", logging.getLogger("x"), "log is a structlog logger: give structlog.stdlib.get_logger"),
         ("log", 5, "log is a structlog logger, with debug, info, warning, error; not 5"),
     ],
 )
