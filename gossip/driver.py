@@ -26,9 +26,9 @@ from .storage.patience import NO_ANSWER
 from .transport import Transport
 
 DRAIN_DATAGRAMS: Final = 64
-"""Datagrams taken in one go at most, before other tasks get their turn, and"""
+"""Datagrams taken in one go at most, before other tasks get their turn."""
 DRAIN_SECONDS: Final = 0.002
-"""seconds after which no more is."""
+"""Seconds after which no further datagram is taken in the same go."""
 UNSENT_DATAGRAMS: Final = 4096
 """Datagrams that wait for a full socket buffer at most; the oldest are dropped, and found missing by digests."""
 READ_BYTES: Final = 8 * 1024

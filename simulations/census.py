@@ -1,4 +1,4 @@
-"""Whether nodes are right about who is there: in the end, for long, and always where nothing can excuse them."""
+"""Judges what nodes believe of each other: in the end, for long, and always where nothing can excuse an error."""
 
 from collections import Counter
 from collections.abc import Callable

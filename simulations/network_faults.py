@@ -175,6 +175,28 @@ class Weather(Fault):
         return cluster.add_weather(**dict(self.link))
 
 
+def _listen_and_send(
+    cluster: "Cluster", tap: Callable[[Address, Address, bytes], None], send: Callable[[], None], each: float
+) -> End:
+    """Show ``tap`` all datagrams, and call ``send`` every ``each`` seconds, until the fault ends."""
+    ended = False
+
+    def again() -> None:
+        if not ended:
+            send()
+            cluster.queue.at(cluster.queue.now + each, again)
+
+    def end() -> None:
+        nonlocal ended
+        if not ended:
+            cluster.network.taps.remove(tap)
+        ended = True
+
+    cluster.network.taps.append(tap)
+    again()
+    return end
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forge(Fault):
     """A stranger records datagrams and sends them again under somebody else's address."""
@@ -184,8 +206,6 @@ class Forge(Fault):
     def apply(self, cluster: "Cluster") -> End:
         heard: list[tuple[Address, bytes]] = []
         rng = random.Random(f"{cluster.seed} forge {self.at}")
-        network = cluster.network
-        ended = False
 
         def tap(source: Address, target: Address, data: bytes) -> None:
             if VICTIM not in (source, target):
@@ -193,21 +213,10 @@ class Forge(Fault):
                 del heard[:-20]
 
         def forge() -> None:
-            if ended:
-                return
             if heard:
-                network.send(VICTIM, *rng.choice(heard))
-            cluster.queue.at(cluster.queue.now + FORGED_EACH, forge)
+                cluster.network.send(VICTIM, *rng.choice(heard))
 
-        def end() -> None:
-            nonlocal ended
-            if not ended:
-                network.taps.remove(tap)
-            ended = True
-
-        network.taps.append(tap)
-        forge()
-        return end
+        return _listen_and_send(cluster, tap, forge, FORGED_EACH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,28 +235,16 @@ class OldNews(Fault):
         kept: deque[tuple[Address, Address, bytes]] = deque(maxlen=OLD_NEWS)
         rng = random.Random(f"{cluster.seed} old news {self.at}")
         network, life = cluster.network, cluster[self.node].disk.owner.epoch
-        ended = False
 
         def tap(source: Address, target: Address, data: bytes) -> None:
             if cluster[self.node].disk.owner.epoch == life and VICTIM not in (source, target):
                 kept.append((source, target, data))
 
         def repeat() -> None:
-            if ended:
-                return
             if kept and cluster[self.node].disk.owner.epoch > life:
                 network.send(*rng.choice(kept))
-            cluster.queue.at(cluster.queue.now + FORGED_EACH, repeat)
 
-        def end() -> None:
-            nonlocal ended
-            if not ended:
-                network.taps.remove(tap)
-            ended = True
-
-        network.taps.append(tap)
-        repeat()
-        return end
+        return _listen_and_send(cluster, tap, repeat, FORGED_EACH)
 
     def nodes(self) -> tuple[int, ...]:
         return (self.node,)
@@ -269,7 +266,6 @@ class Replay(Fault):
         kept: deque[tuple[Address, int, bytes]] = deque(maxlen=OLD_NEWS)
         rng = random.Random(f"{cluster.seed} replay {self.at}")
         network, recorded = cluster.network, cluster[self.node].address
-        ended = False
 
         def tap(source: Address, target: Address, data: bytes) -> None:
             host = network.hosts.get(target)
@@ -277,22 +273,11 @@ class Replay(Fault):
                 kept.append((target, cluster[host.index].disk.owner.epoch, data))
 
         def repeat() -> None:
-            if ended:
-                return
             if kept and not cluster[self.node].up:
                 target, _, data = rng.choice(self._of_former_lives(cluster, kept) or list(kept))
                 network.send(recorded, target, data)
-            cluster.queue.at(cluster.queue.now + REPLAYED_EACH, repeat)
 
-        def end() -> None:
-            nonlocal ended
-            if not ended:
-                network.taps.remove(tap)
-            ended = True
-
-        network.taps.append(tap)
-        repeat()
-        return end
+        return _listen_and_send(cluster, tap, repeat, REPLAYED_EACH)
 
     def _of_former_lives(
         self, cluster: "Cluster", kept: deque[tuple[Address, int, bytes]]

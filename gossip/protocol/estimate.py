@@ -1,4 +1,4 @@
-"""Whether a cluster that was too large to list is clearly small again, by what shuffles bring.
+"""Tells by what shuffles bring that a cluster which was too large to list is clearly small again.
 
 The entries of an answer are nearly a random sample of the cluster. Of a cluster as large as the limit, twice as many
 draws as that find six members of seven; so if they find less than half as many, it has shrunk. Between the two is room

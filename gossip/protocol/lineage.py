@@ -1,4 +1,4 @@
-"""Whether somebody else is who we are: a copy of our data, or a process that was copied while it ran.
+"""Clone detection: notices another node with our identity, from a copy of our data or of our running process.
 
 Every life of a node writes under an id of its own, drawn at its start, so what copies write never collides, unless the
 process itself was copied. Still two may go on as one member, one of whom nobody listens to. It shows in what everybody

@@ -1,4 +1,4 @@
-"""Whether a data directory is still where it was written: else it is a copy, or an old state that was put back.
+"""Tells a data directory that is where it was written from a copy, and from an old state that was put back.
 
 A mark is a small file beside the database that is made once and never changed. A new one is made for every life of a
 node, for its end in good order, and for another identity. The database records, in the transaction that says so, which

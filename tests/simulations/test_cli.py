@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_a_run_is_written_as_a_page_and_drawn(tmp_path: Path, quick: str) -> Non
 
 def test_ctrl_c_ends_a_run_without_a_trace(tmp_path: Path) -> None:
     process = start("run", "thousand-nodes", cwd=tmp_path)
-    time.sleep(3)
+    until(lambda: seconds_of_work(process) > 2)
     code, out, err = interrupt(process)
     assert (code, out) == (130, "")
     assert re.fullmatch(r"stopped at \d+ of \d+ virtual seconds\n", err)
@@ -273,13 +274,23 @@ def test_ctrl_c_after_a_failure_is_a_failure(tmp_path: Path, hopeless: str) -> N
 
 def test_a_second_ctrl_c_does_not_wait_for_the_seeds_under_way(tmp_path: Path) -> None:
     process = start("sweep", "thousand-nodes", "--seeds", 4, "--jobs", 1, cwd=tmp_path)
-    time.sleep(3)
+    until(lambda: seconds_of_work(process) > 3)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() is None
     code, text, err = interrupt(process)
     assert (code, err) == (130, "")
     assert text == "STOPPED thousand-nodes: 0 of 0 seeds passed, 4 seeds not run\n"
+
+
+def seconds_of_work(process: subprocess.Popen[str]) -> float:
+    """CPU seconds that its process group has taken: importing takes about one, so more show that it runs a seed."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # a process that has just ended
+            fields = stat.read_text().rpartition(")")[2].split()
+            ticks += (int(fields[2]) == process.pid) * (int(fields[11]) + int(fields[12]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def until(condition: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whether a cluster that was too large to list is small again: surely found, and never too early."""
+"""A cluster that was too large to list and is small again is surely found, and never too early."""
 
 import random
 from dataclasses import replace
