@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from gossip import Node, open_node
+from gossip import Node, TransportFaults, open_node
 
 from ..live import FAST, PATIENCE, patience, until
 from ..storage.marking import fit_mark
@@ -99,7 +99,8 @@ async def test_a_copy_that_nothing_on_the_disk_gives_away_is_found_out_and_is_a_
 
 
 async def test_a_directory_rolled_back_loses_nothing_that_others_have_and_reuses_nothing(tmp_path: Path) -> None:
-    async with open_node("witness", config=FAST) as witness:
+    silence = TransportFaults()
+    async with open_node("witness", config=FAST, faults=silence) as witness:
         join = ("--join", str(witness.address))
         await lived(tmp_path / "a", "one", *join)
         shutil.copytree(tmp_path / "a", tmp_path / "backup")
@@ -110,10 +111,12 @@ async def test_a_directory_rolled_back_loses_nothing_that_others_have_and_reuses
         shutil.rmtree(tmp_path / "a")
         (tmp_path / "backup").rename(tmp_path / "a")
         fit_mark(tmp_path / "a")
+        silence.loss = 1.0
         async with running("a", tmp_path / "a", "--bind", "127.0.0.1:0") as a:  # it finds nobody, and writes
             assert await contents(a.data) == {"one"}
             await add(a.data, "alone")
             before = (await status(a.data))["id"]
+            silence.loss = 0.0
             async with open_node("link", config=FAST, join=[a.address, str(witness.address)]) as link:
                 await all_have({"one", "hours", "work", "alone"}, link, a.data)
                 await until(witness, lambda: "alone" in witness.orset("x"))
