@@ -129,6 +129,8 @@ class Pusher:
         """Have a batch pushed, as far as the buffer allows. The rest peers will fetch."""
         if self._dissemination.is_alone:
             self._keep_for_the_first(now, batch.own)
+            for group in batch.others:
+                self._leave(now, group)
             return
         self._saved_since = now
         for group in ([_Group(batch.own, _OWN)] if batch.own else []) + batch.others:
@@ -137,9 +139,15 @@ class Pusher:
             size = sum(each.size for each in slices)
             if size > room or not slices:  # not reckoned where there are too many, as that would take long
                 self._dissemination.overflowed = True
+                self._leave(now, group)
                 continue
             self._saved += slices
             self._saved_bytes += size
+
+    def _leave(self, now: float, group: _Group) -> None:
+        """Push none of these events. A member that waits for a receipt is told all the same that they are saved."""
+        if group.route is not _OWN:
+            self._dissemination.pass_on(now, (), group.route)
 
     def _push_slice(self, now: float) -> None:
         budget = SLICE_BYTES

@@ -44,6 +44,10 @@ def test_the_writers_of_retired_nodes_are_closed_where_anybody_knows_of_the_reti
     assert run_scenario(CHAOS, seed).failures == ()
 
 
+def test_receipts_confirm_what_is_saved_even_where_a_node_takes_all_others_for_failed() -> None:
+    assert run_scenario(CHAOS, 1_079).failures == ()
+
+
 @pytest.mark.soak
 def test_every_oracle_holds_in_ten_thousand_random_schedules() -> None:
     outcomes = sweep(SOAK)
