@@ -4,7 +4,7 @@ from .bounded import BoundedCounter
 from .changes import Change
 from .clock import HybridClock
 from .codec import encode, encode_context
-from .context import Context, Dot
+from .context import Context, Dot, ReplicaId
 from .counters import GCounter, PNCounter
 from .decoding import decode, decode_context
 from .delta import Delta, Event
@@ -65,6 +65,7 @@ __all__ = [
     "Reconciliation",
     "RemoteError",
     "Replica",
+    "ReplicaId",
     "Stats",
     "Transaction",
     "UnsupportedType",

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from .changes import OnChange
 from .clock import HybridClock
-from .context import Context
+from .context import Context, ReplicaId
 from .delta import NOTHING, Delta
 from .errors import ForeignDelta, InvalidValue, UnsupportedType
 from .folds import entries_of
@@ -38,7 +38,7 @@ class Crdt:
         return self
 
     @property
-    def replica_id(self) -> str:
+    def replica_id(self) -> ReplicaId:
         return self._store.kernel.replica_id
 
     @property

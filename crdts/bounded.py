@@ -14,6 +14,7 @@ import cbor2
 
 from .base import Crdt, check_amount, check_total
 from .clock import HybridClock
+from .context import ReplicaId
 from .delta import NOTHING, Delta, Event
 from .errors import InsufficientRights, InvalidValue, UnsupportedType
 from .folds import Shares, read_share
@@ -85,10 +86,10 @@ class BoundedCounter(Crdt):
         if holder is not None and self._store.lives_of is not None:
             return sum(map(shares.of, self._store.lives_of(holder, shares.spendable)))
         if holder is not None:
-            return shares.of(holder)
+            return shares.of(ReplicaId(holder))
         return sum(map(shares.of, (self.replica_id, *self._store.kernel.former)))
 
-    def holders(self) -> dict[str, int]:
+    def holders(self) -> dict[ReplicaId, int]:
         """Who holds rights, by replica id, and how many.
 
         At a node of `gossip`, each start of a member has its own replica id; `Node.name_of` tells whose it is, and
@@ -188,9 +189,9 @@ class BoundedCounter(Crdt):
         return done.delta
 
 
-def receivers(kernel: Kernel) -> dict[str, None]:
+def receivers(kernel: Kernel) -> dict[ReplicaId, None]:
     """The ids that rights to any bounded counter were ever transferred to; looks at every object."""
-    found: dict[str, None] = {}
+    found: dict[ReplicaId, None] = {}
     for obj in kernel.objects:
         if type_tag(obj) == BOUNDED:
             for held in kernel.places(obj).values():
@@ -199,7 +200,7 @@ def receivers(kernel: Kernel) -> dict[str, None]:
     return found
 
 
-def _is_foreign(event: Event, holder: str) -> bool:
+def _is_foreign(event: Event, holder: ReplicaId) -> bool:
     """True if a writer other than ``holder`` made this entry of rights. (A reset's entries are never foreign.)"""
     return event.replica != holder and len(_row(event.payload)) == 4
 

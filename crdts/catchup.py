@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from .context import Dot, DotRange, seqs_within
+from .context import Dot, DotRange, ReplicaId, seqs_within
 from .delta import NOTHING, REPLACED, Batch, Delta, Event, events_delta
 from .killlog import KillLog
 from .packing import Packer, Unit
@@ -18,7 +18,7 @@ from .packing import Packer, Unit
 class Held(NamedTuple):
     """What a replica has to tell of, as it is at any moment."""
 
-    live: dict[str, dict[int, Event]]
+    live: dict[ReplicaId, dict[int, Event]]
     """Live entries by dot."""
     log: KillLog
 
@@ -115,7 +115,7 @@ def _pack_live(held: Held, missing: list[DotRange], packer: Packer, max_entries:
                 packer.add(event)
 
 
-def live_event(held: Held, replica: str, seq: int) -> Event | None:
+def live_event(held: Held, replica: ReplicaId, seq: int) -> Event | None:
     """The event of a live entry, with its kills; None if it has died."""
     held.log.check(replica, seq)
     event = held.live.get(replica, {}).get(seq)
@@ -123,7 +123,7 @@ def live_event(held: Held, replica: str, seq: int) -> Event | None:
     return event._replace(kills=kills) if event is not None and kills else event
 
 
-def dead_killer(held: Held, replica: str, seq: int) -> Event:
+def dead_killer(held: Held, replica: ReplicaId, seq: int) -> Event:
     """An event that is not live and killed something."""
     obj = b"" if seq in held.log.removals.get(replica, ()) else REPLACED
     return Event(replica, seq, obj, b"", None, held.log.kills[replica][seq])
@@ -132,7 +132,7 @@ def dead_killer(held: Held, replica: str, seq: int) -> Event:
 def dependent_units(held: Held, missing: list[DotRange]) -> list[Unit]:
     """What counts only behind other events: dead ones that killed something, and transactions, killers first."""
     units: list[Unit] = []
-    batches: dict[tuple[str, Batch], None] = {}
+    batches: dict[tuple[ReplicaId, Batch], None] = {}
     for replica, start, stop in missing:
         held.log.check(replica, start)
         live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
@@ -146,7 +146,7 @@ def dependent_units(held: Held, missing: list[DotRange]) -> list[Unit]:
     return killers_first(units)
 
 
-def batch_unit(held: Held, replica: str, batch: Batch) -> Unit:
+def batch_unit(held: Held, replica: ReplicaId, batch: Batch) -> Unit:
     """All of a transaction: its live entries, its dead killers, and the rest of its dots."""
     events: list[Event] = []
     log = held.log.kills.get(replica, {})
@@ -201,7 +201,7 @@ def dead_runs(held: Held, missing: list[DotRange]) -> list[DotRange]:
     return runs
 
 
-def runs_between(replica: str, start: int, stop: int, seqs: list[int]) -> list[DotRange]:
+def runs_between(replica: ReplicaId, start: int, stop: int, seqs: list[int]) -> list[DotRange]:
     """The ranges that ``seqs``, sorted, leave of [start, stop)."""
     runs = []
     following = start

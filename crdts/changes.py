@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from . import schema
-from .context import Dot
+from .context import Dot, ReplicaId
 from .delta import Event
 from .folds import BY_PLACE, WHOLE, Shares
 from .kernel import Kernel
@@ -27,7 +27,7 @@ class Change:
     """What is read there now."""
     kind: str
     """The accessor name of the object's type, such as ``"orset"``."""
-    writer: str
+    writer: ReplicaId
     """The replica id of the event that changed the place last."""
     seq: int
     """The seq of that event."""

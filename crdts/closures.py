@@ -8,7 +8,7 @@ events are kept by author, and one look for each author tells what the peer know
 
 from collections.abc import Iterable, KeysView
 
-from .context import Context, Dot, View
+from .context import Context, Dot, ReplicaId, View
 from .delta import Event
 from .schema import writer_limit
 
@@ -19,22 +19,22 @@ class Closures:
     __slots__ = ("_by", "_dots", "_view", "_writers")
 
     def __init__(self) -> None:
-        self._dots: dict[str, tuple[Dot, ...]] = {}
+        self._dots: dict[ReplicaId, tuple[Dot, ...]] = {}
         """The dots of the entries that close each closed writer, by writer."""
-        self._writers: dict[Dot, str] = {}
+        self._writers: dict[Dot, ReplicaId] = {}
         """The closed writer of which each of these entries speaks, by the dot of the entry."""
-        self._by: dict[str, Context] = {}
+        self._by: dict[ReplicaId, Context] = {}
         """The dots of the same entries, by author."""
         self._view: View | None = None
 
     def __bool__(self) -> bool:
         return bool(self._dots)
 
-    def writers(self) -> KeysView[str]:
+    def writers(self) -> KeysView[ReplicaId]:
         """The closed writers, as a view: read it before anything changes."""
         return self._dots.keys()
 
-    def update(self, writer: str, held: Iterable[Event]) -> None:
+    def update(self, writer: ReplicaId, held: Iterable[Event]) -> None:
         """Note the live entries that now speak of a writer's retirement."""
         closing = tuple([event.dot for event in held if _closes(event)])
         before = self._dots.pop(writer, ())
@@ -66,26 +66,26 @@ class Closures:
             self._view = context.view_without(self._dots)
         return self._view.part
 
-    def unknown_to(self, known: Context) -> list[str]:
+    def unknown_to(self, known: Context) -> list[ReplicaId]:
         """The closed writers that a peer with the context ``known`` does not know to be closed."""
         told = self._authors_told(known)
-        unknown: dict[str, None] = {}
+        unknown: dict[ReplicaId, None] = {}
         for author, said in self._by.items():
             if author not in told:
                 for _, start, stop in said.missing_from(known):
                     unknown |= dict.fromkeys([self._writers[author, seq] for seq in range(start, stop)])
         return [writer for writer in unknown if not self._is_told(writer, known, told)]
 
-    def _authors_told(self, known: Context) -> dict[str, None]:
+    def _authors_told(self, known: Context) -> dict[ReplicaId, None]:
         """The authors of closing entries that are closed themselves, and that the peer knows to be closed."""
-        told: dict[str, None] = {}
+        told: dict[ReplicaId, None] = {}
         waiting = [author for author in self._by if author in self._dots]
         while news := [author for author in waiting if self._is_told(author, known, told)]:
             told |= dict.fromkeys(news)
             waiting = [author for author in waiting if author not in told]
         return told
 
-    def _is_told(self, writer: str, known: Context, told: dict[str, None]) -> bool:
+    def _is_told(self, writer: ReplicaId, known: Context, told: dict[ReplicaId, None]) -> bool:
         """True if the peer has processed an entry that closes the writer, or all that an author in ``told`` wrote."""
         return any(dot in known or dot[0] in told for dot in self._dots[writer])
 

@@ -28,7 +28,7 @@ from typing import Any, Final
 import cbor2
 
 from .columns import MIN_STRINGS, pack_stamps, pack_strings
-from .context import Context
+from .context import Context, ReplicaId
 from .delta import REPLACED, Batch, Delta, Event
 from .errors import UnsupportedType
 from .schema import STAMP_BYTES, STAMPED, type_tag
@@ -159,7 +159,7 @@ def _group(events: tuple[Event, ...]) -> tuple[dict[bytes, list[Event]], list[tu
     return contents, places
 
 
-def _spans(events: tuple[Event, ...], at: dict[str, int]) -> list[int]:
+def _spans(events: tuple[Event, ...], at: dict[ReplicaId, int]) -> list[int]:
     spans: list[int] = []
     for replica, group in groupby(events, attrgetter("replica")):
         seqs = [event.seq for event in group]
@@ -190,7 +190,7 @@ def has_stamps(obj: bytes, payloads: list[bytes]) -> bool:
     return len(payloads) >= MIN_STRINGS and type_tag(obj) in STAMPED and min(map(len, payloads)) >= STAMP_BYTES
 
 
-def _kills(killers: list[tuple[int, Event]], at: dict[str, int]) -> list[int]:
+def _kills(killers: list[tuple[int, Event]], at: dict[ReplicaId, int]) -> list[int]:
     kills: list[int] = []
     last = 0
     for i, event in killers:
@@ -200,8 +200,8 @@ def _kills(killers: list[tuple[int, Event]], at: dict[str, int]) -> list[int]:
     return kills
 
 
-def _batches(events: tuple[Event, ...], at: dict[str, int]) -> list[int]:
-    batches: dict[tuple[str, Batch], None] = {}
+def _batches(events: tuple[Event, ...], at: dict[ReplicaId, int]) -> list[int]:
+    batches: dict[tuple[ReplicaId, Batch], None] = {}
     for event in events:
         if event.batch is not None:
             batches[event.replica, event.batch] = None

@@ -9,12 +9,15 @@ no code ever has to move a dot from one to the other, and a run of a million dot
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, NewType, TypeAlias
 
-Dot: TypeAlias = tuple[str, int]
+ReplicaId = NewType("ReplicaId", str)
+"""The id of a writer, checked (`check_replica_id`): one name for all the events that one process makes."""
+
+Dot: TypeAlias = tuple[ReplicaId, int]
 """(replica id, seq): names one event. Seqs count 1, 2, 3, ... without gaps."""
 
-DotRange: TypeAlias = tuple[str, int, int]
+DotRange: TypeAlias = tuple[ReplicaId, int, int]
 """(replica id, start, stop): the dots start, start + 1, ..., stop - 1 of one replica."""
 
 
@@ -27,12 +30,12 @@ class Context:
 
     __slots__ = ("_bounds", "_fresh", "_gone", "_names")
 
-    def __init__(self, prefixes: Mapping[str, int] | None = None) -> None:
+    def __init__(self, prefixes: Mapping[ReplicaId, int] | None = None) -> None:
         """Start empty, or with the dots 1 to n of each replica in ``prefixes``."""
-        self._bounds: dict[str, list[int]] = {}
-        self._names: list[str] | None = None
+        self._bounds: dict[ReplicaId, list[int]] = {}
+        self._names: list[ReplicaId] | None = None
         """The replica ids, sorted, without those in `_fresh`; None until a caller needs them sorted."""
-        self._fresh: list[str] = []
+        self._fresh: list[ReplicaId] = []
         """The replica ids added since `_names` was sorted."""
         self._gone = 0
         """How many replica ids were ever taken out."""
@@ -51,11 +54,11 @@ class Context:
     def __contains__(self, dot: Dot) -> bool:
         return self.contains(*dot)
 
-    def contains(self, replica: str, seq: int) -> bool:
+    def contains(self, replica: ReplicaId, seq: int) -> bool:
         bounds = self._bounds.get(replica)
         return bounds is not None and bool(bisect_right(bounds, seq) & 1)
 
-    def add(self, replica: str, seq: int) -> bool:
+    def add(self, replica: ReplicaId, seq: int) -> bool:
         """Add one dot; return False if it was there."""
         bounds = self._bounds.get(replica)
         if bounds is None:
@@ -70,7 +73,7 @@ class Context:
         self._splice(bounds, seq, seq + 1)
         return True
 
-    def take_next(self, replica: str) -> int:
+    def take_next(self, replica: ReplicaId) -> int:
         """Add the dot behind the highest of ``replica``, and return its seq."""
         bounds = self._bounds.get(replica)
         if bounds is None:
@@ -81,7 +84,7 @@ class Context:
         bounds[-1] = seq + 1
         return seq
 
-    def add_range(self, replica: str, start: int, stop: int) -> None:
+    def add_range(self, replica: ReplicaId, start: int, stop: int) -> None:
         """Add the dots ``start`` up to but not including ``stop``."""
         if start < stop:
             bounds = self._bounds.get(replica)
@@ -104,21 +107,21 @@ class Context:
         for replica, start, stop in other.ranges():
             self.add_range(replica, start, stop)
 
-    def prefix(self, replica: str) -> int:
+    def prefix(self, replica: ReplicaId) -> int:
         """The highest n such that all of 1 to n are in; 0 if 1 is missing. This is the version vector's entry."""
         bounds = self._bounds.get(replica)
         return bounds[1] - 1 if bounds is not None and bounds[0] == 1 else 0
 
-    def last(self, replica: str) -> int:
+    def last(self, replica: ReplicaId) -> int:
         """The highest seq of ``replica`` that is in; 0 if none is."""
         bounds = self._bounds.get(replica)
         return bounds[-1] - 1 if bounds is not None else 0
 
-    def replicas(self) -> list[str]:
+    def replicas(self) -> list[ReplicaId]:
         """The replica ids with at least one dot, sorted."""
         return self._ordered()[:]
 
-    def _ordered(self) -> list[str]:
+    def _ordered(self) -> list[ReplicaId]:
         """The list that `replicas` copies. It is kept, because sorting very many writers takes longer than all else."""
         names = self._names
         if names is None:
@@ -129,7 +132,7 @@ class Context:
         self._fresh.clear()
         return names
 
-    def _forget(self, replica: str) -> None:
+    def _forget(self, replica: ReplicaId) -> None:
         """Take out a replica of which nothing is left."""
         del self._bounds[replica]
         self._gone += 1
@@ -137,7 +140,7 @@ class Context:
         self._fresh.clear()
 
     @classmethod
-    def _part(cls, bounds: dict[str, list[int]]) -> "Context":
+    def _part(cls, bounds: dict[ReplicaId, list[int]]) -> "Context":
         part = cls()
         part._bounds = bounds
         return part
@@ -152,7 +155,7 @@ class Context:
         begin, end = self._between(first, stop)
         return max(0, end - begin)
 
-    def bounds_of(self, replicas: Iterable[str]) -> list[list[int]]:
+    def bounds_of(self, replicas: Iterable[ReplicaId]) -> list[list[int]]:
         """The ranges of each of these replicas, as start, stop, start, stop, ...
 
         The lists are those of this context: read them before it changes, and do not change them. Raises `KeyError` for
@@ -172,7 +175,7 @@ class Context:
             for i in range(0, len(bounds), 2):
                 yield replica, bounds[i], bounds[i + 1]
 
-    def seqs_of(self, replica: str, seqs: Mapping[int, object]) -> list[int]:
+    def seqs_of(self, replica: ReplicaId, seqs: Mapping[int, object]) -> list[int]:
         """The keys of ``seqs`` whose dots of ``replica`` are in this context, in no particular order.
 
         Walks the context or ``seqs``, whichever is shorter.
@@ -185,7 +188,7 @@ class Context:
             return [seq for seq in seqs if first <= seq < stop]
         return [seq for seq in seqs if bisect_right(bounds, seq) & 1]
 
-    def steps(self, replica: str) -> list[int]:
+    def steps(self, replica: ReplicaId) -> list[int]:
         """The ranges of one replica as gap, length, gap, length, ... from seq 1 on; empty if it has none."""
         bounds = self._bounds.get(replica)
         return [bound - before for before, bound in pairwise((1, *bounds))] if bounds else []
@@ -218,7 +221,7 @@ class Context:
         others = (*names[:begin], *names[max(begin, end) :])
         return self._part({replica: self._bounds[replica][:] for replica in others})
 
-    def discard_last(self, replica: str) -> None:
+    def discard_last(self, replica: ReplicaId) -> None:
         """Take the highest seq of ``replica`` out again: for a mutation that is undone."""
         bounds = self._bounds[replica]
         bounds[-1] -= 1
@@ -227,7 +230,7 @@ class Context:
             if not bounds:
                 self._forget(replica)
 
-    def discard_beyond(self, replica: str, last: int) -> None:
+    def discard_beyond(self, replica: ReplicaId, last: int) -> None:
         """Take out what ``replica`` has above the seq ``last``."""
         bounds = self._bounds.get(replica)
         if bounds is not None:
@@ -236,7 +239,7 @@ class Context:
             if not bounds:
                 self._forget(replica)
 
-    def without(self, replicas: Iterable[str]) -> "Context":
+    def without(self, replicas: Iterable[ReplicaId]) -> "Context":
         """A copy that lacks these replicas."""
         part = self.copy()
         for replica in replicas:
@@ -244,12 +247,12 @@ class Context:
                 part._forget(replica)
         return part
 
-    def view_without(self, replicas: Collection[str]) -> "View":
+    def view_without(self, replicas: Collection[ReplicaId]) -> "View":
         """The part that lacks these replicas. It shares their ranges with self, so it must not be changed."""
         part = self._part({replica: bounds for replica, bounds in self._bounds.items() if replica not in replicas})
         return View(part, self, len(self._bounds), self._gone)
 
-    def only(self, replicas: Iterable[str]) -> "Context":
+    def only(self, replicas: Iterable[ReplicaId]) -> "Context":
         """The part of these replicas."""
         return self._part({replica: self._bounds[replica][:] for replica in replicas if replica in self._bounds})
 

@@ -25,7 +25,7 @@ from .codec import (
     is_single,
 )
 from .columns import MIN_STRINGS, PLAIN, pack_stamps, pack_strings, unpack_stamps, unpack_strings
-from .context import Context, Dot, DotRange
+from .context import Context, Dot, DotRange, ReplicaId
 from .delta import REPLACED, Batch, Delta, Event
 from .errors import DecodeError, InvalidValue, UnsupportedType
 from .limits import MAX_BATCH_EVENTS, MAX_DELTA_BYTES, MAX_KILLS_PER_EVENT, MAX_SEQ
@@ -101,7 +101,7 @@ def _parse_row(row: list[Any]) -> Event:
     _, replica, seq, obj, key, payload = row[:6]
     if type(replica) is not str or type(seq) is not int or type(obj) is not bytes or type(key) is not bytes:
         raise ValueError("a part of an event has another type")
-    check_replica_id(replica)
+    replica = check_replica_id(replica)
     if not 0 < seq <= MAX_SEQ:
         raise ValueError("a dot is out of range")
     kills: tuple[Dot, ...] = ()
@@ -116,13 +116,13 @@ def _parse_row(row: list[Any]) -> Event:
     return Event(replica, seq, obj, key, payload, kills)
 
 
-def _parse_kill(writer: str, replica: Any, seq: Any) -> Dot:
+def _parse_kill(writer: ReplicaId, replica: Any, seq: Any) -> Dot:
     if type(replica) is int and replica == 0:
         replica = writer
     elif type(replica) is not str:
         raise ValueError("a kill names a replica")
     else:
-        check_replica_id(replica)
+        replica = check_replica_id(replica)
     if type(seq) is not int or not 0 < seq <= MAX_SEQ:
         raise ValueError("a dot is out of range")
     return replica, seq
@@ -158,7 +158,7 @@ def _column(column: Any, kind: type) -> Any:
     return column
 
 
-def _names(column: Any) -> list[str]:
+def _names(column: Any) -> list[ReplicaId]:
     return [check_replica_id(name) for name in _column(column, str)]
 
 
@@ -170,13 +170,13 @@ def _rows(column: Any, width: int) -> Iterable[tuple[int, ...]]:
     return rows
 
 
-def _parse_dot(replica: int, seq: int, replicas: list[str]) -> Dot:
+def _parse_dot(replica: int, seq: int, replicas: list[ReplicaId]) -> Dot:
     if not 0 <= replica < len(replicas) or not 0 < seq <= MAX_SEQ:
         raise ValueError("a dot is out of range")
     return replicas[replica], seq
 
 
-def _parse_range(row: tuple[int, ...], replicas: list[str]) -> DotRange:
+def _parse_range(row: tuple[int, ...], replicas: list[ReplicaId]) -> DotRange:
     replica, start, count = row
     name, first = _parse_dot(replica, start, replicas)
     if not 0 < count <= MAX_SEQ + 1 - first:
@@ -184,7 +184,7 @@ def _parse_range(row: tuple[int, ...], replicas: list[str]) -> DotRange:
     return name, first, first + count
 
 
-def _parse_spans(spans: Any, replicas: list[str]) -> Iterable[DotRange]:
+def _parse_spans(spans: Any, replicas: list[ReplicaId]) -> Iterable[DotRange]:
     current, following = -1, 1
     for replica, gap, count in _rows(spans, 3):
         if replica != current:
@@ -207,7 +207,7 @@ def _parse_places(places: Any, objects: list[bytes], total: int) -> list[tuple[i
     return groups
 
 
-def _parse_kills(column: Any, replicas: list[str], count: int) -> dict[int, tuple[Dot, ...]]:
+def _parse_kills(column: Any, replicas: list[ReplicaId], count: int) -> dict[int, tuple[Dot, ...]]:
     kills: dict[int, list[Dot]] = {}
     event = 0
     for gap, replica, seq in _rows(column, 3):
@@ -236,7 +236,7 @@ def _parse_events(
         keys, payloads = _parse_content(obj, content, counts[obj], room)
         room -= sum(map(len, keys)) + sum(map(len, payloads))
         entries[obj] = iter(keys), iter(payloads)
-    replicas: list[str] = []
+    replicas: list[ReplicaId] = []
     seqs: list[int] = []
     for replica, start, stop in ranges:
         replicas += [replica] * (stop - start)
@@ -285,7 +285,7 @@ def _parse_content(obj: bytes, content: Any, count: int, room: int) -> tuple[lis
 
 def _in_batches(events: tuple[Event, ...], batches: list[DotRange]) -> tuple[Event, ...]:
     """``events`` with the transactions they belong to."""
-    by_replica: dict[str, list[Batch]] = {}
+    by_replica: dict[ReplicaId, list[Batch]] = {}
     for replica, start, stop in batches:
         of_replica = by_replica.setdefault(replica, [])
         if not 1 < stop - start <= MAX_BATCH_EVENTS or (of_replica and of_replica[-1][1] > start):
@@ -305,7 +305,7 @@ def _in_batches(events: tuple[Event, ...], batches: list[DotRange]) -> tuple[Eve
     return tuple(tagged)
 
 
-def _parse_context(columns: Any, replicas: list[str]) -> Context:
+def _parse_context(columns: Any, replicas: list[ReplicaId]) -> Context:
     if type(columns) is not list or len(columns) != len(replicas):
         raise ValueError("as many context columns as replicas expected")
     context = Context()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
-from .context import Context, Dot, DotRange
+from .context import Context, Dot, DotRange, ReplicaId
 
 REPLACED: Final = b"\0"
 """Stands in `Event.obj` for an entry that is not sent, because it has been replaced already."""
@@ -20,7 +20,7 @@ class Event(NamedTuple):
     it is three times cheaper to make, and sorts by dot.
     """
 
-    replica: str
+    replica: ReplicaId
     seq: int
     obj: bytes
     """The object the entry belongs to: its type tag and name. Empty when there never was one, as in a removal;

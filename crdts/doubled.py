@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from .context import ReplicaId
 from .delta import Event
 from .schema import BOUNDED, COUNTER, GCOUNTER, RETIRED, type_tag
 
@@ -29,17 +30,17 @@ class Doubled:
     def __init__(self) -> None:
         self.count = 0
         """How often two contents met here."""
-        self._own: dict[str, None] = {}
-        self.lives: dict[str, None] = {}
+        self._own: dict[ReplicaId, None] = {}
+        self.lives: dict[ReplicaId, None] = {}
         """The known ids under which this process and its earlier lives have written."""
         self._lost: list[Event] = []
         self._beyond: deque[list[Event]] = deque()
 
-    def disown(self, replica_id: str) -> None:
+    def disown(self, replica_id: ReplicaId) -> None:
         """This process goes on under another id, and wrote under that one until now."""
         self._own[replica_id] = None
 
-    def lose(self, event: Event, replica_id: str) -> None:
+    def lose(self, event: Event, replica_id: ReplicaId) -> None:
         """An entry was not chosen; this process writes under ``replica_id``."""
         if (event.replica == replica_id or event.replica in self._own) and type_tag(event.obj) not in _TOTALS:
             self._lost.append(event)
@@ -71,7 +72,7 @@ class Doubled:
         return [first]
 
 
-def doubled_in(live: Mapping[str, dict[int, Event]], entries: Iterable[Event]) -> Iterator[tuple[Event, Event]]:
+def doubled_in(live: Mapping[ReplicaId, dict[int, Event]], entries: Iterable[Event]) -> Iterator[tuple[Event, Event]]:
     """Each live entry whose dot has another content in ``entries``, and that entry. ``live`` may change meanwhile."""
     for event in entries:
         held = live.get(event.replica, _NOBODY).get(event.seq)

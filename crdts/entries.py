@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final, TypeAlias
 
-from .context import Dot
+from .context import Dot, ReplicaId
 from .delta import Event
 from .livemap import LiveMap
 from .schema import RETIRED, SEPARATOR
@@ -27,7 +27,7 @@ class Entries:
     """Live entries, and the ways to find them."""
 
     def __init__(self) -> None:
-        self.live: dict[str, dict[int, Event]] = {}
+        self.live: dict[ReplicaId, dict[int, Event]] = {}
         """Live entries by dot. Their events are held without kills and transactions: those are in the log."""
         self.objects: dict[bytes, dict[bytes, Place]] = {}
         """The same entries by place; no place is ever empty."""
@@ -138,7 +138,7 @@ class Entries:
             self._limit(key)
         return True
 
-    def _insert_all(self, replica: str, entries: list[Event]) -> None:
+    def _insert_all(self, replica: ReplicaId, entries: list[Event]) -> None:
         """`_insert` for many entries of one replica, without kills: in bulk where their places are empty."""
         watched = self.touched is not None or self._fingerprint is not None or self._live_map is not None
         if watched or len(entries) < BULK_EVENTS:

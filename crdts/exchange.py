@@ -11,7 +11,7 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-from .context import Dot
+from .context import Dot, ReplicaId
 from .decoding import decode, decode_context
 from .delta import Delta
 from .errors import DecodeError, LocalError
@@ -34,7 +34,7 @@ DOT_BYTES: Final = 12
 
 Bound: TypeAlias = ChunkKey | None
 """Where a range ends; None: behind everything."""
-LOWEST: Final[ChunkKey] = ("", 0)
+LOWEST: Final[ChunkKey] = (ReplicaId(""), 0)
 """Before everything."""
 
 
@@ -54,12 +54,12 @@ class Names:
     """The replica ids of one message, each written once."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.names: list[ReplicaId] = []
         self.size = 0
         """Upper bound of what they take."""
-        self._at: dict[str, int] = {}
+        self._at: dict[ReplicaId, int] = {}
 
-    def at(self, replica: str) -> int:
+    def at(self, replica: ReplicaId) -> int:
         position = self._at.get(replica)
         if position is None:
             position = self._at[replica] = len(self.names)
@@ -86,7 +86,7 @@ class Names:
         return row
 
 
-def _id_bytes(replica: str) -> int:
+def _id_bytes(replica: ReplicaId) -> int:
     return 2 + len(replica.encode())
 
 
@@ -138,7 +138,7 @@ class Body:
             raise DecodeError(f"not a message of a reconciliation: {error}") from None
         self.quiet = not (more or self.ranges)
 
-    def _name(self, position: Any) -> str:
+    def _name(self, position: Any) -> ReplicaId:
         if type(position) is not int or not 0 <= position < len(self._names):
             raise ValueError("no such replica id")
         return self._names[position]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from . import schema
+from .context import ReplicaId
 from .delta import Event
-from .schema import ADDED, STAMP_BYTES
+from .schema import ADDED, STAMP_BYTES, writer_in
 from .values import decode_value
 
 Held: TypeAlias = tuple[Event, ...]
@@ -104,16 +105,16 @@ class Shares:
 
     def __init__(self, places: Places, lower: int = 0) -> None:
         """``lower`` stands as long as nobody has written one."""
-        self.spendable: dict[str, int] = {}
+        self.spendable: dict[ReplicaId, int] = {}
         """By holder; below 0 where rights were reset that had been spent already."""
-        self.voided: dict[str, int] = {}
-        self.covered: dict[str, int] = {}
+        self.voided: dict[ReplicaId, int] = {}
+        self.covered: dict[ReplicaId, int] = {}
         """The seq of each holder's share up to which it was reset."""
-        self.seqs: dict[str, int] = {}
+        self.seqs: dict[ReplicaId, int] = {}
         """The seq of each holder's share."""
         bounds: list[int] = []
         for key in sorted(places):
-            holder = key.decode()
+            holder = writer_in(key)
             share, seq, void, covered = read_share(places[key])
             self.voided[holder], self.covered[holder] = void, covered
             self._add(holder, -void)
@@ -127,10 +128,10 @@ class Shares:
                     self._add(other, amount)
         self.lower = max(bounds, default=lower)
 
-    def _add(self, holder: str, amount: int) -> None:
+    def _add(self, holder: ReplicaId, amount: int) -> None:
         self.spendable[holder] = self.spendable.get(holder, 0) + amount
 
-    def of(self, holder: str) -> int:
+    def of(self, holder: ReplicaId) -> int:
         return max(0, self.spendable.get(holder, 0))
 
     def value(self) -> int:

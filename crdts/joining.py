@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from .context import Context, Dot, DotRange
+from .context import Context, Dot, DotRange, ReplicaId
 from .delta import Delta, Event
 from .doubled import doubled_in
 from .entries import Entries, entry_hash
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PART_EVENTS: Final = 1024
 """The most entries in one part where other work is to have a turn in between: some milliseconds of work."""
-_BEFORE: Final[Dot] = ("", 0)
+_BEFORE: Final[Dot] = (ReplicaId(""), 0)
 
 
 class Joining:
@@ -41,7 +41,7 @@ class Joining:
         """The entries whose dots the kernel had not processed when they came, but for those of `retired`."""
         self.retired: list[Event] = []
         """The entries that tell of retired writers. There are few."""
-        self.alive: dict[str, dict[int, None]] = {}
+        self.alive: dict[ReplicaId, dict[int, None]] = {}
         """The dots of all entries, by replica."""
 
     def take(self, events: Sequence[Event]) -> None:

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from .bulk import PAUSE_FROM, collection_paused
 from .catchup import Held, pieces_of, prefers_state, whole_delta
 from .closures import Closures
-from .context import Context, Dot, DotRange, count_within, runs_in, seqs_within
+from .context import Context, Dot, DotRange, ReplicaId, count_within, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .doubled import Doubled, doubled_in
 from .entries import BULK_EVENTS, Entries
@@ -33,7 +33,7 @@ from .joining import Joining
 from .killlog import DEFAULT_LOG_LIMIT, KillLog, Kills
 from .limits import MAX_KILLS_PER_EVENT, MAX_SEQ
 from .room import Room
-from .schema import RETIRED, Limit, closed_writers, with_closed_writers, writer_limit
+from .schema import RETIRED, Limit, closed_writers, with_closed_writers, writer_in, writer_limit
 
 SPARED_LEAST: Final = 16
 """A reconciliation takes fewer bytes than a state if the peer has this many of our live entries already."""
@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
 
     context: Context
     prekilled: list[Dot]
-    entries: dict[str, list[tuple[int, Event]]]
+    entries: dict[ReplicaId, list[tuple[int, Event]]]
     """By replica and seq, in any order."""
 
     def events(self) -> Iterator[Event]:
@@ -63,25 +63,25 @@ class Snapshot(NamedTuple):
 class Kernel(Entries):
     """The replicated state of one replica: events in, live entries out. Knows nothing of types or of the network."""
 
-    def __init__(self, replica_id: str, *, log_limit: int = DEFAULT_LOG_LIMIT) -> None:
+    def __init__(self, replica_id: ReplicaId, *, log_limit: int = DEFAULT_LOG_LIMIT) -> None:
         super().__init__()
         self.replica_id = replica_id
-        self.former: tuple[str, ...] = ()
+        self.former: tuple[ReplicaId, ...] = ()
         """Ids that this replica wrote under before, and that nobody will write under again: what they held is its own.
         Two that both say so of one id could spend its rights twice."""
         self.context = Context()
         """Dots processed (E)."""
         self.processed = 0
         """How often something new was processed: compare to see whether a merge brought anything."""
-        self.prekilled: dict[str, dict[int, None]] = {}
+        self.prekilled: dict[ReplicaId, dict[int, None]] = {}
         """Dots killed before their own event arrived (P); empty when nothing is in flight."""
         self.room = Room(self.context, self.prekilled)
         self.log = KillLog(log_limit)
-        self.limits: dict[str, Limit] = {}
+        self.limits: dict[ReplicaId, Limit] = {}
         """Writers that are being retired, or are, and the last of their events that may be accepted."""
         self.closures = Closures()
         """The writers in `limits` that are closed, and the entries that close them."""
-        self.retiring: dict[str, None] = {}
+        self.retiring: dict[ReplicaId, None] = {}
         """The writers in `limits` that are not closed yet."""
         self.wrote = False
         self.impostors = 0
@@ -95,7 +95,7 @@ class Kernel(Entries):
         self.undo: list[tuple[Event, list[Event]]] | None = None
         """Own events since somebody set this to a list, with the entries they replaced; see `rollback`."""
 
-    def go_on_as(self, replica_id: str) -> None:
+    def go_on_as(self, replica_id: ReplicaId) -> None:
         """Write under another id from now on, as somebody else may use the present one, and without its rights."""
         limit = self.limits.get(self.replica_id)
         if limit is not None and not limit.closed:
@@ -236,7 +236,7 @@ class Kernel(Entries):
         self.processed += len(known)
         return bool(known)
 
-    def _take_prekilled(self, replica: str, seq: int) -> bool:
+    def _take_prekilled(self, replica: ReplicaId, seq: int) -> bool:
         early = self.prekilled.get(replica)
         if early is None or seq not in early:
             return False
@@ -256,7 +256,7 @@ class Kernel(Entries):
 
     def _limit(self, key: bytes) -> None:
         """Read anew what the live entries say of one writer's retirement."""
-        writer = key.decode()
+        writer = writer_in(key)
         held = self.at(RETIRED, key)
         limit = writer_limit(held)
         self.closures.update(writer, held)
@@ -273,7 +273,7 @@ class Kernel(Entries):
             self.log.raise_floor(writer, max(limit.last, self.context.last(writer)))
             self._forget_beyond(writer, limit.last)
 
-    def _give_up_beyond(self, writer: str, limit: Limit) -> None:
+    def _give_up_beyond(self, writer: ReplicaId, limit: Limit) -> None:
         """Keep what this process wrote as ``writer`` beyond its limit, to be written again under another id.
 
         No other replica accepts it. The second writing kills what the first one killed; while the writer is not closed,
@@ -298,7 +298,7 @@ class Kernel(Entries):
                 units.append([again])
         self.doubled.lose_beyond(units)
 
-    def _forget_beyond(self, writer: str, last: int) -> None:
+    def _forget_beyond(self, writer: ReplicaId, last: int) -> None:
         """Drop what we have of a closed writer that nobody else has or will; what that had replaced stays so."""
         for seq in seqs_within(self.live.get(writer, {}), last + 1, _UNBOUNDED):
             self.refused += 1
@@ -307,16 +307,16 @@ class Kernel(Entries):
             self._take_prekilled(writer, seq)
         self.context.discard_beyond(writer, last)
 
-    def is_closed(self, writer: str) -> bool:
+    def is_closed(self, writer: ReplicaId) -> bool:
         """True if everybody has all of the writer's events, and the writer has left the contexts."""
         return self.limits.get(writer, _NO_LIMIT).closed
 
-    def _never_comes(self, replica: str, seq: int) -> bool:
+    def _never_comes(self, replica: ReplicaId, seq: int) -> bool:
         """True if an event lies beyond the last one of a closed writer."""
         limit = self.limits.get(replica, _NO_LIMIT)
         return limit.closed and seq > limit.last
 
-    def _is_refused(self, replica: str, seq: int) -> bool:
+    def _is_refused(self, replica: ReplicaId, seq: int) -> bool:
         """True if an event lies beyond the limit of a writer that is being retired."""
         late = seq > self.limits.get(replica, _NO_LIMIT).last and not self.context.contains(replica, seq)
         self.refused += late
@@ -328,7 +328,7 @@ class Kernel(Entries):
         Else we would say that we have all of them, as closed writers are left out of contexts.
         """
         limit = writer_limit((event,))
-        return limit is None or not limit.closed or self.context.prefix(event.key.decode()) >= limit.last
+        return limit is None or not limit.closed or self.context.prefix(writer_in(event.key)) >= limit.last
 
     # ---- what a peer lacks
 
@@ -461,7 +461,7 @@ class Kernel(Entries):
             for seq in seqs_within(self.live.get(replica, {}), start, stop):  # came in meanwhile, by another way
                 if (replica, seq) not in alive:
                     context.add(replica, seq)
-        closed: dict[str, None] = {}
+        closed: dict[ReplicaId, None] = {}
         while news := [writer for writer in closed_writers(told) if writer not in closed]:  # one may tell of another
             for writer in news:
                 closed[writer] = None
@@ -492,7 +492,7 @@ class Kernel(Entries):
                 return True
         return False
 
-    def _lacks_beyond(self, theirs: Context, writer: str, last: int) -> bool:
+    def _lacks_beyond(self, theirs: Context, writer: ReplicaId, last: int) -> bool:
         """True if another replica has events of a writer from beyond ``last`` that are not here already."""
         missing = theirs.within(writer, writer + "\0").missing_from(self.context)
         return any(stop - 1 > last for _, _, stop in missing)
@@ -510,7 +510,7 @@ class Kernel(Entries):
             if limit.closed and self.context.last(writer) > limit.last:
                 self._forget_beyond(writer, limit.last)
 
-    def _drop_absent(self, theirs: Context, alive: dict[str, dict[int, None]]) -> None:
+    def _drop_absent(self, theirs: Context, alive: dict[ReplicaId, dict[int, None]]) -> None:
         """Drop what the other side has processed and no longer has."""
         for replica in [each for each in theirs.replicas() if each in self.live]:
             kept = alive.get(replica, {})
@@ -621,7 +621,7 @@ class Kernel(Entries):
         # What closes a writer comes behind all of its events, so it is tried last: the list is taken from its end, as
         # killers mostly have higher dots than their victims.
         ready = sorted(waiting, key=lambda unit: unit[0].obj != RETIRED)
-        batches: dict[str, list[tuple[Batch, list[Event]]]] = {}
+        batches: dict[ReplicaId, list[tuple[Batch, list[Event]]]] = {}
         for unit in waiting:
             if unit[0].batch is not None:
                 batches.setdefault(unit[0].replica, []).append((unit[0].batch, unit))
@@ -650,7 +650,7 @@ class Kernel(Entries):
         self.apply_run((replica, *batch))
         return entries + replaced
 
-    def _is_complete(self, replica: str, batch: Batch, unit: list[Event], runs: Context) -> bool:
+    def _is_complete(self, replica: ReplicaId, batch: Batch, unit: list[Event], runs: Context) -> bool:
         """True if every dot of a transaction is here, processed before, or told of as dead and known to be.
 
         Known to be dead is not enough: what it killed would be lost, if it killed something.
@@ -667,14 +667,14 @@ class Kernel(Entries):
         )
 
 
-def _dots_of(events: Iterable[Event]) -> dict[str, dict[int, None]]:
-    dots: dict[str, dict[int, None]] = {}
+def _dots_of(events: Iterable[Event]) -> dict[ReplicaId, dict[int, None]]:
+    dots: dict[ReplicaId, dict[int, None]] = {}
     for event in events:
         dots.setdefault(event.replica, {})[event.seq] = None
     return dots
 
 
-def _transaction_at(dot: Dot, batches: dict[str, list[tuple[Batch, list[Event]]]]) -> list[Event] | None:
+def _transaction_at(dot: Dot, batches: dict[ReplicaId, list[tuple[Batch, list[Event]]]]) -> list[Event] | None:
     """Of transactions that are sorted by replica, the one that a dot is a part of."""
     of_replica = batches.get(dot[0], [])
     at = bisect_right(of_replica, dot[1], key=lambda each: each[0][0]) - 1

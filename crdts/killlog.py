@@ -7,7 +7,7 @@ from bisect import bisect_right, insort
 from itertools import islice
 from typing import Final, TypeAlias
 
-from .context import Dot, DotRange, seqs_within
+from .context import Dot, DotRange, ReplicaId, seqs_within
 from .delta import Batch, Event
 from .errors import LogTrimmed
 
@@ -27,12 +27,12 @@ class KillLog:
     __slots__ = ("batches", "floor", "held", "kills", "limit", "removals", "size")
 
     def __init__(self, limit: int = DEFAULT_LOG_LIMIT) -> None:
-        self.kills: dict[str, dict[int, Kills]] = {}
-        self.removals: dict[str, dict[int, None]] = {}
+        self.kills: dict[ReplicaId, dict[int, Kills]] = {}
+        self.removals: dict[ReplicaId, dict[int, None]] = {}
         """Those of the logged events that never had an entry."""
-        self.batches: dict[str, list[Batch]] = {}
+        self.batches: dict[ReplicaId, list[Batch]] = {}
         """Transactions, sorted and disjoint."""
-        self.floor: dict[str, int] = {}
+        self.floor: dict[ReplicaId, int] = {}
         self.size = 0
         """Dots in `kills` and transactions in `batches`."""
         self.limit = limit
@@ -62,7 +62,7 @@ class KillLog:
         self.held = False
         self._keep_limit()
 
-    def remember_batch(self, replica: str, batch: Batch) -> None:
+    def remember_batch(self, replica: ReplicaId, batch: Batch) -> None:
         """Log that these events belong together."""
         if batch[0] <= self.floor.get(replica, 0):
             self.raise_floor(replica, batch[1] - 1)  # trimmed in the middle of it, it must not be told of in part
@@ -74,7 +74,7 @@ class KillLog:
             self.size += 1
             self._keep_limit()
 
-    def batch_of(self, replica: str, seq: int) -> Batch | None:
+    def batch_of(self, replica: ReplicaId, seq: int) -> Batch | None:
         """The transaction that this dot was made in, as far as it is remembered."""
         held = self.batches.get(replica)
         if not held:
@@ -82,7 +82,7 @@ class KillLog:
         at = bisect_right(held, (seq, _BEYOND)) - 1
         return held[at] if at >= 0 and seq < held[at][1] else None
 
-    def forget(self, replica: str, seq: int) -> None:
+    def forget(self, replica: ReplicaId, seq: int) -> None:
         """Remove the record of one event, if there is one."""
         held = self.kills.get(replica)
         kills = held.pop(seq, None) if held is not None else None
@@ -110,16 +110,16 @@ class KillLog:
                 if self.size <= limit:
                     break
 
-    def _records(self, replica: str) -> int:
+    def _records(self, replica: ReplicaId) -> int:
         return len(self.kills.get(replica, ())) + len(self.batches.get(replica, ()))
 
-    def _oldest(self, replica: str, count: int) -> int:
+    def _oldest(self, replica: ReplicaId, count: int) -> int:
         """Up to which seq to forget so many records or a few more: those that came first are mostly the oldest."""
         kills, batches = self.kills.get(replica, {}), self.batches.get(replica, [])
         bounds = [max(islice(kills, count))] if kills else []
         return min([*bounds, *[start for start, _ in batches[:count][-1:]]])
 
-    def raise_floor(self, replica: str, seq: int) -> None:
+    def raise_floor(self, replica: ReplicaId, seq: int) -> None:
         """Forget all of ``replica`` up to ``seq``, and to the end of the transaction that it is in."""
         if seq <= self.floor.get(replica, 0):
             return
@@ -141,7 +141,7 @@ class KillLog:
         floor = self.floor
         return not floor or all(start > floor.get(replica, 0) for replica, start, _ in missing)
 
-    def check(self, replica: str, seq: int) -> None:
+    def check(self, replica: ReplicaId, seq: int) -> None:
         """Raise `LogTrimmed` unless the log reaches back to this dot."""
         if seq <= self.floor.get(replica, 0):
             floor = self.floor[replica]

@@ -7,13 +7,13 @@ snapshot of a million dots is a copy of a dict of a few thousand items.
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
-from .context import DotRange, runs_in
+from .context import Dot, DotRange, ReplicaId, runs_in
 
 CHUNK_BITS: Final = 8
 CHUNK_DOTS: Final = 1 << CHUNK_BITS
 """Few enough that a chunk in which one dot differs costs at most 32 bytes."""
 
-ChunkKey: TypeAlias = tuple[str, int]
+ChunkKey: TypeAlias = tuple[ReplicaId, int]
 """(replica id, number): the dots from number * `CHUNK_DOTS` on. Chunks are ordered by it."""
 Chunks: TypeAlias = dict[ChunkKey, int]
 
@@ -23,7 +23,7 @@ class LiveMap:
 
     __slots__ = ("chunks",)
 
-    def __init__(self, live: dict[str, dict[int, object]]) -> None:
+    def __init__(self, live: dict[ReplicaId, dict[int, object]]) -> None:
         self.chunks: Chunks = {}
         """No chunk is 0."""
         for replica, seqs in live.items():
@@ -33,7 +33,7 @@ class LiveMap:
                     bits = self.chunks.get((replica, number), 0)
                     self.chunks[replica, number] = bits | _bits_between(start - first, stop - first)
 
-    def flip(self, replica: str, seq: int) -> None:
+    def flip(self, replica: ReplicaId, seq: int) -> None:
         """A dot has come to life, or died."""
         key = replica, seq >> CHUNK_BITS
         bits = self.chunks.get(key, 0) ^ 1 << (seq & (CHUNK_DOTS - 1))
@@ -51,7 +51,7 @@ class LiveMap:
 def masked(chunks: Chunks, outside: Iterable[DotRange]) -> Chunks:
     """A copy of ``chunks`` without the dots in these ranges."""
     kept = dict(chunks)
-    by_replica: dict[str, list[int]] | None = None
+    by_replica: dict[ReplicaId, list[int]] | None = None
     for replica, start, stop in outside:
         first, last = start >> CHUNK_BITS, (stop - 1) >> CHUNK_BITS
         if last - first < 64:
@@ -78,7 +78,7 @@ def _bits_between(start: int, stop: int) -> int:
     return (1 << stop) - (1 << start)
 
 
-def dots_in(key: ChunkKey, bits: int) -> Iterator[tuple[str, int]]:
+def dots_in(key: ChunkKey, bits: int) -> Iterator[Dot]:
     """The dots whose bits are set."""
     replica, number = key
     base = number << CHUNK_BITS

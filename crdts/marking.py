@@ -12,7 +12,7 @@ from typing import Final
 import cbor2
 
 from .codec import CONTEXT, encode_context
-from .context import Context
+from .context import Context, ReplicaId
 
 FEW_WRITERS: Final = 1024
 """A context of up to so many writers is encoded as a whole each time."""
@@ -58,12 +58,12 @@ class _Part:
     def __init__(self, stop: str) -> None:
         self.stop = stop
         """Empty for the last part, which has no end."""
-        self.names: list[str] = []
+        self.names: list[ReplicaId] = []
         self.names_encoded = b""
         self.bounds: list[list[int]] = []
         self.bounds_encoded = b""
 
-    def update(self, names: list[str], context: Context) -> None:
+    def update(self, names: list[ReplicaId], context: Context) -> None:
         if names != self.names:
             self.names, self.names_encoded = names, b"".join(map(cbor2.dumps, names))
         bounds = context.bounds_of(names)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from .codec import BATCH_BYTES, DELTA_BYTES, RUN_BYTES, event_bytes, name_bytes
-from .context import DotRange
+from .context import DotRange, ReplicaId
 from .delta import Delta, Event, events_delta
 
 Unit: TypeAlias = tuple[list[Event], list[DotRange]]
@@ -26,7 +26,7 @@ class Packer:
         self._size = DELTA_BYTES
         self._events: list[Event] = []
         self._runs: list[DotRange] = []
-        self._names: dict[str | bytes, None] = {}
+        self._names: dict[ReplicaId | bytes, None] = {}
         self._last: Event | None = None
 
     def make_room(self, unit: Unit) -> Delta | None:
@@ -99,9 +99,9 @@ class Packer:
         return not [killed for killed, _ in kills if killed != replica and killed not in names]
 
 
-def _names_of(event: Event) -> list[str | bytes]:
+def _names_of(event: Event) -> list[ReplicaId | bytes]:
     """The ids that ``event`` needs in a delta's tables, each once."""
-    names: list[str | bytes] = [event.replica, *sorted({replica for replica, _ in event.kills} - {event.replica})]
+    names: list[ReplicaId | bytes] = [event.replica, *sorted({replica for replica, _ in event.kills} - {event.replica})]
     return [*names, event.obj] if event.payload is not None else names
 
 

@@ -7,7 +7,7 @@ from typing import Final, Self
 from .base import Crdt, check_context, check_home, not_mergeable
 from .changes import OnChange
 from .clock import HybridClock
-from .context import Context, Dot
+from .context import Context, Dot, ReplicaId
 from .delta import Delta
 from .errors import InvalidValue, UnsupportedType
 from .kernel import Kernel
@@ -45,7 +45,7 @@ class Replica(Accessors):
         self._retirement = Retirement(self.store)
 
     @property
-    def replica_id(self) -> str:
+    def replica_id(self) -> ReplicaId:
         return self.store.kernel.replica_id
 
     def _home(self) -> tuple[Store, bytes]:
@@ -136,7 +136,7 @@ class Replica(Accessors):
         It is closed once all others have been heard to know all of its events; see `report`, and the README for what
         can go wrong. Raises `InvalidValue` for a writer that nothing was ever heard of.
         """
-        return self._retirement.retire(other_id)
+        return self._retirement.retire(check_replica_id(other_id))
 
     def forbid(self, writer_id: str) -> Delta:
         """Say that nothing will ever be written under an id under which nothing was: it counts as closed at once.
@@ -144,21 +144,21 @@ class Replica(Accessors):
         Takes no room in any context, and is heard of by everybody in the end: a mark that lasts. Raises `InvalidValue`
         for a writer of whom something was heard.
         """
-        return self._retirement.forbid(writer_id)
+        return self._retirement.forbid(check_replica_id(writer_id))
 
     def report(self, peer_id: str, context: Context) -> Delta:
         """Note the `context` that a peer has sent; returns the event that closes a retired writer, if one may be.
 
         Only needed to finish retirements, at the replica that began them; `merge` of a `Replica` does it by itself.
         """
-        return self._retirement.report(peer_id, check_context(context))
+        return self._retirement.report(check_replica_id(peer_id), check_context(context))
 
     def said_of(self, other_id: str) -> list[Dot]:
         """The dots of what this replica has said of a writer's retirement: whose context has them knows of it."""
         return self._retirement.said_of(check_replica_id(other_id))
 
     @property
-    def retired(self) -> dict[str, int]:
+    def retired(self) -> dict[ReplicaId, int]:
         """Writers that are closed, with the seq of their last event: 0 for ids that were forbidden."""
         limits = self.store.kernel.limits
         return {writer: limits[writer].last for writer in sorted(limits) if limits[writer].closed}

@@ -15,10 +15,10 @@ reported. No clock is involved: what cannot report is either waited for or retir
 
 import cbor2
 
-from .context import Context, Dot
+from .context import Context, Dot, ReplicaId
 from .delta import NOTHING, Delta, Event
 from .errors import InvalidValue
-from .schema import RETIRED, check_replica_id, writer_limit
+from .schema import RETIRED, writer_limit
 from .store import Store
 
 
@@ -29,11 +29,10 @@ class Retirement:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._reports: dict[str, Context] = {}
+        self._reports: dict[ReplicaId, Context] = {}
 
-    def retire(self, writer: str) -> Delta:
+    def retire(self, writer: ReplicaId) -> Delta:
         """Begin, or begin again, to retire ``writer``; an empty delta if nothing is left to do for it here."""
-        check_replica_id(writer)
         self._store.check_settled("retiring")
         kernel = self._store.kernel
         limit = kernel.limits.get(writer)
@@ -52,9 +51,8 @@ class Retirement:
             begun = self._write(writer, self._last_known(writer), closed=False)
         return self.close_what_is_safe() or begun
 
-    def forbid(self, writer: str) -> Delta:
+    def forbid(self, writer: ReplicaId) -> Delta:
         """Close an id under which nothing was ever written, at once; an empty delta if it is closed already."""
-        check_replica_id(writer)
         self._store.check_settled("retiring")
         kernel = self._store.kernel
         limit = kernel.limits.get(writer)
@@ -64,9 +62,9 @@ class Retirement:
             raise InvalidValue(f"{writer!r} is a writer; retire it")
         return self._write(writer, 0, closed=True)
 
-    def report(self, peer: str, context: Context) -> Delta:
+    def report(self, peer: ReplicaId, context: Context) -> Delta:
         """Note what ``peer`` has processed, as it said itself; close what is now safe to close."""
-        self._reports[check_replica_id(peer)] = context.copy()
+        self._reports[peer] = context.copy()
         if self._store.in_transaction:
             return NOTHING
         return self.close_what_is_safe()
@@ -90,15 +88,15 @@ class Retirement:
                 self._reports.pop(writer, None)
         return done
 
-    def _members(self) -> list[str]:
+    def _members(self) -> list[ReplicaId]:
         kernel = self._store.kernel
         known = {*kernel.exported_context().replicas(), *self._reports}
         return sorted([who for who in known if who not in kernel.limits and who != kernel.replica_id])
 
-    def _have_settled(self, writer: str, last: int) -> bool:
+    def _have_settled(self, writer: ReplicaId, last: int) -> bool:
         return all(self._has_settled(peer, writer, last) for peer in self._members())
 
-    def _has_settled(self, peer: str, writer: str, last: int) -> bool:
+    def _has_settled(self, peer: ReplicaId, writer: ReplicaId, last: int) -> bool:
         report = self._reports.get(peer)
         if report is None or report.prefix(writer) != last or report.last(writer) != last:
             return False
@@ -108,28 +106,28 @@ class Retirement:
         known = self._store.kernel.with_closed(report)
         return all(event.dot in known for event in said)
 
-    def _last_known(self, writer: str) -> int:
+    def _last_known(self, writer: ReplicaId) -> int:
         kernel = self._store.kernel
         reports = [(peer, report) for peer, report in self._reports.items() if peer != writer]
         known = [report.last(writer) for peer, report in reports if not kernel.is_closed(peer)]
         return max([kernel.context.last(writer), *known])
 
-    def said_of(self, writer: str) -> list[Dot]:
+    def said_of(self, writer: ReplicaId) -> list[Dot]:
         """The dots of what we have said of a writer's retirement: who has them knows."""
         return [event.dot for event in self._ours(writer)]
 
-    def _ours(self, writer: str) -> tuple[Event, ...]:
+    def _ours(self, writer: ReplicaId) -> tuple[Event, ...]:
         """What we have said of a writer's retirement."""
         kernel = self._store.kernel
         return tuple(e for e in kernel.at(RETIRED, writer.encode()) if e.replica == kernel.replica_id)
 
-    def _replaceable(self, writer: str) -> tuple[Event, ...]:
+    def _replaceable(self, writer: ReplicaId) -> tuple[Event, ...]:
         """That, and what has been said by those who will not speak again. Others rely on the limits that they set."""
         kernel = self._store.kernel
         held = kernel.at(RETIRED, writer.encode())
         return tuple(e for e in held if e.replica == kernel.replica_id or kernel.is_closed(e.replica))
 
-    def _write(self, writer: str, last: int, *, closed: bool) -> Delta:
+    def _write(self, writer: ReplicaId, last: int, *, closed: bool) -> Delta:
         key = writer.encode()
         held = self._store.kernel.at(RETIRED, key) if closed else self._replaceable(writer)
         return self._store.write(RETIRED, key, cbor2.dumps([last, closed]), held)

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from . import limits
-from .context import Context, Dot
+from .context import Context, Dot, ReplicaId
 from .delta import Delta, Event
 
 
 class Room:
     """Counts the pre-killed dots, and refuses events and states for which there is no room."""
 
-    def __init__(self, context: Context, prekilled: Mapping[str, Mapping[int, None]]) -> None:
+    def __init__(self, context: Context, prekilled: Mapping[ReplicaId, Mapping[int, None]]) -> None:
         """``context`` and ``prekilled`` are those of the replica, not copies."""
         self._context = context
         self._prekilled = prekilled
@@ -107,7 +107,7 @@ class Room:
             if seq not in self._prekilled.get(replica, nothing) and not self._context.contains(replica, seq)
         ]
 
-    def _comes_now(self, replica: str, seq: int) -> bool:
+    def _comes_now(self, replica: ReplicaId, seq: int) -> bool:
         """True if the delta that has arrived has the event of this dot too."""
         if self._told is None:
             arriving = self._arriving or Delta()

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from .context import Context
+from .context import Context, ReplicaId
 from .delta import Event
 from .errors import InvalidValue, UnsupportedType
 from .limits import (
@@ -119,12 +119,17 @@ def name_to_bytes(name: str, what: str, max_bytes: int) -> bytes:
     return encoded
 
 
-def check_replica_id(replica_id: str) -> str:
+def check_replica_id(replica_id: str) -> ReplicaId:
     """Return ``replica_id`` if it can name a writer; raises `UnsupportedType` or `InvalidValue`."""
     if type(replica_id) is not str or not _is_replica_id(replica_id):
         name_to_bytes(replica_id, "a replica id", MAX_REPLICA_ID_BYTES)
         raise InvalidValue("a replica id must be 1 to 64 bytes of printable text")
-    return replica_id
+    return replica_id  # type: ignore[return-value]  # it is one: calling `ReplicaId` takes as long as the check
+
+
+def writer_in(key: bytes) -> ReplicaId:
+    """The replica id that a key spells: the holder of a share, or the writer of a limit."""
+    return ReplicaId(key.decode())
 
 
 @lru_cache(maxsize=1024)
@@ -213,14 +218,14 @@ def writer_limit(held: Iterable[Event]) -> Limit | None:
     return Limit(max(closed), closed=True) if closed else Limit(min(last for last, _ in rows), closed=False)
 
 
-def closed_writers(events: Iterable[Event]) -> dict[str, int]:
+def closed_writers(events: Iterable[Event]) -> dict[ReplicaId, int]:
     """The writers that these live entries say are closed, with their last seq."""
-    closed: dict[str, int] = {}
+    closed: dict[ReplicaId, int] = {}
     for event in events:
         if event.obj == RETIRED:
             limit = writer_limit((event,))
             if limit is not None and limit.closed:
-                writer = event.key.decode()
+                writer = writer_in(event.key)
                 closed[writer] = max(limit.last, closed.get(writer, 0))
     return closed
 

@@ -8,7 +8,7 @@ from typing import Final, Self, TypeAlias
 
 from .changes import OnChange, Told, changes_of
 from .clock import HybridClock
-from .context import Context, Dot
+from .context import Context, Dot, ReplicaId
 from .delta import NOTHING, Delta, Event, events_delta, joined
 from .errors import LocalError, UnsupportedType, WriterRetired
 from .joining import Joining
@@ -88,13 +88,13 @@ class Store:
         self._untold: list[list[Told]] = []
         self.on_listener_error: Callable[[Exception], None] | None = None
         """What to do with an exception of a subscriber; None lets it reach whoever wrote or merged."""
-        self.receiver_of: Callable[[str], str] | None = None
+        self.receiver_of: Callable[[str], ReplicaId] | None = None
         """The replica id of who is meant where something is given away; raises if it is nobody's. None takes what is
         given for one."""
-        self.lives_of: Callable[[str, Iterable[str]], Iterable[str]] | None = None
+        self.lives_of: Callable[[str, Iterable[ReplicaId]], Iterable[ReplicaId]] | None = None
         """Which of these replica ids are of who is meant, who may have written under several; raises if it is nobody.
         None takes what is given for the only one."""
-        self.name_of: Callable[[str], str] = lambda replica_id: replica_id
+        self.name_of: Callable[[ReplicaId], str] = lambda replica_id: replica_id
         """What to call who writes under a replica id, for people."""
 
     # ---- writing

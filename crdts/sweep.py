@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .context import Dot
+from .context import Dot, ReplicaId
 from .delta import Delta, Event, state_delta
 from .kernel import Kernel
 
@@ -50,7 +50,7 @@ class Sweep:
         self._times = times
         return next(self._parts, None)
 
-    def _walk(self, replicas: list[str]) -> Iterator[Part]:
+    def _walk(self, replicas: list[ReplicaId]) -> Iterator[Part]:
         events: list[Event] = []
         size = 0
         for replica in replicas:

@@ -8,6 +8,7 @@ are lost, so that is refused.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from crdts import ReplicaId
 from crdts.kernel import Kernel
 from crdts.spelling import composed, told_apart
 from crdts.store import Store
@@ -15,7 +16,7 @@ from crdts.store import Store
 from .protocol import Identity, Member
 from .protocol.errors import UnknownMember
 from .protocol.fence import is_fenced
-from .protocol.identity import life_of, node_of, writers_of
+from .protocol.identity import Life, NodeId, life_of, node_id_of, node_of, writers_of
 from .protocol.peers import ALIVE, SUSPECT
 
 _NAME_IT: Final = (
@@ -30,7 +31,7 @@ class _Node(NamedTuple):
     id: str
     name: str
     epoch: int
-    replica_id: str | None
+    replica_id: ReplicaId | None
     state: str
 
 
@@ -72,50 +73,52 @@ class Names:
             return member
         raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
 
-    def name_of(self, replica_id: str) -> str:
+    def name_of(self, replica_id: ReplicaId) -> str:
         """The name of the node that writes under a replica id; the id itself if it is unknown."""
         return next((node.name for node in self._nodes() if _is_of(replica_id, node.id)), replica_id)
 
     # ---- replicas
 
-    def replica_of(self, to: str) -> str:
+    def replica_of(self, to: str) -> ReplicaId:
         """The replica id of who is meant by a name, an id or a replica id; raises `UnknownMember` if it is nobody's."""
         life = life_of(to)
         if life is None:
             return self._of_member(to)
-        self._check_life(to, life.node_id, life.epoch)
-        return to
+        writer = ReplicaId(to)
+        self._check_life(writer, life)
+        return writer
 
-    def _check_life(self, writer: str, node_id: bytes, epoch: int) -> None:
+    def _check_life(self, writer: ReplicaId, life: Life) -> None:
         if writer == self._kernel.replica_id:
             return
-        if is_fenced(self._kernel, node_id) or writer in self._kernel.limits:
+        if is_fenced(self._kernel, life.node_id) or writer in self._kernel.limits:
             raise UnknownMember(f"nobody writes as {writer} any more, so rights given to it would be lost. {_NAME_IT}")
-        told = [(node.epoch, node.replica_id) for node in self._nodes() if node.id == node_id.hex()]
+        told = [(node.epoch, node.replica_id) for node in self._nodes() if node.id == life.node_id.hex()]
         present, present_id = told[0] if told else (0, None)
         if writer == present_id:
             return
-        if epoch < present:
+        if life.epoch < present:
             raise UnknownMember(f"{writer} is an earlier life of a node that has started again since. {_NAME_IT}")
         if self._kernel.context.last(writer):
             return
-        if epoch != present or present_id is not None or self._writers(node_id.hex(), epoch):
+        if life.epoch != present or present_id is not None or self._writers(life.node_id, life.epoch):
             raise UnknownMember(
                 f"nobody is known to write as {writer}, so rights given to it would be lost. {_NAME_IT}"
             )
 
-    def _of_member(self, who: str) -> str:
+    def _of_member(self, who: str) -> ReplicaId:
         node = self._called(who)
         if node is not None:
-            writer = node.replica_id or self._of_life(who, node.id, node.epoch)
+            writer = node.replica_id or self._of_life(who, node_id_of(node.id), node.epoch)
             if writer in self._kernel.limits and writer != self._kernel.replica_id:
                 raise UnknownMember(
                     f"{who} has left and keeps nothing: nobody writes as {writer} any more, so rights given to it "
                     f"would be lost. {_NAME_IT}"
                 )
             return writer
-        if self._kernel.context.last(who) and who not in self._kernel.limits:
-            return who  # no node's, but somebody's
+        other = ReplicaId(who)
+        if self._kernel.context.last(other) and other not in self._kernel.limits:
+            return other  # no node's, but somebody's
         raise UnknownMember(
             f"{who!r:.60} is neither a member nor a replica id, so rights given to it would be lost. {_NAME_IT}"
         )
@@ -128,21 +131,21 @@ class Names:
             raise UnknownMember(f"{len(found)} members are called {who}; name one by its id: {_ids(found)}")
         return next(iter(there or found), None)
 
-    def lives_of(self, who: str, writers: Iterable[str]) -> list[str]:
+    def lives_of(self, who: str, writers: Iterable[ReplicaId]) -> list[ReplicaId]:
         """Those of the replica ids ``writers`` that who is meant by a name, an id or a replica id writes or has written
         under; of this node those whose rights are its own. Raises `UnknownMember`."""
         among = list(writers)
         life = life_of(who)
         node = self._called(who) if life is None else None
-        node_id = life.node_id.hex() if life is not None else who if node is None else node.id
-        if node_id == self._own_id:
+        member_id = life.node_id.hex() if life is not None else who if node is None else node.id
+        if member_id == self._own_id:
             return [self._kernel.replica_id, *self._kernel.former]
-        found = [each for each in among if who == each or _is_of(each, node_id)]
-        if not found and node is None and life is None and not self._kernel.context.last(who):
+        found = [each for each in among if who == each or _is_of(each, member_id)]
+        if not found and node is None and life is None and not self._kernel.context.last(ReplicaId(who)):
             raise UnknownMember(f"{who!r:.60} is neither a member nor a replica id. {_NAME_IT}")
         return found
 
-    def _of_life(self, who: str, node_id: str, epoch: int) -> str:
+    def _of_life(self, who: str, node_id: NodeId, epoch: int) -> ReplicaId:
         writers = self._writers(node_id, epoch)
         if len(writers) == 1:
             return writers[0]
@@ -155,9 +158,9 @@ class Names:
             "has written nothing. Wait a moment, or give the replica id itself (there: `node.replica.replica_id`)"
         )
 
-    def _writers(self, node_id: str, epoch: int) -> list[str]:
+    def _writers(self, node_id: NodeId, epoch: int) -> list[ReplicaId]:
         """The replica ids of that life of the node that have written and are not retired."""
-        lives = [(each, life_of(each)) for each in writers_of(self._kernel.context, bytes.fromhex(node_id))]
+        lives = [(each, life_of(each)) for each in writers_of(self._kernel.context, node_id)]
         of_epoch = [each for each, life in lives if life is not None and life.epoch == epoch]
         return [each for each in of_epoch if each not in self._kernel.limits]
 
@@ -170,10 +173,10 @@ class Names:
         return [_Node(own.node_id.hex(), own.name, own.epoch, self._kernel.replica_id, ALIVE), *others]
 
 
-def _is_of(writer: str, node_id: str) -> bool:
-    """True if ``writer`` is a replica id of the node ``node_id``, given in hexadecimal digits."""
+def _is_of(writer: ReplicaId, member_id: str) -> bool:
+    """True if ``writer`` is a replica id of the node with that `Member.id`."""
     node = node_of(writer)
-    return node is not None and node.hex() == node_id
+    return node is not None and node.hex() == member_id
 
 
 def _ids(members: Sequence[Member | _Node]) -> str:

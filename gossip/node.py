@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import trio
 
-from crdts import CrdtError, Replica, Transaction
+from crdts import CrdtError, Replica, ReplicaId, Transaction
 from crdts.ormap import Accessors
 from crdts.store import Store
 
@@ -21,6 +21,7 @@ from .log import WRITES_UNSAVED, WRITES_UNSHARED, LogLoss, SafeLog
 from .naming import Names
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout
+from .protocol.identity import node_id_of
 from .protocol.peers import ALIVE, FAILED, SUSPECT
 from .storage.errors import DiskFailed
 from .storage.patience import DISK_GRACE
@@ -202,16 +203,16 @@ class Node(Accessors):
         state = next((each.state for each in self.members() if each.id == found), "failed")
         if state in _TO_DO_FIRST and not force:
             raise MemberAlive(f"{name} is {state}: {_TO_DO_FIRST[state]} (`--force`, or `force=True`)")
-        self._driver.do(self._engine.retire(trio.current_time(), bytes.fromhex(found)))
+        self._driver.do(self._engine.retire(trio.current_time(), node_id_of(found)))
         return found
 
     def name_of(self, replica_id: str) -> str:
         """The name of the node that writes under ``replica_id`` (`Change.writer`); the id itself if it is unknown."""
         if not isinstance(replica_id, str):
             raise ConfigError(f"a replica id is text, such as `Change.writer`, not {replica_id!r:.60}")
-        return self._names.name_of(replica_id)
+        return self._names.name_of(ReplicaId(replica_id))
 
-    def replica_id_of(self, member: str | Member) -> str:
+    def replica_id_of(self, member: str | Member) -> ReplicaId:
         """The replica id that a member (or its name or id) writes under since it started: the other way round.
 
         Raises `UnknownMember`, also for one that has not said so yet. `BoundedCounter.transfer` here takes the name or

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gossip.protocol import Address, Config, seal_for
-from gossip.protocol.identity import NODE_ID_BYTES
+from gossip.protocol.identity import NODE_ID_BYTES, NodeId
 
 from .clock import SkewedClock
 from .disk import Disk
@@ -106,8 +106,8 @@ class Cluster:
         self.network = Network(self.queue, random.Random(f"{seed} network"), topology)
         self.streams = Streams(self.network)
         self.addresses: list[Address] = []
-        self._node_ids: list[bytes] = []
-        self._renamed: list[bytes] = []
+        self._node_ids: list[NodeId] = []
+        self._renamed: list[NodeId] = []
         self.nodes: list[Node] = []
         for _ in range(nodes):
             self._boot_next()
@@ -127,15 +127,16 @@ class Cluster:
 
     # ---- for its nodes
 
-    def node_id(self, who: int) -> bytes:
+    def node_id(self, who: int) -> NodeId:
         """The id of the node of that index; below 0, of one that goes on as a new node."""
         if who < 0:
             return self._renamed[-1 - who]
         while len(self._node_ids) <= who:
-            self._node_ids.append(random.Random(f"{self.seed} node {len(self._node_ids)}").randbytes(NODE_ID_BYTES))
+            rng = random.Random(f"{self.seed} node {len(self._node_ids)}")
+            self._node_ids.append(NodeId(rng.randbytes(NODE_ID_BYTES)))
         return self._node_ids[who]
 
-    def rename(self, node_id: bytes) -> int:
+    def rename(self, node_id: NodeId) -> int:
         """Who a node is from now on that goes on under that id."""
         self._renamed.append(node_id)
         return -len(self._renamed)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from crdts import Replica
+from crdts import Replica, ReplicaId
 from gossip.storage.errors import DiskFailed
 from gossip.storage.records import read_into
 
@@ -109,7 +109,7 @@ class Disk:
         owner = self.tables.owner
         owner.ended += owner.lives[-1:]
 
-    def begin_life(self, who: int, name: str, epoch: int, life: str) -> None:
+    def begin_life(self, who: int, name: str, epoch: int, life: ReplicaId) -> None:
         """Save, and sync, who the node is this time, before it says a word."""
         owner = self.tables.owner
         self.tables.owner = Owner(who, name, epoch, [*owner.lives, life], owner.ended)

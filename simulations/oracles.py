@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import cbor2
 
-from crdts import Context, Dot, Event, Replica
+from crdts import Context, Dot, Event, Replica, ReplicaId
 from crdts.context import DotRange
 from crdts.schema import BOUNDED, RETIRED, type_tag
 from gossip.protocol import Address
@@ -56,7 +56,7 @@ class Judge(Observer):
         """Events that may be lost, as every disk that had them is gone."""
         self._vanished: set[Dot] = set()
         self._safe: dict[int, Context] = {}
-        self._budget: dict[tuple[bytes, str], list[tuple[int, int, int]]] = {}
+        self._budget: dict[tuple[bytes, ReplicaId], list[tuple[int, int, int]]] = {}
         self._owed: dict[Address, int] = {}
         self._cluster: Cluster | None = None
 
@@ -203,7 +203,7 @@ class Judge(Observer):
             if known and other.replica.store.kernel.context.prefix(me) < last:
                 self.fail("what is acknowledged is there", f"{other.name} does not have {me}:{last}", node)
 
-    def _acknowledged(self, node: Node) -> tuple[str, int, dict[str, int]]:
+    def _acknowledged(self, node: Node) -> tuple[ReplicaId, int, dict[str, int]]:
         """A writer, its last seq, and which members, by id, each in which of its lives, it takes to have all up to it.
 
         A member that has been restarted since, without a word to it so far, is named by its former life. Of those who
@@ -302,7 +302,7 @@ class Judge(Observer):
                     found.append(f"n{who} is not fenced, or still listed, at {node.name}")
         return found + [f"{writer} is not closed" for writer in self._open_writers()]
 
-    def _is_lost(self, fence: str) -> bool:
+    def _is_lost(self, fence: ReplicaId) -> bool:
         """True if everybody who knew that a node was retired has died without a disk that did."""
         said = [dot for dot, event in self.made.items() if event.obj == RETIRED and event.key == fence.encode()]
         return bool(said) and all(dot in self.excused or dot in self._vanished for dot in said)

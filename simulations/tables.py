@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import cbor2
 
+from crdts import ReplicaId
 from gossip.storage.records import Checkpoint, Contents, Rows, Transaction
 
 from .errors import SimulationError
@@ -32,7 +33,7 @@ class PartRow:
     """A row of parts is added, and takes the place of earlier ones if it says so."""
 
     generation: int
-    replica: str
+    replica: ReplicaId
     seq: int
     in_place: bool
     data: bytes
@@ -57,7 +58,7 @@ class IdentityRow:
     """Of which node id, as `Cluster.node_id` has it."""
     name: str
     epoch: int
-    life: str
+    life: ReplicaId
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,9 @@ class Owner:
     name: str = ""
     epoch: int = 0
     """Of the last start."""
-    lives: list[str] = field(default_factory=list)
+    lives: list[ReplicaId] = field(default_factory=list)
     """Replica ids of all lives, the latest last."""
-    ended: list[str] = field(default_factory=list)
+    ended: list[ReplicaId] = field(default_factory=list)
     """Those of them that are over for certain, with all that they wrote saved here."""
 
     def copy(self) -> "Owner":

@@ -176,6 +176,109 @@ def test_the_search_for_spelled_replica_ids_finds_them(code: str, found: bool) -
     assert bool(list(spellings(ast.parse(code)))) == found
 
 
+# ---- ids have types of their own
+
+IDS: Final = re.compile(
+    r"_*((own|other|peer)_id|node_ids?|nodes?_of|fenced_(by|nodes)|senders?|helpers?|requesters?"
+    r"|(own_|other_|peer_|present_)?(replicas?|writers?)(_ids?)?(_of)?|lives?(_of)?|fences?(_of)?|former|holders?)"
+)
+"""Names of what is, or holds, a node id or a replica id."""
+TEXT: Final = {
+    ("crdts/base.py", "replica_id"): "a caller names a replica",
+    ("crdts/bounded.py", "holder"): "a caller names a replica, or a member of a node",
+    ("crdts/bounded.py", "replica_id"): "a caller names a replica",
+    ("crdts/replica.py", "other_id"): "a caller names a replica",
+    ("crdts/replica.py", "peer_id"): "a caller names a replica",
+    ("crdts/replica.py", "replica_id"): "a caller names a replica",
+    ("crdts/replica.py", "writer_id"): "a caller names a replica",
+    ("crdts/schema.py", "replica_id"): "it is checked there",
+    ("crdts/store.py", "lives_of"): "a caller names a member",
+    ("crdts/store.py", "replica_id"): "a caller names a replica",
+    ("gossip/announcement.py", "node_id"): "hexadecimal digits, as in the DNS",
+    ("gossip/datadir.py", "_holder"): "a process, for people",
+    ("gossip/discovery.py", "node_id"): "hexadecimal digits, as in the DNS",
+    ("gossip/naming.py", "_own_id"): "hexadecimal digits, as in `Member.id`",
+    ("gossip/naming.py", "node_of"): "a caller names a member",
+    ("gossip/node.py", "replica_id"): "a caller names a replica",
+}
+"""Where an id is text, or a name is another thing's."""
+MAKERS: Final = {
+    "crdts/bounded.py": "a caller names a replica",
+    "crdts/context.py": "the type itself",
+    "crdts/exchange.py": "a bound below all replica ids",
+    "crdts/joining.py": "a bound below all replica ids",
+    "crdts/schema.py": "checks text, and reads keys that are checked",
+    "gossip/demo/cluster.py": "a worker that has not said its id",
+    "gossip/naming.py": "a caller names a replica",
+    "gossip/node.py": "a caller names a replica",
+    "gossip/protocol/identity.py": "makes and parses ids",
+    "gossip/storage/former.py": "reads a file",
+    "gossip/storage/hints.py": "reads a file",
+    "simulations/cluster.py": "draws ids",
+}
+"""Modules that may say that text or bytes are an id."""
+
+
+def bare_ids(tree: ast.AST) -> Iterator[str]:
+    """The names of ids that are annotated with ``str`` or ``bytes``."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.arg(arg=name, annotation=ast.expr() as said):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=name) | ast.Attribute(attr=name), annotation=said):
+                pass
+            case ast.FunctionDef(name=name, returns=ast.expr() as said):
+                pass
+            case _:
+                continue
+        if IDS.fullmatch(name) and {"str", "bytes"} & {
+            part.id for part in ast.walk(said) if isinstance(part, ast.Name)
+        }:
+            yield name
+
+
+def makes_ids(path: Path) -> bool:
+    """True if the module says of text or bytes that they are an id."""
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    return not calls.isdisjoint({"NewType", "NodeId", "ReplicaId"})
+
+
+@pytest.mark.parametrize("path", [p for package in sorted(OURS) for p in modules(package)], ids=name_of)
+def test_node_ids_and_replica_ids_have_types_of_their_own(path: Path) -> None:
+    said = {name for file, name in TEXT if file == name_of(path)}
+    assert set(bare_ids(ast.parse(path.read_text()))) - said == set()
+
+
+@pytest.mark.parametrize("path", [p for package in sorted(OURS) for p in modules(package)], ids=name_of)
+def test_text_becomes_an_id_only_where_it_comes_in(path: Path) -> None:
+    assert name_of(path) in MAKERS or not makes_ids(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("def f(node_id: bytes): pass", True),
+        ("class A:\n    replica: str", True),
+        ("class A:\n    replica_id: str | None = None", True),
+        ("self._lives: dict[str, None] = {}", True),
+        ("def f(writers: Iterable[str]) -> None: pass", True),
+        ("def node_of(writer: ReplicaId) -> bytes | None: pass", True),
+        ("def f(node_id: NodeId, writer: ReplicaId | None): pass", False),
+        ("def f(writers: dict[ReplicaId, int]): pass", False),
+        ("def f(name: str, data: bytes): pass", False),
+    ],
+)
+def test_the_search_for_ids_without_a_type_finds_them(code: str, found: bool) -> None:
+    assert bool(list(bare_ids(ast.parse(code)))) == found
+
+
+def test_every_exception_for_ids_is_needed() -> None:
+    paths = [path for package in sorted(OURS) for path in modules(package)]
+    found = {(name_of(path), name) for path in paths for name in bare_ids(ast.parse(path.read_text()))}
+    assert TEXT.keys() - found == set()
+    assert MAKERS.keys() - {name_of(path) for path in paths if makes_ids(path)} == set()
+
+
 # ---- public names
 
 PUBLIC = {
@@ -195,7 +298,7 @@ PUBLIC = {
         ),
         *("GCounter", "GSet", "HybridClock", "InTransaction", "InsufficientRights", "InvalidValue", "LWWMap"),
         *("LWWRegister", "LocalError", "LogTrimmed", "MVRegister", "ORMap", "ORSet", "OutOfStep", "PNCounter", "RWSet"),
-        *("Reconciliation", "RemoteError", "Replica", "Stats", "Transaction", "UnsupportedType", "Value"),
+        *("Reconciliation", "RemoteError", "Replica", "ReplicaId", "Stats", "Transaction", "UnsupportedType", "Value"),
         *("WriterRetired", "WrongClock", "decode", "decode_context", "encode", "encode_context"),
     ],
     "gossip": [
@@ -206,7 +309,19 @@ PUBLIC = {
         "short_collections",
     ],
     "gossip.protocol": [
-        *("Address", "Close", "Config", "Effect", "Engine", "Hint", "Identity", "Member", "Notify", "OpenStream"),
+        *(
+            "Address",
+            "Close",
+            "Config",
+            "Effect",
+            "Engine",
+            "Hint",
+            "Identity",
+            "Member",
+            "NodeId",
+            "Notify",
+            "OpenStream",
+        ),
         *("Persist", "Remember", "Rename", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
     ],
     "simulations": [

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from crdts import ReplicaId
 from gossip.protocol import new_key
 from gossip.protocol.errors import LocalError
 
@@ -38,7 +39,7 @@ class Worker:
             raise TypeError("a worker needs pipes for its input and output")
         self.name = name
         self.address = ""
-        self.replica_id = ""
+        self.replica_id = ReplicaId("")
         self.process = process
         self._lines = JsonLines(process.stdout, process.stdin)
         self._log: deque[str] = deque(maxlen=LAST_WORDS)

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from crdts import Dot
+from crdts import Dot, ReplicaId
 from gossip.protocol import Statistics
 
-Sighting = tuple[str, int, int, int]
+Sighting = tuple[ReplicaId, int, int, int]
 """(replica id, start, stop, instant): the writes start, start + 1, ..., stop - 1 of it became visible together."""
 
 

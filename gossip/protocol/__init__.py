@@ -3,7 +3,7 @@
 from .config import Config
 from .effects import Close, Effect, Notify, OpenStream, Persist, Remember, Rename, Send, Write
 from .engine import Engine
-from .identity import Address, Hint, Identity
+from .identity import Address, Hint, Identity, NodeId
 from .peers import Member
 from .seal import Seal, new_key, parse_key, seal_for
 from .statistics import Statistics
@@ -17,6 +17,7 @@ __all__ = [
     "Hint",
     "Identity",
     "Member",
+    "NodeId",
     "Notify",
     "OpenStream",
     "Persist",

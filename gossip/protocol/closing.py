@@ -15,12 +15,12 @@ has failed is waited for until it comes back or is retired as well.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from crdts import Context, CrdtError
+from crdts import Context, CrdtError, Dot, ReplicaId
 from crdts.schema import RETIRED
 
 from .errors import GossipError
 from .fence import is_fenced
-from .identity import life_of, writers_of
+from .identity import NodeId, life_of, writers_of
 from .members import Members
 from .messages import Ask, Gone, Message, Report
 from .output import Output
@@ -41,23 +41,23 @@ LONGEST_PAUSE: Final = 16
 class Closing:
     """Finds out which writers are over, and drives their retirement if that is up to this node."""
 
-    def __init__(self, output: Output, members: Members, former: Sequence[str] = ()) -> None:
+    def __init__(self, output: Output, members: Members, former: Sequence[ReplicaId] = ()) -> None:
         """``former``: the ids under which this node wrote before, and nobody does any more: it has all of that."""
         self._out = output
         self._members = members
         self._former = dict.fromkeys(former)
         self._next = float("-inf")
         self._pause = 1
-        self._batch: tuple[str, ...] = ()
+        self._batch: tuple[ReplicaId, ...] = ()
         self._rounds = 0
         self._start = 0
-        self._answers: dict[bytes, tuple[int, Report]] = {}
+        self._answers: dict[NodeId, tuple[int, Report]] = {}
         """By member: its epoch, and what it has said of the writers in `_batch`."""
-        self._spoke: dict[bytes, list[str]] = {}
+        self._spoke: dict[NodeId, list[ReplicaId]] = {}
         """Lives of members that the replica has had reports for."""
-        self._gone: dict[bytes, int] = {}
+        self._gone: dict[NodeId, int] = {}
         """Members that left and keep nothing, and the epoch of that life."""
-        self._incomplete: dict[str, tuple[int, list[int]]] = {}
+        self._incomplete: dict[ReplicaId, tuple[int, list[int]]] = {}
         """Writers of whom some events are nowhere: who was alive when all knew the limit, and what there is."""
         self._mark = 0
         self._unchanged_since = float("-inf")
@@ -82,7 +82,7 @@ class Closing:
             self._go_on(now)
         self._next = now + self._out.config.probe_interval * self._pause
 
-    def _work(self) -> list[str]:
+    def _work(self) -> list[ReplicaId]:
         """The writers that we see to: all that are over if we lead, and those whose limit we have set before we did not
         lead any more.
         """
@@ -99,7 +99,7 @@ class Closing:
         me = self._out.identity.node_id
         return all(me < peer.node_id for peer in self._members.alive())
 
-    def _over(self) -> list[str]:
+    def _over(self) -> list[ReplicaId]:
         """The writers that will write no more, of which there is more to do, in order."""
         kernel = self._out.kernel
         found = []
@@ -113,7 +113,7 @@ class Closing:
                 found.append(writer)
         return found
 
-    def _is_unconfirmed(self, writer: str) -> bool:
+    def _is_unconfirmed(self, writer: ReplicaId) -> bool:
         """True if the writer is an earlier life of this node, and no member could know more of it.
 
         A disk that was put back whole looks as a kill left it: alone, we would set a limit that makes everybody drop
@@ -121,7 +121,7 @@ class Closing:
         """
         return writer in self._former and not self._members.alive()
 
-    def _is_to_close(self, writer: str) -> bool:
+    def _is_to_close(self, writer: ReplicaId) -> bool:
         """True if the writer's node was retired, or left and keeps nothing, or is this node in an earlier life.
 
         Not the earlier lives of others: only they can know how much they wrote, and a limit guessed too low would lose
@@ -134,12 +134,12 @@ class Closing:
             is_fenced(self._out.kernel, life.node_id) or life.epoch <= self._gone.get(life.node_id, 0)
         )
 
-    def _is_over(self, writer: str) -> bool:
+    def _is_over(self, writer: ReplicaId) -> bool:
         """True if the writer writes no more."""
         life = life_of(writer)
         return self._is_to_close(writer) or (life is not None and life.epoch < self._epoch_of(life.node_id))
 
-    def _epoch_of(self, node_id: bytes) -> int:
+    def _epoch_of(self, node_id: NodeId) -> int:
         """Of the present life of a node, as far as we have met it; 0 if we have not."""
         if node_id == self._out.identity.node_id:
             return self._out.identity.epoch
@@ -166,7 +166,7 @@ class Closing:
 
     # ---- rounds
 
-    def _choose(self, work: list[str]) -> None:
+    def _choose(self, work: list[ReplicaId]) -> None:
         """Which writers to ask about: the same until they are closed, or have had their time."""
         if self._batch and all(writer in work for writer in self._batch):
             self._rounds += 1
@@ -202,7 +202,7 @@ class Closing:
             if writer != kernel.replica_id:
                 self._report(writer, kernel.context)
 
-    def _lives_of(self, node_id: bytes) -> list[str]:
+    def _lives_of(self, node_id: NodeId) -> list[ReplicaId]:
         """The lives of a node that are waited for: those that wrote, and are not being closed."""
         kernel = self._out.kernel
         return [writer for writer in writers_of(kernel.exported_context(), node_id) if writer not in kernel.limits]
@@ -229,7 +229,7 @@ class Closing:
         epoch, report = self._answers.get(peer.node_id, (0, None))
         return report is not None and epoch == peer.epoch and report.clear and report.mark == self._mark
 
-    def _agrees(self, report: Report, writer: str) -> bool:
+    def _agrees(self, report: Report, writer: ReplicaId) -> bool:
         return report.context.steps(writer) == self._out.kernel.context.steps(writer)
 
     def _is_content(self, peer: Peer) -> bool:
@@ -244,11 +244,11 @@ class Closing:
         spoke = self._spoke.get(peer.node_id, ())
         return any(life not in spoke for life in self._wrote(peer))
 
-    def _wrote(self, peer: Peer) -> list[str]:
+    def _wrote(self, peer: Peer) -> list[ReplicaId]:
         """The present and former lives of a member that wrote, and so are waited for."""
         return [writer for writer in self._lives_of(peer.node_id) if _epoch(writer) <= peer.epoch]
 
-    def _is_settled(self, report: Report, writer: str) -> bool:
+    def _is_settled(self, report: Report, writer: ReplicaId) -> bool:
         """True if a member has the same of a writer as we do, and knows of the limit, if there is one."""
         return self._agrees(report, writer) and all(dot in report.context for dot in self._own_words(writer))
 
@@ -263,7 +263,7 @@ class Closing:
             if begun and all(self._is_settled(report, writer) for report in reports):
                 self._incomplete[writer] = self._mark, context.steps(writer)
 
-    def _own_words(self, writer: str) -> list[tuple[str, int]]:
+    def _own_words(self, writer: ReplicaId) -> list[Dot]:
         """What we have said of its end, in this life."""
         return self._out.replica.said_of(writer)
 
@@ -318,11 +318,11 @@ class Closing:
             self._report(life, report.context)
         self._begin_where_agreed(now)
 
-    def _report(self, life: str, context: Context) -> None:
+    def _report(self, life: ReplicaId, context: Context) -> None:
         if life not in self._out.kernel.limits:
             self._try(lambda: self._out.replica.report(life, context))
 
-    def forget(self, node_id: bytes) -> None:
+    def forget(self, node_id: NodeId) -> None:
         """A node is no longer waited for: what it has only read, it will not report on."""
         self._answers.pop(node_id, None)
         for life in self._spoke.pop(node_id, []):
@@ -338,6 +338,6 @@ class Closing:
             return
 
 
-def _epoch(writer: str) -> int:
+def _epoch(writer: ReplicaId) -> int:
     life = life_of(writer)
     return life.epoch if life is not None else 0

@@ -12,6 +12,7 @@ from typing import Final
 from .antientropy import AntiEntropy
 from .farewells import Farewells
 from .health import Health
+from .identity import NodeId
 from .members import Members
 from .messages import ACCUSED, Ack, Message, Nack, Ping, PingRequest, Updates
 from .output import Output
@@ -48,7 +49,7 @@ class _Probe:
     """Seconds from asking helpers to giving up."""
     asked: int = 0
     """Members whose help was asked for."""
-    nacks: list[bytes] = field(default_factory=list)
+    nacks: list[NodeId] = field(default_factory=list)
     """The helpers that answered that they do not reach the target either."""
 
 
@@ -62,12 +63,12 @@ class Detector:
         self._health = Health()
         self._pings = Pings(output)
         self._requests = Requests(output, members, self._pings)
-        self._probes: dict[bytes, _Probe] = {}
+        self._probes: dict[NodeId, _Probe] = {}
         self._typical: tuple[float, float] | None = None
         """The smoothed round trip and jitter over all members, in seconds; None before the first answer."""
-        self._suspicions: dict[bytes, Suspicion] = {}
+        self._suspicions: dict[NodeId, Suspicion] = {}
         self._farewells = Farewells(members, self._ping_again, self._wait_for)
-        self._round: list[bytes] = []
+        self._round: list[NodeId] = []
         self._next_probe = now + output.rng.uniform(0.0, output.config.probe_interval)
         self._next_shuffle = now + output.rng.uniform(0.0, output.config.shuffle_interval)
         self._refutations = 0

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from crdts import Event
 
+from .identity import NodeId
 from .members import Members
 from .messages import Message
 from .output import Output
@@ -45,7 +46,7 @@ class Dissemination(ABC):
 
     @abstractmethod
     def take(
-        self, now: float, message: Message, new: list[Event], peer: Peer | None, sender: bytes
+        self, now: float, message: Message, new: list[Event], peer: Peer | None, sender: NodeId
     ) -> tuple[Sequence[Event], Any]:
         """What is to be passed on of a message that brought these new events, and a route for `pass_on`; or None."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from crdts import CrdtError, Event, Replica
+from crdts import CrdtError, Event, Replica, ReplicaId
 
 from . import notices
 from .answers import Questions
@@ -20,7 +20,7 @@ from .detector import Detector
 from .dissemination import MakeDissemination
 from .effects import Close, Effect
 from .errors import GossipError, RemoteError
-from .identity import Address, Hint, Identity
+from .identity import Address, Hint, Identity, NodeId
 from .lineage import Lineage
 from .members import Members
 from .messages import Gone, Message, Push, Relay, Updates
@@ -52,8 +52,8 @@ class Engine:
         now: float,
         profile: Profile | None = None,
         *,
-        lives: Sequence[str] | None = None,
-        ended: Sequence[str] | None = None,
+        lives: Sequence[ReplicaId] | None = None,
+        ended: Sequence[ReplicaId] | None = None,
         hints: Sequence[Hint] = (),
         dissemination: MakeDissemination = SplitTree,
     ) -> None:
@@ -74,7 +74,7 @@ class Engine:
         self._out.kernel.doubled.lives.update(dict.fromkeys(lives or ()))
         self._compose(now, profile or Profile(), (lives or ()) if ended is None else ended, hints)
 
-    def _compose(self, now: float, profile: Profile, ended: Sequence[str], hints: Sequence[Hint]) -> None:
+    def _compose(self, now: float, profile: Profile, ended: Sequence[ReplicaId], hints: Sequence[Hint]) -> None:
         """Make the parts of the engine. They know no members yet, but hints."""
         self._questions = Questions()
         self._members = Members(self._out, profile, hints, now)
@@ -216,7 +216,7 @@ class Engine:
         self._members.say_goodbye([Gone()] if keeps_nothing else [])
         return self._out.drain()
 
-    def retire(self, now: float, node_id: bytes) -> list[Effect]:
+    def retire(self, now: float, node_id: NodeId) -> list[Effect]:
         """Fence a node for good: it is forgotten by all, and never admitted again, in any life.
 
         Raises `NodeRetired` if we are retired ourselves, and else as a mutation does.
@@ -282,7 +282,7 @@ class Engine:
         """True if the cluster is too large to list: `members` are then only those of the view."""
         return self._members.is_partial
 
-    def view(self) -> Sequence[bytes]:
+    def view(self) -> Sequence[NodeId]:
         """The ids of the members that gossip goes to at present."""
         return self._members.view
 
@@ -305,7 +305,7 @@ class Engine:
         """Nothing may be told of a transaction under way, as it may yet be undone. One whose block waits ends here."""
         self._out.replica.store.abort_transaction()
 
-    def _take(self, now: float, sender: bytes, source: Address, peer: Peer | None, messages: list[Message]) -> None:
+    def _take(self, now: float, sender: NodeId, source: Address, peer: Peer | None, messages: list[Message]) -> None:
         """Take the messages of one datagram; ``peer`` is the sender, if it has proven to be at ``source``."""
         unproven_question = False
         for message in messages:
@@ -331,7 +331,7 @@ class Engine:
             if part.handle(now, peer, message):
                 return
 
-    def _on_push(self, now: float, sender: bytes, peer: Peer | None, push: Push | Relay) -> None:
+    def _on_push(self, now: float, sender: NodeId, peer: Peer | None, push: Push | Relay) -> None:
         """Events are taken from any holder of the key, wherever it is: they are right or known already."""
         before = self._out.kernel.processed
         answers = isinstance(push, Push) and push.is_answer

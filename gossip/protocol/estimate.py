@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from math import ceil
 from typing import Final
 
+from .identity import NodeId
+
 SAMPLES: Final = 2
 """Entries looked at, for each member that a list may hold."""
 ROUNDS: Final = 10
@@ -28,13 +30,13 @@ class SizeEstimate:
     def __init__(self, limit: int, length: int) -> None:
         """``limit`` members may be listed; an answer has ``length`` entries at most."""
         self._most = int(limit * SMALL)
-        self._answers: deque[Sequence[bytes]] = deque(maxlen=max(ROUNDS, ceil(SAMPLES * limit / length)))
+        self._answers: deque[Sequence[NodeId]] = deque(maxlen=max(ROUNDS, ceil(SAMPLES * limit / length)))
 
-    def note(self, ids: Sequence[bytes]) -> None:
+    def note(self, ids: Sequence[NodeId]) -> None:
         """A partner has answered with these entries."""
         self._answers.append(ids)
 
-    def is_small(self, view: Collection[bytes]) -> bool:
+    def is_small(self, view: Collection[NodeId]) -> bool:
         """True if the members heard of and those in the view are so few that all can be listed."""
         if len(self._answers) < (self._answers.maxlen or 0) or len(view) > self._most:
             return False

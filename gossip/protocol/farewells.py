@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from .identity import NodeId
 from .members import Members
 from .peers import LEFT, Peer
 
@@ -36,7 +37,7 @@ class Farewells:
         self._members = members
         self._ping = ping
         self._wait_for = wait_for
-        self._asked: dict[bytes, _Farewell] = {}
+        self._asked: dict[NodeId, _Farewell] = {}
 
     def __len__(self) -> int:
         return len(self._asked)

@@ -7,15 +7,15 @@ writer, the fence takes no room in any context, travels with events and states, 
 from crdts.kernel import Kernel
 from crdts.schema import RETIRED
 
-from .identity import fence_of, fenced_by
+from .identity import NodeId, fence_of, fenced_by
 
 
-def is_fenced(kernel: Kernel, node_id: bytes) -> bool:
+def is_fenced(kernel: Kernel, node_id: NodeId) -> bool:
     """True if the node was retired, as far as this replica has heard."""
     return bool(kernel.limits) and fence_of(node_id) in kernel.limits
 
 
-def fenced_nodes(kernel: Kernel) -> list[bytes]:
+def fenced_nodes(kernel: Kernel) -> list[NodeId]:
     """The ids of all nodes that were retired, in order."""
     return [node_id for node_id in map(fenced_by, sorted(kernel.limits)) if node_id is not None]
 

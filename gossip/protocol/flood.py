@@ -11,6 +11,7 @@ from crdts import Event
 from crdts.packing import pack
 
 from .dissemination import Dissemination, payload_budget
+from .identity import NodeId
 from .members import Members
 from .messages import Message, Push
 from .output import Output
@@ -23,7 +24,7 @@ class FloodRoute:
     """How events are passed on."""
 
     hops: int
-    source: bytes
+    source: NodeId
     """The member we heard of them from."""
 
 
@@ -44,7 +45,7 @@ class Flood(Dissemination):
         message: Message,
         new: list[Event],
         peer: Peer | None,
-        sender: bytes,
+        sender: NodeId,
     ) -> tuple[Sequence[Event], Any]:
         """Pass it on, unless the writer reached everyone itself."""
         if not isinstance(message, Push) or message.hops <= 1 or not new:
@@ -57,11 +58,11 @@ class Flood(Dissemination):
         if isinstance(route, FloodRoute):
             self._send(events, route.hops, route.source)
 
-    def begin(self, events: Sequence[Event], source: bytes | None) -> None:
+    def begin(self, events: Sequence[Event], source: NodeId | None) -> None:
         """Flood what came from ``source`` by another way."""
         self._send(events, self._out.config.hops, source)
 
-    def _send(self, events: Sequence[Event], hops: int, source: bytes | None) -> None:
+    def _send(self, events: Sequence[Event], hops: int, source: NodeId | None) -> None:
         alive = self._members.targets()
         targets = sample_targets(alive, self._fanout, self._out.rng, but=source)
         if not targets:

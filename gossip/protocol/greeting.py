@@ -12,7 +12,7 @@ from typing import Final
 
 from . import notices
 from .errors import UnprovenAddress
-from .identity import Address
+from .identity import NOBODY, Address, NodeId
 from .messages import Challenge, Hello, Message, Proof, Welcome
 from .output import Output
 from .roster import Roster
@@ -37,7 +37,7 @@ SILENT_TRIES: Final = 5
 class Proven:
     """A node has proven that it is at an address."""
 
-    node_id: bytes
+    node_id: NodeId
     address: Address
     name: str
     epoch: int
@@ -54,9 +54,9 @@ class _Questions:
 
     def __init__(self, output: Output) -> None:
         self._out = output
-        self._asked: dict[tuple[bytes, Address], dict[bytes, float]] = {}
+        self._asked: dict[tuple[NodeId, Address], dict[bytes, float]] = {}
 
-    def ask(self, now: float, address: Address, node_id: bytes = b"") -> bytes:
+    def ask(self, now: float, address: Address, node_id: NodeId = NOBODY) -> bytes:
         """A fresh cookie for an address, and for the node there if its id is known."""
         cookie = self._out.rng.randbytes(COOKIE_BYTES)
         asked = self._asked.setdefault((node_id, address), {})
@@ -69,13 +69,13 @@ class _Questions:
 
     def is_asked_since(self, when: float, address: Address) -> bool:
         """True if the address, whatever node is there, was asked later than ``when`` and has not answered yet."""
-        return max(self._asked.get((b"", address), {}).values(), default=when) > when
+        return max(self._asked.get((NOBODY, address), {}).values(), default=when) > when
 
     def is_open(self, echo: bytes, address: Address) -> bool:
         """True if that cookie was sent to the address, for no node in particular, and was not answered yet."""
-        return echo in self._asked.get((b"", address), ())
+        return echo in self._asked.get((NOBODY, address), ())
 
-    def answer(self, now: float, echo: bytes, address: Address, node_id: bytes = b"") -> float | None:
+    def answer(self, now: float, echo: bytes, address: Address, node_id: NodeId = NOBODY) -> float | None:
         """Take an answer; return the seconds that it took, or None if no such question is open."""
         sent = self._asked.get((node_id, address), {}).get(echo)
         if sent is None:
@@ -104,7 +104,7 @@ class Greeter:
         self._hints: dict[Address, _Attempt] = {}
         self.unanswered: list[Address] = []
         """Addresses of hints where no node answered, since this list was last emptied."""
-        self._greeted: dict[tuple[bytes, Address], tuple[str, int, int]] = {}
+        self._greeted: dict[tuple[NodeId, Address], tuple[str, int, int]] = {}
         self._hellos = _Questions(output)
         self._welcomes = _Questions(output)
         self._due = float("inf")
@@ -121,7 +121,7 @@ class Greeter:
     def seeds(self) -> list[Address]:
         return list(self._seeds)
 
-    def add_candidate(self, now: float, address: Address, node_id: bytes = b"") -> bool:
+    def add_candidate(self, now: float, address: Address, node_id: NodeId = NOBODY) -> bool:
         """Greet an address that was only heard of, a few times; False if there are too many of them already.
 
         If who is said to be there has the lower id, let it greet first: it has most likely heard of us too.
@@ -237,7 +237,7 @@ class Greeter:
         """Until the next one, answers to an address that may be forged take ``size`` bytes in all at most."""
         self._allowance = size
 
-    def handle(self, now: float, sender: bytes, source: Address, message: Message) -> tuple[bool, Proven | None]:
+    def handle(self, now: float, sender: NodeId, source: Address, message: Message) -> tuple[bool, Proven | None]:
         """Take a message about addresses: whether it is one, and who has proven an address by it."""
         match message:
             case Hello():
@@ -263,7 +263,7 @@ class Greeter:
             self._allowance -= size
             self._out.send(source, messages)
 
-    def _on_hello(self, now: float, sender: bytes, source: Address, hello: Hello) -> Proven | None:
+    def _on_hello(self, now: float, sender: NodeId, source: Address, hello: Hello) -> Proven | None:
         me = self._out.identity
         cookie = self._welcomes.ask(now, source, sender)
         self._reply(source, [Welcome(me.name, me.epoch, self._roster.known, hello.cookie, cookie)])
@@ -275,7 +275,7 @@ class Greeter:
             del self._greeted[next(iter(self._greeted))]
         return None
 
-    def _on_welcome(self, now: float, sender: bytes, source: Address, welcome: Welcome) -> Proven | None:
+    def _on_welcome(self, now: float, sender: NodeId, source: Address, welcome: Welcome) -> Proven | None:
         rtt = self._hellos.answer(now, welcome.echo, source)
         if rtt is None:
             self.challenge(source)  # from another address than was greeted, or once more: is it really there?
@@ -284,7 +284,7 @@ class Greeter:
         self.drop(source)
         return Proven(sender, source, welcome.name, welcome.epoch, welcome.known, rtt)
 
-    def _on_challenge(self, sender: bytes, source: Address, challenge: Challenge) -> None:
+    def _on_challenge(self, sender: NodeId, source: Address, challenge: Challenge) -> None:
         """Prove where we are, if we may have written to that address, so that it has a reason to ask.
 
         Else whoever forges a source could let us prove to others that we are there.
@@ -294,7 +294,7 @@ class Greeter:
         if known or self._is_proven(sender, source):
             self._reply(source, [Proof(challenge.cookie)])
 
-    def _on_proof(self, now: float, sender: bytes, source: Address, proof: Proof) -> Proven | None:
+    def _on_proof(self, now: float, sender: NodeId, source: Address, proof: Proof) -> Proven | None:
         rtt = self._welcomes.answer(now, proof.echo, source, sender)
         if rtt is None and proof.echo != self._cookie(source):
             return None
@@ -310,7 +310,7 @@ class Greeter:
             self.greet(now, source)
         return None
 
-    def _is_proven(self, sender: bytes, source: Address) -> bool:
+    def _is_proven(self, sender: NodeId, source: Address) -> bool:
         peer = self._peers.find(sender)
         return peer is not None and peer.is_at(source)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from crdts import Context, DecodeError, Delta, Dot
+from crdts import Context, DecodeError, Delta, Dot, ReplicaId
 from crdts.codec import DELTA_BYTES, name_bytes
 from crdts.context import DotRange
 from crdts.delta import state_delta
@@ -72,7 +72,7 @@ def head_frames(
         yield end(last)
 
 
-def _name_bytes(replica: str) -> int:
+def _name_bytes(replica: ReplicaId) -> int:
     return name_bytes(replica) + COLUMN_BYTES
 
 

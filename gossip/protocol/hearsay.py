@@ -15,7 +15,7 @@ from .answers import affords
 from .errors import AbsurdIncarnation, CrowdedHost, TooManyNames
 from .fence import is_fenced
 from .greeting import Greeter
-from .identity import Address
+from .identity import NOBODY, Address, NodeId
 from .messages import ACCUSED, ListMembers, Message, Roll, Update, Updates
 from .output import MESSAGES_OVERHEAD_BYTES, Output
 from .peers import ALIVE, EPOCH_JUMP, FAILED, KNOWN, LEFT, SUSPECT, Peer, mark_of
@@ -54,7 +54,7 @@ class Hearsay:
         self.profile = profile
         self._queue = UpdateQueue()
         self._next_telling = 0.0
-        self._listings: dict[bytes, bytes] = {}
+        self._listings: dict[NodeId, NodeId] = {}
         self._counter = 0
         self._contradicted = float("-inf")
         self._contested = 0
@@ -166,7 +166,7 @@ class Hearsay:
         wrong = [] if peer.is_present else [row_of(peer)]  # it is there, and can contradict
         self.tell(peer, [self._own_row(), *wrong, *map(row_of, chosen)])
         if roll.count > len(self._roster.alive()) + 1 + ROWS and self._may_ask_for_list(peer):
-            self._ask_for_list(peer, b"")
+            self._ask_for_list(peer, NOBODY)
 
     def _may_ask_for_list(self, peer: Peer) -> bool:
         """Not of too many; who is gone does not count, and who answers no more is asked again."""
@@ -174,7 +174,7 @@ class Hearsay:
         self._listings = {node_id: after for node_id, after in self._listings.items() if node_id in here}
         return len(self._listings) < LISTINGS or peer.node_id in self._listings
 
-    def _ask_for_list(self, peer: Peer, after: bytes) -> None:
+    def _ask_for_list(self, peer: Peer, after: NodeId) -> None:
         self._listings[peer.node_id] = after
         self._out.send(peer.address, [ListMembers(after)])
 
@@ -306,7 +306,7 @@ class Hearsay:
         elif state == ALIVE and peer.state in (SUSPECT, FAILED) and row.address not in (None, peer.address):
             self.look_at(now, row.node_id, row.address, source)  # it may have moved
 
-    def look_at(self, now: float, node_id: bytes, address: Address, source: Address) -> bool:
+    def look_at(self, now: float, node_id: NodeId, address: Address, source: Address) -> bool:
         """See whether a member is where it was said to be; False if it was retired, or there is no room for that."""
         if is_fenced(self._out.kernel, node_id):
             return False

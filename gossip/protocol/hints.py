@@ -12,7 +12,7 @@ from typing import Final
 from . import notices
 from .fence import is_fenced
 from .greeting import Greeter
-from .identity import Address, Hint
+from .identity import Address, Hint, NodeId
 from .output import Output
 from .peers import FAILED, LEFT, Peer
 from .roster import Roster, fields
@@ -34,7 +34,7 @@ class Hints:
         self._out = output
         self._roster = roster
         self._greeter = greeter
-        self._former: dict[bytes, Hint] = {}
+        self._former: dict[NodeId, Hint] = {}
         self._kept: tuple[Hint, ...] = ()
         self._seen = roster.peers.changes
         self._next = now + FIRST_PAUSE
@@ -71,7 +71,7 @@ class Hints:
                 self._roster.list_missing(peer)
                 self._out.notify(notices.MEMBER_FAILED, **fields(peer))
 
-    def forget(self, node_id: bytes) -> None:
+    def forget(self, node_id: NodeId) -> None:
         """Drop the hint of a node that was retired."""
         hint = self._former.pop(node_id, None)
         if hint is not None:
@@ -91,7 +91,7 @@ class Hints:
         return peer is None or not peer.is_proven
 
 
-def _place(hint: Hint) -> tuple[bytes, Address, int]:
+def _place(hint: Hint) -> tuple[NodeId, Address, int]:
     """The parts of a hint whose change makes it worth writing."""
     return hint.node_id, hint.address, hint.missed
 

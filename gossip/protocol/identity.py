@@ -7,9 +7,9 @@ this module makes and parses these ids.
 
 import random
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NewType
 
-from crdts import Context
+from crdts import Context, ReplicaId
 
 from .errors import ConfigError
 
@@ -20,6 +20,11 @@ MAX_EPOCH: Final = 1 << 32
 NONCE_CHARS: Final = 6
 _NONCE_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 _ANY_LIFE: Final = "*"
+
+NodeId = NewType("NodeId", bytes)
+"""The id of a node: `NODE_ID_BYTES` bytes, drawn once; it stays through all its lives."""
+NOBODY: Final = NodeId(b"")
+"""Stands for a node that has not said its id."""
 
 
 class Address(NamedTuple):
@@ -37,7 +42,7 @@ class Address(NamedTuple):
 class Identity:
     """A node's id, its name for people, and its epoch, which grows by at least one at every start."""
 
-    node_id: bytes
+    node_id: NodeId
     name: str
     epoch: int
     nonce: str = ""
@@ -56,7 +61,7 @@ class Identity:
     @classmethod
     def fresh(cls, name: str, rng: random.Random) -> "Identity":
         """A node that has never been before."""
-        return cls(rng.randbytes(NODE_ID_BYTES), name, 1)
+        return cls(NodeId(rng.randbytes(NODE_ID_BYTES)), name, 1)
 
     @classmethod
     def draw_nonce(cls, rng: random.Random) -> str:
@@ -64,7 +69,7 @@ class Identity:
         return "".join(rng.choices(_NONCE_ALPHABET, k=NONCE_CHARS))
 
     @property
-    def replica_id(self) -> str:
+    def replica_id(self) -> ReplicaId:
         """The writer's id in every dot this process makes: never used by another process, nor by a later one."""
         return replica_id_of(self.node_id, self.epoch, self.nonce)
 
@@ -77,20 +82,20 @@ def is_nonce(value: object) -> bool:
 class Life(NamedTuple):
     """One life of a node, as its replica id names it."""
 
-    node_id: bytes
+    node_id: NodeId
     epoch: int
     nonce: str
     """Empty if the life has none."""
 
 
-def replica_id_of(node_id: bytes, epoch: int, nonce: str) -> str:
+def replica_id_of(node_id: NodeId, epoch: int, nonce: str) -> ReplicaId:
     """The replica id under which a node writes in one of its lives."""
-    return f"{node_id.hex()}.{epoch}-{nonce}" if nonce else f"{node_id.hex()}.{epoch}"
+    return ReplicaId(f"{node_id.hex()}.{epoch}-{nonce}" if nonce else f"{node_id.hex()}.{epoch}")
 
 
-def life_of(writer: str) -> Life | None:
-    """The life that writes under this replica id; None if it is not the id of a node's life."""
-    parted = _parted(writer)
+def life_of(text: str) -> Life | None:
+    """The life that writes under the replica id ``text``; None if it is not the id of a node's life."""
+    parted = _parted(text)
     if parted is None:
         return None
     epoch, dash, nonce = parted[1].partition("-")
@@ -99,37 +104,45 @@ def life_of(writer: str) -> Life | None:
     return Life(parted[0], int(epoch), nonce)
 
 
-def fence_of(node_id: bytes) -> str:
+def fence_of(node_id: NodeId) -> ReplicaId:
     """The replica id that is forbidden when the node is retired."""
-    return f"{node_id.hex()}.{_ANY_LIFE}"
+    return ReplicaId(f"{node_id.hex()}.{_ANY_LIFE}")
 
 
-def fenced_by(writer: str) -> bytes | None:
+def fenced_by(writer: ReplicaId) -> NodeId | None:
     """The id of the node whose fence ``writer`` is; None if it is no fence."""
     parted = _parted(writer) if writer.endswith(_ANY_LIFE) else None  # of very many ids few are fences
     return parted[0] if parted is not None and parted[1] == _ANY_LIFE else None
 
 
-def node_of(writer: str) -> bytes | None:
+def node_of(writer: ReplicaId) -> NodeId | None:
     """The id of the node that a replica id belongs to, as a life or as the fence; None if it has another form."""
     parted = _parted(writer)
     return None if parted is None else parted[0]
 
 
-def writers_of(context: Context, node_id: bytes) -> list[str]:
+def writers_of(context: Context, node_id: NodeId) -> list[ReplicaId]:
     """The replica ids of the node that have written something in ``context``, sorted."""
     return context.within(f"{node_id.hex()}.", f"{node_id.hex()}/").replicas()
 
 
-def _parted(writer: str) -> tuple[bytes, str] | None:
-    text, dot, life = writer.partition(".")
-    if not dot or len(text) != 2 * NODE_ID_BYTES:
+def node_id_of(text: str) -> NodeId:
+    """The node id that ``text`` spells in hexadecimal digits, as `Member.id` does; raises ValueError if it is none."""
+    node_id = bytes.fromhex(text)
+    if len(node_id) != NODE_ID_BYTES or node_id.hex() != text:
+        raise ValueError(f"a node id is {2 * NODE_ID_BYTES} hexadecimal digits")
+    return NodeId(node_id)
+
+
+def _parted(text: str) -> tuple[NodeId, str] | None:
+    node, dot, life = text.partition(".")
+    if not dot or len(node) != 2 * NODE_ID_BYTES:
         return None
     try:
-        node_id = bytes.fromhex(text)
+        node_id = bytes.fromhex(node)
     except ValueError:
         return None
-    return (node_id, life) if node_id.hex() == text else None
+    return (NodeId(node_id), life) if node_id.hex() == node else None
 
 
 def check_name(name: str) -> None:
@@ -142,7 +155,7 @@ def check_name(name: str) -> None:
 class Hint:
     """A member to look for at the next start; see `hints.py`."""
 
-    node_id: bytes
+    node_id: NodeId
     name: str
     epoch: int
     address: Address

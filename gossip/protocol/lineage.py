@@ -10,6 +10,8 @@ any more. In all these cases this node goes on as a new one, and so does the oth
 from collections.abc import Sequence
 from typing import Final
 
+from crdts import ReplicaId
+
 from .fence import is_fenced
 from .identity import life_of, writers_of
 from .output import Output
@@ -22,7 +24,7 @@ do it for ever."""
 class Lineage:
     """Compares what is heard of us with the lives that we have had."""
 
-    def __init__(self, output: Output, lives: Sequence[str] | None) -> None:
+    def __init__(self, output: Output, lives: Sequence[ReplicaId] | None) -> None:
         """``lives``: the replica ids of our earlier lives that wrote; None if they are not known: any may be ours."""
         self._out = output
         self._lives = None if lives is None else dict.fromkeys(lives)
@@ -71,12 +73,12 @@ class Lineage:
             self._limited_since = now
         return now - self._limited_since >= self._out.config.probe_interval
 
-    def _foreign_life(self) -> str:
+    def _foreign_life(self) -> ReplicaId | None:
         """A life of this node that is none of ours; looked for when there are other writers than before."""
         kernel, identity = self._out.kernel, self._out.identity
         writers = kernel.context.writers
         if self._lives is None or writers == self._writers:
-            return ""
+            return None
         self._writers = writers
         first = min([life.epoch for life in map(life_of, self._lives) if life is not None], default=0)
         for writer in writers_of(kernel.context, identity.node_id):
@@ -84,4 +86,4 @@ class Lineage:
             # Of lives before all that we remember we do not know whose they were.
             if life is not None and life.epoch >= first and writer != identity.replica_id and writer not in self._lives:
                 return writer
-        return ""
+        return None

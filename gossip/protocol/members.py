@@ -8,7 +8,7 @@ from .errors import AbsurdIncarnation
 from .greeting import Greeter, Proven
 from .hearsay import Hearsay, row_of
 from .hints import Hints
-from .identity import Address, Hint, Identity
+from .identity import Address, Hint, Identity, NodeId
 from .messages import ACCUSED, ListMembers, Message, Roll, Shuffle, Updates
 from .output import Output
 from .peers import ALIVE, FAILED, KNOWN, LEFT, SUSPECT, Member, Peer, mark_of
@@ -53,10 +53,10 @@ class Members:
         left = [peer for peer in self._roster.peers.in_state(LEFT) if not peer.has_said_goodbye]
         return [*self._roster.peers.in_state(FAILED), *left]
 
-    def find(self, node_id: bytes) -> Peer | None:
+    def find(self, node_id: NodeId) -> Peer | None:
         return self._roster.peers.find(node_id)
 
-    def proven(self, node_id: bytes, address: Address) -> Peer | None:
+    def proven(self, node_id: NodeId, address: Address) -> Peer | None:
         """The member of that id, if it has proven to be at that address."""
         peer = self._roster.peers.find(node_id)
         return peer if peer is not None and peer.is_at(address) else None
@@ -102,7 +102,7 @@ class Members:
         return self._roster.is_partial
 
     @property
-    def view(self) -> Sequence[bytes]:
+    def view(self) -> Sequence[NodeId]:
         """The ids of those in the view."""
         return self._roster.view.ids
 
@@ -207,7 +207,7 @@ class Members:
     def _reject_epoch(self, now: float, peer: Peer, source: Address, epoch: int) -> None:
         self._out.reject(now, AbsurdIncarnation(f"epoch {epoch} of {peer.name}, after {peer.epoch}"), source)
 
-    def handle(self, now: float, sender: bytes, source: Address, message: Message) -> bool:
+    def handle(self, now: float, sender: NodeId, source: Address, message: Message) -> bool:
         """Take a message about membership.
 
         Returns False if it is about something else, or if only a member at its proven address is listened to.
@@ -281,7 +281,7 @@ class Members:
         self._out.notify(notices.MEMBER_MOVED, **fields(peer))
         self._hearsay.spread(peer)
 
-    def forget(self, node_id: bytes) -> None:
+    def forget(self, node_id: NodeId) -> None:
         """Strike off a member that was retired."""
         self._hints.forget(node_id)
         peer = self.find(node_id)

@@ -6,9 +6,9 @@ How they look as bytes, and what is refused, is in `wire`.
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from crdts import Context, Delta
+from crdts import Context, Delta, ReplicaId
 
-from .identity import Address
+from .identity import Address, NodeId
 from .spread import Span
 
 ACCUSED: Final = "accused"
@@ -57,7 +57,7 @@ class Proof:
 class Update:
     """What somebody believes of a member."""
 
-    node_id: bytes
+    node_id: NodeId
     state: str
     """One of `STATES`."""
     epoch: int
@@ -93,7 +93,7 @@ class Roll:
 class ListMembers:
     """Tell me of members in the order of their ids, from behind this one; empty for the first."""
 
-    after: bytes
+    after: NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class PingRequest:
     """Ping that member for me; tell me of its answer by an `Ack`, or of its silence by a `Nack`."""
 
     number: int
-    node_id: bytes
+    node_id: NodeId
     patience: int
     """Milliseconds to wait for the answer of that node."""
 
@@ -132,7 +132,7 @@ class Nack:
 class Shuffle:
     """Some of my view, myself first: (node id, address, age in rounds). Hints, like every address."""
 
-    entries: tuple[tuple[bytes, Address | None, int], ...]
+    entries: tuple[tuple[NodeId, Address | None, int], ...]
     answer: bool
     """True if I want some of yours in exchange."""
 
@@ -223,7 +223,7 @@ class Gone:
 class Ask:
     """How much do you have of these writers, who are to be closed? I am one of them: of me, to see what you know."""
 
-    writers: tuple[str, ...]
+    writers: tuple[ReplicaId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Report:
 class Retired:
     """The node of this id was retired: nobody takes its word any more."""
 
-    node_id: bytes
+    node_id: NodeId
     echo: bytes
     """The cookie of the `Hello` that this answers; empty if it was none."""
 
@@ -251,7 +251,7 @@ class Retired:
 class Introduce:
     """First frame of a stream: who is speaking."""
 
-    node_id: bytes
+    node_id: NodeId
     name: str
     epoch: int
     whole: bool

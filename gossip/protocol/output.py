@@ -13,7 +13,7 @@ from . import notices
 from .config import Config
 from .effects import Close, Effect, Notify, OpenStream, Persist, Remember, Rename, Send, Write
 from .errors import RemoteError
-from .identity import Address, Hint, Identity
+from .identity import Address, Hint, Identity, NodeId
 from .messages import Message
 from .seal import OVERHEAD_BYTES, Seal
 from .statistics import Statistics
@@ -139,7 +139,7 @@ class Output:
     # ---- to the replica
 
     def merge(
-        self, now: float, delta: Delta, sender: bytes, *, pushed: bool = False, prepared: Joining | None = None
+        self, now: float, delta: Delta, sender: NodeId, *, pushed: bool = False, prepared: Joining | None = None
     ) -> list[Event]:
         """Join what ``sender`` sent, by a push or to repair one that was lost; count it; return what was new."""
         clock = self.replica.store.clock
@@ -159,7 +159,7 @@ class Output:
             self.notify_rarely(now, notices.STAMP_REFUSED, sender=sender.hex(), count=clock.refused)
         return new
 
-    def join(self, now: float, state: Delta, sender: bytes, prepared: Joining | None = None) -> bool:
+    def join(self, now: float, state: Delta, sender: NodeId, prepared: Joining | None = None) -> bool:
         """Join a whole state that ``sender`` sent, and have it saved, in pieces if its entries were ``prepared``.
 
         Returns False if the state was refused: it goes beyond the limit of a retired writer, or there is no room.

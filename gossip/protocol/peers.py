@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
-from .identity import Address, replica_id_of
+from crdts import ReplicaId
+
+from .identity import Address, NodeId, replica_id_of
 
 ALIVE: Final = "alive"
 SUSPECT: Final = "suspect"
@@ -43,7 +45,7 @@ class Member:
     rtt: float | None
     """Seconds from a probe to its answer, smoothed; None before the first."""
     tags: Mapping[str, str]
-    replica_id: str | None
+    replica_id: ReplicaId | None
     """What it writes under in this life; None until it has said so."""
 
 
@@ -51,7 +53,7 @@ class Member:
 class Peer:
     """What we keep of one member."""
 
-    node_id: bytes
+    node_id: NodeId
     name: str
     epoch: int
     address: Address
@@ -122,7 +124,7 @@ class Peer:
         return epoch <= self.epoch + EPOCH_JUMP
 
     @property
-    def replica_id(self) -> str | None:
+    def replica_id(self) -> ReplicaId | None:
         """The replica id of the member's present life; None until the member has told it."""
         return None if self.nonce is None else replica_id_of(self.node_id, self.epoch, self.nonce)
 
@@ -142,7 +144,7 @@ class Peer:
         return self.state in (ALIVE, SUSPECT)
 
 
-def mark_of(node_id: bytes, epoch: int, counter: int) -> int:
+def mark_of(node_id: NodeId, epoch: int, counter: int) -> int:
     """A member's part of the roll."""
     text = node_id + epoch.to_bytes(8) + counter.to_bytes(8)
     return int.from_bytes(blake2b(text, digest_size=8).digest())
@@ -156,7 +158,7 @@ class Peers:
     """
 
     def __init__(self) -> None:
-        self._peers: dict[bytes, Peer] = {}
+        self._peers: dict[NodeId, Peer] = {}
         self._in_state: dict[str, list[Peer]] = {}
         self._present: list[Peer] | None = None
         self._present_at: dict[Address, list[Peer]] = {}
@@ -179,7 +181,7 @@ class Peers:
         """True if this very `Peer` is listed."""
         return self._peers.get(peer.node_id) is peer
 
-    def find(self, node_id: bytes) -> Peer | None:
+    def find(self, node_id: NodeId) -> Peer | None:
         return self._peers.get(node_id)
 
     def in_state(self, state: str) -> Sequence[Peer]:

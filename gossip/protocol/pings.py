@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .identity import Address
+from .identity import Address, NodeId
 from .output import Output
 from .wire import PING_BYTES
 
@@ -20,12 +20,12 @@ REQUEST_TIMEOUTS: Final = 3.0
 class SentPing:
     """A ping under way."""
 
-    target: bytes
+    target: NodeId
     address: Address
     sent: float
-    requester: tuple[bytes, int] | None = None
+    requester: tuple[NodeId, int] | None = None
     """The member that asked for this ping, and the number of its request; None for a ping of our own."""
-    helpers: tuple[bytes, ...] = ()
+    helpers: tuple[NodeId, ...] = ()
     """The helpers that have not answered yet. Only they may answer for the target, once each."""
 
 
@@ -59,7 +59,7 @@ class Pings:
         late = ping is not None and now - ping.sent > longest
         return None if late else ping
 
-    def has_answered(self, number: int, helper: bytes) -> None:
+    def has_answered(self, number: int, helper: NodeId) -> None:
         """A helper has answered for the target: its word counts once."""
         ping = self._pings[number]
         self._pings[number] = replace(ping, helpers=tuple(each for each in ping.helpers if each != helper))

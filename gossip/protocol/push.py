@@ -12,6 +12,7 @@ from crdts import Event
 from crdts.codec import event_bytes
 
 from .dissemination import Dissemination
+from .identity import NodeId
 from .messages import Message, Push
 from .output import Output
 from .peers import Peer
@@ -74,7 +75,7 @@ class Pusher:
         self._fresh.own += events
         return is_first
 
-    def received(self, now: float, events: list[Event], message: Message, peer: Peer | None, sender: bytes) -> None:
+    def received(self, now: float, events: list[Event], message: Message, peer: Peer | None, sender: NodeId) -> None:
         """A message brought news of ``sender``, of which these events were new here.
 
         ``peer`` is the sender, if it is a member and has proven to be where the message came from.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from .identity import NodeId
 from .members import Members
 from .messages import Ack, Nack, Ping, PingRequest
 from .output import Output
@@ -73,7 +74,7 @@ class Requests:
         if ping.requester is not None:
             self._report(ping.requester, Ack)
 
-    def _report(self, requester: tuple[bytes, int], kind: type[Ack] | type[Nack]) -> None:
+    def _report(self, requester: tuple[NodeId, int], kind: type[Ack] | type[Nack]) -> None:
         """Tell the member that asked for our help what came of it."""
         node_id, number = requester
         peer = self._members.find(node_id)

@@ -8,13 +8,14 @@ is told so; it then takes no part any more, and writes nothing. How the writers 
 from collections.abc import Sequence
 from typing import Final
 
+from crdts import ReplicaId
 from crdts.schema import names_of
 
 from . import notices
 from .closing import Closing
 from .errors import Fenced, NodeRetired
 from .fence import fenced_nodes, is_fenced
-from .identity import Address, fence_of
+from .identity import Address, NodeId, fence_of
 from .members import Members
 from .messages import Ask, Gone, Hello, Message, Report, Retired
 from .output import Output
@@ -32,21 +33,21 @@ OBJECTS_NAMED: Final = 5
 class Retiring:
     """Keeps fenced nodes out, and takes this one out of the cluster if it is one of them."""
 
-    def __init__(self, output: Output, members: Members, streams: Streams, ended: Sequence[str] = ()) -> None:
+    def __init__(self, output: Output, members: Members, streams: Streams, ended: Sequence[ReplicaId] = ()) -> None:
         """``ended``: the ids under which this node wrote before, and nobody does any more."""
         self._out = output
         self._members = members
         self._streams = streams
         self.closing = Closing(output, members, ended)
-        self._known: dict[bytes, None] = {}
+        self._known: dict[NodeId, None] = {}
         self._limits = 0
-        self._told: dict[tuple[bytes, Address], float] = {}
+        self._told: dict[tuple[NodeId, Address], float] = {}
         self.retired = False
         """True if this node was retired, and knows."""
 
     # ---- by this node
 
-    def retire(self, node_id: bytes) -> None:
+    def retire(self, node_id: NodeId) -> None:
         """Fence a node and forget it; raises as a mutation does."""
         self.check_writable()
         self._out.replica.forbid(fence_of(node_id))
@@ -62,7 +63,7 @@ class Retiring:
 
     # ---- from others
 
-    def is_fenced(self, node_id: bytes) -> bool:
+    def is_fenced(self, node_id: NodeId) -> bool:
         return is_fenced(self._out.kernel, node_id)
 
     def notice(self) -> None:
@@ -76,7 +77,7 @@ class Retiring:
                 self._known[node_id] = None
                 self._forget(node_id)
 
-    def _forget(self, node_id: bytes) -> None:
+    def _forget(self, node_id: NodeId) -> None:
         if node_id == self._out.identity.node_id:
             self._stop("the data it received")
             return
@@ -84,7 +85,7 @@ class Retiring:
         self._streams.drop(node_id)
         self.closing.forget(node_id)
 
-    def refuse(self, now: float, sender: bytes, source: Address, size: int, messages: list[Message]) -> None:
+    def refuse(self, now: float, sender: NodeId, source: Address, size: int, messages: list[Message]) -> None:
         """A fenced node has sent a datagram of ``size`` bytes: count it, and tell it in no more bytes than that."""
         self._out.reject(now, Fenced(f"word of node {sender.hex()}"), source)
         if now < self._told.get((sender, source), float("-inf")) + TOLD_INTERVAL:

@@ -4,7 +4,7 @@ from typing import Final
 
 from .estimate import SizeEstimate
 from .hearsay import Hearsay
-from .identity import Address
+from .identity import NOBODY, Address, NodeId
 from .messages import Message, Shuffle
 from .output import Output
 from .peers import ALIVE, KNOWN, SUSPECT, Peer
@@ -22,7 +22,7 @@ class Shuffles:
         self._roster = roster
         self._hearsay = hearsay
         self._estimate = SizeEstimate(output.config.full_membership_max, output.config.shuffle_length)
-        self._asked = b""
+        self._asked = NOBODY
 
     def begin(self, now: float) -> tuple[Peer, list[Message]] | None:
         """A partner and what to say to it; None while everybody is in the view, or nobody."""
@@ -32,7 +32,7 @@ class Shuffles:
         view.discard_where(lambda node_id, age: age > UNPROVEN_ROUNDS and not self._is_known(node_id))
         self._list_all_again(now)
         roster.refill(now)
-        partner = roster.peers.find(view.begin() or b"")
+        partner = roster.peers.find(view.begin() or NOBODY)
         if partner is None:
             return None
         self._asked = partner.node_id
@@ -48,10 +48,10 @@ class Shuffles:
             for peer in self._roster.list_all_again():
                 self._hearsay.look_at(now, peer.node_id, peer.address, peer.address)
 
-    def _is_known(self, node_id: bytes) -> bool:
+    def _is_known(self, node_id: NodeId) -> bool:
         return self._roster.peers.find(node_id) is not None
 
-    def _entries(self, length: int) -> list[tuple[bytes, Address | None, int]]:
+    def _entries(self, length: int) -> list[tuple[NodeId, Address | None, int]]:
         offered = self._roster.view.offer(length, self._is_known)
         found = [(self._roster.peers.find(node_id), age) for node_id, age in offered]
         return [(peer.node_id, peer.advertised or peer.address, age) for peer, age in found if peer is not None]
@@ -62,7 +62,7 @@ class Shuffles:
         if shuffle.answer:
             self._out.send(peer.address, [Shuffle(tuple(self._entries(length)), answer=False)])
         elif peer.node_id == self._asked and self._roster.is_partial:
-            self._asked = b""
+            self._asked = NOBODY
             self._estimate.note([node_id for node_id, _, _ in shuffle.entries[:length]])
         taken = []
         for node_id, address, age in shuffle.entries[:length]:

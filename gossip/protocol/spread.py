@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .identity import NODE_ID_BYTES
+from .identity import NODE_ID_BYTES, NodeId
 
 _IDS = 1 << 8 * NODE_ID_BYTES
 
@@ -20,7 +20,7 @@ class Span(NamedTuple):
     first: bytes
     stop: bytes
 
-    def holds(self, node_id: bytes) -> bool:
+    def holds(self, node_id: NodeId) -> bool:
         first = int.from_bytes(self.first)
         return (int.from_bytes(node_id) - first) % _IDS < (int.from_bytes(self.stop) - first) % _IDS
 
@@ -29,21 +29,21 @@ class Share(NamedTuple):
     """What one relay is given: a span, and the members in it, in the order of the ring; there is at least one."""
 
     span: Span
-    ids: Sequence[bytes]
+    ids: Sequence[NodeId]
 
 
-def everybody_but(node_id: bytes) -> Span:
+def everybody_but(node_id: NodeId) -> Span:
     """All of the ring, as the writer sees it."""
     return Span(_behind(node_id), node_id)
 
 
-def within(ring: Sequence[bytes], span: Span) -> Sequence[bytes]:
+def within(ring: Sequence[NodeId], span: Span) -> Sequence[NodeId]:
     """The members of a span, in the order of the ring; ``ring`` is all of them, sorted."""
     first, stop = bisect_left(ring, span.first), bisect_left(ring, span.stop)
     return ring[first:stop] if span.first <= span.stop else [*ring[first:], *ring[:stop]]
 
 
-def divide(ring: Sequence[bytes], span: Span, without: bytes, parts: int) -> list[Share]:
+def divide(ring: Sequence[NodeId], span: Span, without: NodeId, parts: int) -> list[Share]:
     """Cut a span into at most ``parts`` shares of nearly equal size, or one more if that is 1.
 
     No share holds the id ``without``: it has the news, or is not to be relied on. Nobody else of the span is left out.
@@ -61,11 +61,11 @@ def divide(ring: Sequence[bytes], span: Span, without: bytes, parts: int) -> lis
     return [share for (piece, ids), count in zip(pieces, counts, strict=True) for share in _chunks(piece, ids, count)]
 
 
-def _behind(node_id: bytes) -> bytes:
+def _behind(node_id: NodeId) -> bytes:
     return ((int.from_bytes(node_id) + 1) % _IDS).to_bytes(NODE_ID_BYTES)
 
 
-def _chunks(span: Span, ids: Sequence[bytes], count: int) -> list[Share]:
+def _chunks(span: Span, ids: Sequence[NodeId], count: int) -> list[Share]:
     """``ids`` in ``count`` runs at most, whose spans cover all of ``span``."""
     count = min(count, len(ids))
     starts = [len(ids) * i // count for i in range(count)]

@@ -11,7 +11,7 @@ from .effects import Close, OpenStream
 from .errors import Fenced, MalformedMessage, RemoteError
 from .exchanges import Exchanges
 from .fence import is_fenced
-from .identity import Address
+from .identity import NOBODY, Address, NodeId
 from .members import Members
 from .messages import Chunk, Introduce
 from .output import Output
@@ -39,7 +39,7 @@ class _Stream:
     address: Address
     progress: float
     """When bytes last went either way."""
-    member: bytes | None
+    member: NodeId | None
     """The member we opened it to, or the one that introduced itself."""
     opened_by_us: bool
     member_epoch: int = 0
@@ -68,7 +68,7 @@ class Streams:
         self._refused = 0
         self._next_whole = 0.0
         self._whole_pause = WHOLE_PAUSE
-        self._broken: dict[bytes, float] = {}
+        self._broken: dict[NodeId, float] = {}
         """Members whose stream has just broken, and when that is reported as a failure if they are still present."""
         self.has_news = False
         """A stream brought something new since this was last reset: other members should be told."""
@@ -125,7 +125,7 @@ class Streams:
         self.open(now, peer)
         return True
 
-    def _new(self, now: float, address: Address, member: bytes | None, *, whole: bool = False) -> _Stream:
+    def _new(self, now: float, address: Address, member: NodeId | None, *, whole: bool = False) -> _Stream:
         out = self._out
         ours = member is not None
         whole = whole or self._lacks_room(now)
@@ -211,7 +211,7 @@ class Streams:
                 self._on_introduction(conn, stream, frame)
             case Chunk(delta):
                 before = self._out.kernel.processed
-                self._pusher.absorbed(now, self._out.merge(now, delta, stream.member or b""))
+                self._pusher.absorbed(now, self._out.merge(now, delta, stream.member or NOBODY))
                 if self._out.kernel.processed > before:
                     stream.news = True
                     self._out.notify(notices.DATA_RECEIVED)
@@ -224,7 +224,7 @@ class Streams:
 
     def _on_state(self, now: float, stream: _Stream, state: Delta, prepared: Joining | None = None) -> None:
         """Join a whole state, or the difference to one if nothing was ``prepared``."""
-        if not (state or state.prekilled) or not self._out.join(now, state, stream.member or b"", prepared):
+        if not (state or state.prekilled) or not self._out.join(now, state, stream.member or NOBODY, prepared):
             return
         stream.news = True
         if prepared is None:
@@ -255,7 +255,7 @@ class Streams:
             del self._streams[conn]
             stream.session.close()
             self._out.emit(Close(conn))
-            peer = self._members.find(stream.member or b"")
+            peer = self._members.find(stream.member or NOBODY)
             if peer is not None:
                 peer.streams_failed = peer.offers = 0
                 peer.next_offer = 0.0
@@ -288,7 +288,7 @@ class Streams:
         self._abandon(conn, is_open=is_open)
         self._out.counts["streams_failed"] += 1
         self.has_news = self.has_news or stream.news
-        peer = self._members.find(stream.member or b"")
+        peer = self._members.find(stream.member or NOBODY)
         if peer is not None:
             # A stream that brought something counts as a first failure: the pause grows for those that bring nothing.
             peer.streams_failed = 1 if stream.news else peer.streams_failed + 1
@@ -304,7 +304,7 @@ class Streams:
         self._streams.pop(conn).session.close()
         self._out.abandon(conn, is_open=is_open)
 
-    def drop(self, member: bytes | None = None) -> None:
+    def drop(self, member: NodeId | None = None) -> None:
         """Close every stream, or those with one member, who is no member any more."""
         for conn, stream in list(self._streams.items()):
             if member is None or stream.member == member:

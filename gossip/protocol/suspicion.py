@@ -8,6 +8,7 @@ from math import log, log10
 from typing import Final
 
 from .config import Config
+from .identity import NodeId
 
 PATIENCE: Final = 3.0
 """How many times the shortest timeout the longest is."""
@@ -23,11 +24,11 @@ class Suspicion:
         self._start = now
         self._least = config.suspicion * max(1.0, log10(members + 1))
         self._needed = max(1, min(config.indirect_probes, members - 2))
-        self._confirmed_by: dict[bytes, None] = {}
+        self._confirmed_by: dict[NodeId, None] = {}
         self.ours = ours
         self.next_ping = now
 
-    def confirm(self, by: bytes) -> None:
+    def confirm(self, by: NodeId) -> None:
         """Another member misses it too."""
         if len(self._confirmed_by) < self._needed:
             self._confirmed_by[by] = None

@@ -13,6 +13,7 @@ from crdts.packing import pack
 
 from .dissemination import Dissemination, payload_budget
 from .flood import Flood
+from .identity import NodeId
 from .links import SILENT_OUTSTANDING, TRIES, WINDOW, Arrivals, Link, RoundTrip, Sent
 from .members import Members
 from .messages import Message, Push, Receipt, Relay
@@ -57,18 +58,18 @@ class SplitTree(Dissemination):
     def __init__(self, output: Output, members: Members) -> None:
         super().__init__(output, members)
         self._flood = Flood(output, members, min(output.config.fanout, FLOOD_FANOUT))
-        self._links: dict[bytes, Link] = {}
+        self._links: dict[NodeId, Link] = {}
         self._typical = RoundTrip()
         self._number = 0
         self._due = float("inf")
         self._repeats = REPEATS_SAVED
-        self._arrivals: dict[bytes, Arrivals] = {}
-        self._receipts: dict[bytes, int] = {}
+        self._arrivals: dict[NodeId, Arrivals] = {}
+        self._receipts: dict[NodeId, int] = {}
         self._receipts_due = float("inf")
         self._lossy = 0
         self._repaired: dict[Dot, None] = {}
         self._listed: Sequence[Peer] = ()
-        self._ring: list[bytes] = []
+        self._ring: list[NodeId] = []
 
     # ---- news
 
@@ -95,7 +96,7 @@ class SplitTree(Dissemination):
             self._share_out_events(now, events, everybody_but(self._out.identity.node_id))
 
     def take(
-        self, now: float, message: Message, new: list[Event], peer: Peer | None, sender: bytes
+        self, now: float, message: Message, new: list[Event], peer: Peer | None, sender: NodeId
     ) -> tuple[Sequence[Event], Any]:
         if isinstance(message, Push):
             if message.is_answer or not self._members.is_partial:
@@ -155,7 +156,7 @@ class SplitTree(Dissemination):
         for delta in pack(events, payload_budget(self._out) - RELAY_BYTES):
             self._share_out(now, delta, span, self._out.identity.node_id)
 
-    def _share_out(self, now: float, delta: Delta, span: Span, without: bytes) -> None:
+    def _share_out(self, now: float, delta: Delta, span: Span, without: NodeId) -> None:
         """Send to all of a span: to some directly, to the others by relays among them."""
         leaves: list[Peer] = []
         for share in divide(self._all_ids(), span, without, self._out.config.fanout):
@@ -167,13 +168,13 @@ class SplitTree(Dissemination):
         if leaves:
             self._send(now, leaves, delta, None)
 
-    def _all_ids(self) -> list[bytes]:
+    def _all_ids(self) -> list[NodeId]:
         alive = self._members.alive()
         if alive is not self._listed or len(alive) != len(self._ring):
             self._listed, self._ring = alive, sorted(peer.node_id for peer in alive)
         return self._ring
 
-    def _relay_among(self, ids: Sequence[bytes]) -> Peer | None:
+    def _relay_among(self, ids: Sequence[NodeId]) -> Peer | None:
         """One of them, at random, and if possible one that answers."""
         rng = self._out.rng
         for _ in range(RELAY_DRAWS):
@@ -183,7 +184,7 @@ class SplitTree(Dissemination):
         usable = [each for each in ids if self._is_usable(each)]
         return self._members.find(rng.choice(usable or ids))
 
-    def _is_usable(self, node_id: bytes) -> bool:
+    def _is_usable(self, node_id: NodeId) -> bool:
         link = self._links.get(node_id)
         return link is None or not (link.is_silent or link.is_full)
 
@@ -222,7 +223,7 @@ class SplitTree(Dissemination):
 
     def _tidy(self) -> None:
         """Forget those that are no members any more, when there are more links than members."""
-        kept: dict[bytes, Any]
+        kept: dict[NodeId, Any]
         for kept in (self._links, self._arrivals):
             if len(kept) > len(self._members.alive()):
                 for node_id in [each for each in kept if self._members.find(each) is None]:
@@ -260,7 +261,7 @@ class SplitTree(Dissemination):
                 self._expire(now, node_id, self._links[node_id])
             self._due = min((link.due for link in self._links.values() if len(link)), default=float("inf"))
 
-    def _expire(self, now: float, node_id: bytes, link: Link) -> None:
+    def _expire(self, now: float, node_id: NodeId, link: Link) -> None:
         peer = self._members.find(node_id)
         late = link.expire(now)
         is_gone = peer is None or not peer.is_present
@@ -286,7 +287,7 @@ class SplitTree(Dissemination):
         if peer not in self.to_compare:
             self.to_compare.append(peer)
 
-    def _take_over(self, now: float, node_id: bytes, sent: Sent) -> None:
+    def _take_over(self, now: float, node_id: NodeId, sent: Sent) -> None:
         """Share out anew what a relay was given, without the relay."""
         if sent.span is not None:
             span, sent.span = sent.span, None
@@ -321,7 +322,7 @@ class SplitTree(Dissemination):
         """Count what comes twice against what comes once."""
         self._lossy = max(0, self._lossy - 1) if brought_news else min(LOSSY_MAX, self._lossy + LOSSY_STEP)
 
-    def _owe_receipt(self, now: float, node_id: bytes, copies: int) -> None:
+    def _owe_receipt(self, now: float, node_id: NodeId, copies: int) -> None:
         self._receipts[node_id] = max(copies, self._receipts.get(node_id, 0))
         self._receipts_due = min(self._receipts_due, now + self._out.config.push_interval)
 

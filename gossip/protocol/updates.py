@@ -7,6 +7,7 @@ nothing more (Das, Gupta, Motivala: SWIM, DSN 2002, section 4.1).
 from math import ceil, log2
 from typing import Final
 
+from .identity import NodeId
 from .messages import Update, Updates
 
 TELLINGS: Final = 3
@@ -39,7 +40,7 @@ class UpdateQueue:
     """The updates that are still to be told, one for each member."""
 
     def __init__(self) -> None:
-        self._left: dict[bytes, tuple[Update, int]] = {}
+        self._left: dict[NodeId, tuple[Update, int]] = {}
 
     def __len__(self) -> int:
         return len(self._left)
@@ -51,7 +52,7 @@ class UpdateQueue:
         if len(self._left) > MAX_UPDATES:
             del self._left[min(self._left, key=lambda node_id: self._left[node_id][1])]
 
-    def drop(self, node_id: bytes) -> None:
+    def drop(self, node_id: NodeId) -> None:
         self._left.pop(node_id, None)
 
     def take(self, max_bytes: int) -> list[Updates]:

@@ -8,6 +8,8 @@ on its size, and the dead drop out, as the oldest entry is tried first (Voulgari
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from .identity import NodeId
+
 
 class View:
     """Node ids and their ages in rounds, ``size`` of them at most."""
@@ -15,17 +17,17 @@ class View:
     def __init__(self, size: int, rng: random.Random) -> None:
         self._size = size
         self._rng = rng
-        self._ages: dict[bytes, int] = {}
-        self._given: list[bytes] = []
+        self._ages: dict[NodeId, int] = {}
+        self._given: list[NodeId] = []
 
-    def __contains__(self, node_id: bytes) -> bool:
+    def __contains__(self, node_id: NodeId) -> bool:
         return node_id in self._ages
 
     def __len__(self) -> int:
         return len(self._ages)
 
     @property
-    def ids(self) -> Sequence[bytes]:
+    def ids(self) -> Sequence[NodeId]:
         """Whom the view holds, in no particular order."""
         return tuple(self._ages)
 
@@ -34,7 +36,7 @@ class View:
 
     # ---- members come and go
 
-    def admit(self, node_id: bytes, of: int) -> None:
+    def admit(self, node_id: NodeId, of: int) -> None:
         """One of ``of`` members that are listed has come: let it in if there is room, or by its share of chance.
 
         So a view is a uniform sample from the start, and not of those who came first.
@@ -47,18 +49,18 @@ class View:
             del self._ages[self._rng.choice(list(self._ages))]
         self._ages[node_id] = 0
 
-    def discard(self, node_id: bytes) -> None:
+    def discard(self, node_id: NodeId) -> None:
         """A member is gone."""
         self._ages.pop(node_id, None)
 
-    def discard_where(self, is_dead: Callable[[bytes, int], bool]) -> None:
+    def discard_where(self, is_dead: Callable[[NodeId, int], bool]) -> None:
         """Drop the entries, given with their ages, of which that is true."""
         for node_id in [node_id for node_id, age in self._ages.items() if is_dead(node_id, age)]:
             del self._ages[node_id]
 
     # ---- shuffles
 
-    def begin(self) -> bytes | None:
+    def begin(self) -> NodeId | None:
         """Start a round: whom to shuffle with, the oldest. None if there is nobody.
 
         The partner leaves the view: it will have our entry instead, and comes back by others if it is alive.
@@ -70,13 +72,13 @@ class View:
             del self._ages[partner]
         return partner
 
-    def offer(self, length: int, is_known: Callable[[bytes], bool]) -> list[tuple[bytes, int]]:
+    def offer(self, length: int, is_known: Callable[[NodeId], bool]) -> list[tuple[NodeId, int]]:
         """Some entries at random to give away, with their ages: only of members that are known."""
         known = [node_id for node_id in self._ages if is_known(node_id)]
         self._given = self._rng.sample(known, min(length, len(known)))
         return [(node_id, self._ages[node_id]) for node_id in self._given]
 
-    def take(self, received: Iterable[tuple[bytes, int]]) -> None:
+    def take(self, received: Iterable[tuple[NodeId, int]]) -> None:
         """Entries of the partner: into free places, and then in place of those offered to it."""
         for node_id, age in received:
             if node_id in self._ages:

@@ -17,7 +17,7 @@ from crdts.schema import check_replica_id
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
-from .identity import MAX_EPOCH, NODE_ID_BYTES, NONCE_CHARS, Address, is_nonce, name_is_valid
+from .identity import MAX_EPOCH, NOBODY, NODE_ID_BYTES, NONCE_CHARS, Address, NodeId, is_nonce, name_is_valid
 from .links import WINDOW
 from .messages import (
     STATES,
@@ -99,7 +99,7 @@ def encode_message(message: Message) -> bytes:
     return cbor2.dumps(_row(message))
 
 
-def assemble(sender: bytes, epoch: int, encoded: Sequence[bytes]) -> bytes:
+def assemble(sender: NodeId, epoch: int, encoded: Sequence[bytes]) -> bytes:
     """A datagram of encoded messages, `MAX_MESSAGES` at most.
 
     The epoch says which of the sender's lives this is word of: it may arrive when that is over.
@@ -109,7 +109,7 @@ def assemble(sender: bytes, epoch: int, encoded: Sequence[bytes]) -> bytes:
     return b"".join([head, cbor2.dumps(sender), cbor2.dumps(epoch), *encoded])
 
 
-def encode_datagram(sender: bytes, epoch: int, messages: Sequence[Message]) -> bytes:
+def encode_datagram(sender: NodeId, epoch: int, messages: Sequence[Message]) -> bytes:
     """A datagram of those messages."""
     return assemble(sender, epoch, [encode_message(message) for message in messages])
 
@@ -118,13 +118,13 @@ def encode_frame(frame: Frame) -> bytes:
     return cbor2.dumps(_row(frame))
 
 
-def decode_datagram(data: bytes) -> tuple[bytes, int, list[Message]]:
+def decode_datagram(data: bytes) -> tuple[NodeId, int, list[Message]]:
     """Sender, its epoch, and messages, checked to the last field; raises `MalformedMessage`."""
     row = _load(data)
     if not 3 <= len(row) <= MAX_MESSAGES + 2:
         raise MalformedMessage("no message, or too many")
     messages = [_message(item, _MESSAGES) for item in row[2:]]
-    return _exactly(row[0], NODE_ID_BYTES), _number(row[1], MAX_EPOCH, 1), [m for m in messages if m is not None]
+    return _node_id(row[0]), _number(row[1], MAX_EPOCH, 1), [m for m in messages if m is not None]
 
 
 def decode_frame(data: bytes) -> Frame | None:
@@ -248,6 +248,12 @@ def _exactly(value: Any, size: int) -> bytes:
     return value
 
 
+def _node_id(value: Any) -> NodeId:
+    if type(value) is not bytes or len(value) != NODE_ID_BYTES:
+        raise MalformedMessage(f"a node id of {NODE_ID_BYTES} bytes expected")
+    return value  # type: ignore[return-value]  # it is one: every datagram has some
+
+
 def _number(value: Any, top: int, least: int = 0) -> int:
     if type(value) is not int or not least <= value <= top:
         raise MalformedMessage(f"a number from {least} to {top} expected")
@@ -301,7 +307,7 @@ def _update(
     node_id: Any, state: Any, epoch: Any, counter: Any, host: Any, port: Any, version: Any, tags: Any, nonce: Any
 ) -> Update:
     return Update(
-        _exactly(node_id, NODE_ID_BYTES),
+        _node_id(node_id),
         STATES[_number(state, len(STATES) - 1)],
         _number(epoch, MAX_EPOCH, 1),
         _number(counter, MAX_COUNTER),
@@ -337,14 +343,12 @@ def _printable(value: Any, max_bytes: int) -> str:
 
 
 def _shuffle(rows: Any, answer: Any) -> Shuffle:
-    entries = [
-        (_exactly(row[0], NODE_ID_BYTES), _place(row[1], row[2]), _number(row[3], MAX_AGE)) for row in _rows(rows, 4)
-    ]
+    entries = [(_node_id(row[0]), _place(row[1], row[2]), _number(row[3], MAX_AGE)) for row in _rows(rows, 4)]
     return Shuffle(tuple(entries), _flag(answer))
 
 
 def _after(value: Any) -> ListMembers:
-    return ListMembers(_exactly(value, NODE_ID_BYTES) if value != b"" else b"")
+    return ListMembers(_node_id(value) if value != b"" else NOBODY)
 
 
 def _events(data: Any) -> Delta:
@@ -406,7 +410,7 @@ def _report(context: Any, mark: Any, clear: Any) -> Report:
 
 
 def _retired(node_id: Any, echo: Any) -> Retired:
-    return Retired(_exactly(node_id, NODE_ID_BYTES), echo if echo == b"" else _exactly(echo, COOKIE_BYTES))
+    return Retired(_node_id(node_id), echo if echo == b"" else _exactly(echo, COOKIE_BYTES))
 
 
 def _receipt(epoch: Any, highest: Any, mask: Any, saved: Any) -> Receipt:
@@ -430,11 +434,11 @@ def _ping_number(value: Any) -> int:
 
 
 def _ping_request(number: Any, node_id: Any, patience: Any) -> PingRequest:
-    return PingRequest(_ping_number(number), _exactly(node_id, NODE_ID_BYTES), _number(patience, MAX_PATIENCE, 1))
+    return PingRequest(_ping_number(number), _node_id(node_id), _number(patience, MAX_PATIENCE, 1))
 
 
 def _introduce(node_id: Any, name: Any, epoch: Any, whole: Any) -> Introduce:
-    return Introduce(_exactly(node_id, NODE_ID_BYTES), _name(name), _number(epoch, MAX_EPOCH, 1), _flag(whole))
+    return Introduce(_node_id(node_id), _name(name), _number(epoch, MAX_EPOCH, 1), _flag(whole))
 
 
 _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..protocol.identity import NODE_ID_BYTES
+from crdts import CrdtError, ReplicaId
+from crdts.schema import check_replica_id
+
+from ..protocol.identity import NODE_ID_BYTES, NodeId
 from .errors import DamagedData
 from .marks import Mark
 from .wal import Dropped
@@ -15,13 +18,13 @@ from .wal import Dropped
 class Former:
     """Who wrote the database last."""
 
-    node_id: bytes
+    node_id: NodeId
     epoch: int
-    lives: tuple[str, ...]
+    lives: tuple[ReplicaId, ...]
     """Replica ids, the last one's at the end."""
-    full: tuple[str, ...]
+    full: tuple[ReplicaId, ...]
     """Those of them as whom nothing left the machine before it was on the disk."""
-    ended: tuple[str, ...]
+    ended: tuple[ReplicaId, ...]
     """Those of them that are over, with all that they ever wrote in the file."""
     mark: Mark | None
     is_closed: bool
@@ -37,14 +40,14 @@ class Former:
             return ""
         return f"the write-ahead log is damaged: the last {dropped.transactions} transactions in it cannot be read"
 
-    def sure(self) -> tuple[str, ...]:
+    def sure(self) -> tuple[ReplicaId, ...]:
         """The lives that are known to have done nothing that is not here, if nothing is `cut`. None, if the last one
         may have: it may have spent what those before it held."""
         if self.is_closed or self._power_stayed:  # whatever was promised
             return tuple(dict.fromkeys([*self.full, *self.lives[-1:]]))
         return self.full if self._was_full else ()
 
-    def over(self, path: Path) -> tuple[str, ...]:
+    def over(self, path: Path) -> tuple[ReplicaId, ...]:
         """The lives that are over for certain, and of which nothing is missing here if nothing is `cut`.
 
         Not one behind a power loss: by what the file says it may be that of a disk that was copied, or put back, as a
@@ -70,10 +73,10 @@ def read_former(get: Callable[[str], Any], path: Path) -> Former | None:
         return None
     try:
         node_id, epoch = row["node_id"], row["epoch"]
-        lives, full, ended = [tuple(map(str, row[key])) for key in ("lives", "full", "ended")]
+        lives, full, ended = [tuple(map(check_replica_id, row[key])) for key in ("lives", "full", "ended")]
         if type(node_id) is not bytes or len(node_id) != NODE_ID_BYTES or type(epoch) is not int or epoch < 1:
             raise ValueError
         mark, is_closed = get("mark"), get("closed") is not None
-        return Former(node_id, epoch, lives, full, ended, Mark(**mark) if mark else None, is_closed)
-    except (ValueError, KeyError, TypeError):
+        return Former(NodeId(node_id), epoch, lives, full, ended, Mark(**mark) if mark else None, is_closed)
+    except (ValueError, KeyError, TypeError, CrdtError):
         raise DamagedData(f"{path}: the identity in it is none") from None

@@ -7,7 +7,7 @@ from typing import Any
 import cbor2
 
 from ..protocol.hints import HINTS
-from ..protocol.identity import MAX_EPOCH, NODE_ID_BYTES, Address, Hint, name_is_valid
+from ..protocol.identity import MAX_EPOCH, NODE_ID_BYTES, Address, Hint, NodeId, name_is_valid
 
 
 def encode_hints(hints: Iterable[Hint], key_id: bytes) -> bytes:
@@ -32,4 +32,4 @@ def _hint(node_id: Any, name: Any, epoch: Any, host: Any, port: Any, missed: Any
         if type(number) is not int or not least <= number <= most:
             raise ValueError("a number out of range")
     ip_address(host)
-    return Hint(node_id, name, epoch, Address(host, port), missed)
+    return Hint(NodeId(node_id), name, epoch, Address(host, port), missed)

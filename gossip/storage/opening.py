@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from crdts import Replica
+from crdts import Replica, ReplicaId
 from crdts.bounded import receivers
 from crdts.kernel import Kernel
 
@@ -158,7 +158,7 @@ def _worth_keeping(kernel: Kernel, past: Past) -> Past:
     return Past(lives, _holding(kernel, past.full), tuple(ended))
 
 
-def _holding(kernel: Kernel, lives: tuple[str, ...]) -> tuple[str, ...]:
+def _holding(kernel: Kernel, lives: tuple[ReplicaId, ...]) -> tuple[ReplicaId, ...]:
     """Those of them that may hold rights: they wrote, or were given some, or others may have done that just now."""
     earlier, latest = lives[:-LATEST_LIVES], lives[-LATEST_LIVES:]
     silent = [life for life in earlier if not kernel.context.last(life)]

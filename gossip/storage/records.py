@@ -12,7 +12,7 @@ from typing import Final
 
 import cbor2
 
-from crdts import CrdtError, Delta, Dot, Event, Replica, decode, encode
+from crdts import CrdtError, Delta, Dot, Event, Replica, ReplicaId, decode, encode
 from crdts.context import DotRange
 from crdts.delta import Batch, events_delta
 from crdts.schema import RETIRED
@@ -186,10 +186,10 @@ def _unordered(events: Iterable[Event], most: int) -> Iterator[Iterable[Event]]:
 class Past:
     """The replica ids that a node wrote under before, the latest last."""
 
-    lives: tuple[str, ...] = ()
-    full: tuple[str, ...] = ()
+    lives: tuple[ReplicaId, ...] = ()
+    full: tuple[ReplicaId, ...] = ()
     """Those of them as whom nothing left the machine before it was safe."""
-    ended: tuple[str, ...] = ()
+    ended: tuple[ReplicaId, ...] = ()
     """Those of them that are over, with all that they ever wrote in the file."""
 
 
