@@ -16,10 +16,13 @@ from gossip.protocol.links import WINDOW
 from gossip.protocol.messages import (
     Ack,
     Ask,
+    AskReconcile,
     Busy,
+    CanReconcile,
     Challenge,
     Chunk,
     ContextPage,
+    Declined,
     Digest,
     Done,
     Frame,
@@ -36,6 +39,7 @@ from gossip.protocol.messages import (
     Proof,
     Push,
     Receipt,
+    Reconcile,
     Relay,
     Report,
     Retired,
@@ -125,6 +129,11 @@ FRAMES: list[Frame] = [
     StateEnd(state_delta((), CONTEXT, [("c", 7)])),
     Done(),
     HeadPart(state_delta((), CONTEXT, [("c", 7)])),
+    CanReconcile(1),
+    Reconcile(COOKIE, Replica("a").reconcile().start()),
+    AskReconcile(),
+    Declined(b""),
+    Declined(COOKIE),
 ]
 
 
