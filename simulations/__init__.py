@@ -1,17 +1,17 @@
 """Simulated clusters: the real protocol on virtual time, with faults on demand, a judge, and pictures."""
 
-from .cluster import Cluster
+from .campaign.runner import run_scenario
 from .errors import ScenarioError
-from .link import Link
-from .network import Network
-from .node import Node
-from .observer import Observer
-from .queue import EventQueue
-from .recording import Recording
-from .runner import run_scenario
-from .scenario import Scenario
-from .scenario_file import load_scenario
-from .topology import Topology
+from .report.recording import Recording
+from .scenario.file import load_scenario
+from .scenario.scenario import Scenario
+from .world.cluster import Cluster
+from .world.link import Link
+from .world.network import Network
+from .world.node import Node
+from .world.observer import Observer
+from .world.queue import EventQueue
+from .world.topology import Topology
 
 __all__ = [
     "Cluster",

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from gossip.protocol.wire import encode_frame, encode_message
-from simulations.runner import Run
-from simulations.scenario_file import load_scenario
+from simulations.campaign.runner import Run
+from simulations.scenario.file import load_scenario
 
 from .gossip.protocol.test_wire import FRAMES, MESSAGES
 from .gossip.storage.life import Life

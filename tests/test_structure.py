@@ -46,7 +46,7 @@ def roots(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
-EDGE = {"__main__.py", "plot.py", "pools.py", "report.py", "scenario_file.py", "sweep.py"}
+EDGE = {"__main__.py", "plot.py", "pools.py", "report.py", "file.py", "sweep.py"}
 """Modules of the simulations, besides their command line, that may touch files, processes and the clock."""
 SIMULATED = [path for path in modules("simulations") if path.name not in EDGE and path.parent.name != "cli"]
 PURE = [*modules("crdts"), *modules("gossip/protocol"), *SIMULATED]
@@ -214,7 +214,7 @@ MAKERS: Final = {
     "gossip/protocol/identity.py": "makes and parses ids",
     "gossip/storage/former.py": "reads a file",
     "gossip/storage/hints.py": "reads a file",
-    "simulations/cluster.py": "draws ids",
+    "simulations/world/cluster.py": "draws ids",
 }
 """Modules that may say that text or bytes are an id."""
 

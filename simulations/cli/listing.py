@@ -4,7 +4,7 @@ import click
 
 from gossip.cli.show import print_json, print_table
 
-from ..scenario_file import scenario_names
+from ..scenario.file import scenario_names
 from .options import load
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from ..errors import ScenarioError
-from ..overrides import Override
-from ..scenario import Scenario
-from ..scenario_file import ScenarioFile, load_file, parse_value
+from ..scenario.file import ScenarioFile, load_file, parse_value
+from ..scenario.overrides import Override
+from ..scenario.scenario import Scenario
 
 
 class Share(click.FloatRange):

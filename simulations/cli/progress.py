@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..scenario import Scenario
+from ..scenario.scenario import Scenario
 
 
 def _progress(*columns: TextColumn | MofNCompleteColumn) -> Progress:

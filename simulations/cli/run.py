@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import click
 
-from ..recording import Recording
-from ..runner import run_scenario
-from ..scenario import Scenario
-from ..scenario_file import Replay, scenario_names
+from ..campaign.runner import run_scenario
+from ..report.recording import Recording
+from ..scenario.file import Replay, scenario_names
+from ..scenario.scenario import Scenario
 from .interrupt import INTERRUPTED
 from .options import Choice, NoVerdict, choice, load, takes_scenario
 from .progress import virtual_time
@@ -118,7 +118,7 @@ def _writer(module: str, function: str) -> Any:
         try:
             if module == "plot":
                 importlib.import_module("matplotlib")
-            return getattr(importlib.import_module(f"simulations.{module}"), function)
+            return getattr(importlib.import_module(f"simulations.report.{module}"), function)
         except ModuleNotFoundError as error:
             if module == "plot" and not str(error.name).startswith("simulations"):
                 raise NoVerdict("--png needs matplotlib: pip install 'gossip-crdts[plot]'") from None

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from gossip.cli.show import console, count, print_json, print_line, print_table
 
-from ..oracles import Failure
-from ..outcome import Outcome, Tally
-from ..recording import Recording, Spread, Summary
-from ..report_data import figures
-from ..scenario import Scenario
-from ..scenario_file import Replay
+from ..campaign.outcome import Outcome, Tally
+from ..judging.oracles import Failure
+from ..report.recording import Recording, Spread, Summary
+from ..report.report_data import figures
+from ..scenario.file import Replay
+from ..scenario.scenario import Scenario
 from .options import Choice
 
 MAX_LINES: Final = 10

@@ -13,13 +13,13 @@ from typing import IO, Any, Final
 
 import click
 
-from ..outcome import Outcome, Tally
-from ..pools import DaskPool, LocalPool, Pool, PoolError
-from ..runner import run_scenario
-from ..scenario import Scenario
-from ..scenario_file import Replay, dump_scenario
-from ..shrink import shrink
-from ..sweep import Sweep
+from ..campaign.outcome import Outcome, Tally
+from ..campaign.pools import DaskPool, LocalPool, Pool, PoolError
+from ..campaign.runner import run_scenario
+from ..campaign.shrink import shrink
+from ..campaign.sweep import Sweep
+from ..scenario.file import Replay, dump_scenario
+from ..scenario.scenario import Scenario
 from .interrupt import INTERRUPTED, Interrupt
 from .options import NoVerdict, choice, takes_scenario
 from .progress import seeds_done, shrinking

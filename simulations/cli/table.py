@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from ..campaign.table import LOSSES, SIZES, Row, as_markdown, cells, measure, put_into
 from ..errors import ScenarioError
-from ..scenario import Scenario
-from ..table import LOSSES, SIZES, Row, as_markdown, cells, measure, put_into
-from ..topology import LAN
+from ..scenario.scenario import Scenario
+from ..world.topology import LAN
 from .progress import seeds_done
 
 

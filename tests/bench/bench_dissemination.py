@@ -19,8 +19,8 @@ from gossip.protocol.dissemination import MakeDissemination
 from gossip.protocol.flood import Flood
 from gossip.protocol.tree import SplitTree
 from simulations import Cluster, Link
-from simulations import node as node_module
-from simulations.observer import Observer
+from simulations.world import node as node_module
+from simulations.world.observer import Observer
 
 from . import plumtree
 from .measure import progress

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from crdts import Delta, Event, InsufficientRights, Replica
 from crdts.context import DotRange
 from gossip.protocol import Persist
-from simulations.operations import OPERATIONS
+from simulations.scenario.operations import OPERATIONS
 
 NAMES = tuple(name for name in OPERATIONS if name != "history.step")
 

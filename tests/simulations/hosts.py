@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from gossip.protocol import Address
 from simulations import EventQueue, Link, Network, Topology
-from simulations.streams import Streams
-from simulations.topology import NEAR
+from simulations.world.streams import Streams
+from simulations.world.topology import NEAR
 
 
 class Sink:

@@ -24,8 +24,8 @@ from gossip.protocol.output import Output
 from gossip.protocol.peers import Peer
 from gossip.protocol.session import Session, WholeState
 from gossip.protocol.tree import SplitTree
-from simulations import node as node_module
-from simulations.disk import Disk
+from simulations.world import node as node_module
+from simulations.world.disk import Disk
 
 Plant: TypeAlias = Callable[[], AbstractContextManager[Any]]
 

@@ -12,10 +12,10 @@ from gossip.protocol import Persist
 from gossip.storage.backlog import Backlog
 from gossip.storage.ledger import Ledger
 from gossip.storage.records import Rows, Transaction
-from simulations.disk import Disk
-from simulations.node import Node
-from simulations.saver import Saver
-from simulations.tables import IdentityRow, Operation, Owner, PartRow
+from simulations.world.disk import Disk
+from simulations.world.node import Node
+from simulations.world.saver import Saver
+from simulations.world.tables import IdentityRow, Operation, Owner, PartRow
 
 from .planted import Plant, replaced
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from simulations.cli.progress import seeds_done, shrinking, virtual_time
-from simulations.scenario import Scenario
-from simulations.scenario_file import load_file, scenario_names
+from simulations.scenario.file import load_file, scenario_names
+from simulations.scenario.scenario import Scenario
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60
@@ -302,7 +302,7 @@ def until(condition: Any) -> None:
 
 def test_a_seed_that_kills_its_worker_is_named_and_the_others_are_run(tmp_path: Path, quick: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, simulations.outcome as outcome\n"
+        "import os, simulations.campaign.outcome as outcome\n"
         "run = outcome.run_scenario\n"
         "outcome.run_scenario = lambda scenario, seed: os._exit(9) if seed == 6 else run(scenario, seed)\n"
     )

@@ -15,7 +15,7 @@ from crdts.schema import RETIRED
 from gossip.protocol import notices
 from gossip.protocol.lineage import Lineage
 from simulations import Cluster, Node
-from simulations.oracles import Judge, read
+from simulations.judging.oracles import Judge, read
 
 LIAR = "liar"
 

@@ -7,10 +7,10 @@ import pytest
 
 from gossip.protocol import notices
 from simulations import Cluster, Node
-from simulations.disk import KEPT, LOST, TAILS
-from simulations.oracles import Judge
-from simulations.runner import Run
-from simulations.saver import Saver
+from simulations.campaign.runner import Run
+from simulations.judging.oracles import Judge
+from simulations.world.disk import KEPT, LOST, TAILS
+from simulations.world.saver import Saver
 
 from .watching import watched
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from simulations.node import Node
-from simulations.runner import Run, run_scenario
-from simulations.scenario_file import load_scenario
+from simulations.campaign.runner import Run, run_scenario
+from simulations.scenario.file import load_scenario
+from simulations.world.node import Node
 
 NORMAL = range(200)
 SOAK = range(1_000, 6_000)

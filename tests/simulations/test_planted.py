@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from simulations.runner import run_scenario
-from simulations.scenario import Scenario
-from simulations.scenario_file import load_scenario
+from simulations.campaign.runner import run_scenario
+from simulations.scenario.file import load_scenario
+from simulations.scenario.scenario import Scenario
 
 from .planted import OF_TRANSACTIONS, PLANTED, Plant
 from .planted_members import PLANTED as OF_MEMBERSHIP

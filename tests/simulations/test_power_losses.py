@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import pytest
 
 from simulations import Cluster, Node
-from simulations.disk import KEPT, LOST, REORDERED, SYNC_BYTES, TAILS, TORN
-from simulations.oracles import Judge
-from simulations.runner import Run
+from simulations.campaign.runner import Run
+from simulations.judging.oracles import Judge
+from simulations.world.disk import KEPT, LOST, REORDERED, SYNC_BYTES, TAILS, TORN
 
 from .watching import watched
 

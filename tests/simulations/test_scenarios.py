@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from simulations.runner import run_scenario
-from simulations.scenario_file import load_scenario, scenario_names
+from simulations.campaign.runner import run_scenario
+from simulations.scenario.file import load_scenario, scenario_names
 
 SLOW = {"thousand-nodes", "ten-thousand-nodes", "half-crash", "most-crash"}
 """These take ten to thirty seconds."""

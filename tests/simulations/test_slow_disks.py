@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import pytest
 
 from simulations import Cluster, Node
-from simulations.node import SOCKET_DATAGRAMS
-from simulations.oracles import Judge
-from simulations.runner import Run
-from simulations.saver import UNSAVED_BATCHES, Saver
+from simulations.campaign.runner import Run
+from simulations.judging.oracles import Judge
+from simulations.world.node import SOCKET_DATAGRAMS
+from simulations.world.saver import UNSAVED_BATCHES, Saver
 
 from .watching import watched
 

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from simulations.node import Node
-from simulations.observer import Observer
-from simulations.runner import Run
-from simulations.scenario_file import load_scenario
+from simulations.campaign.runner import Run
+from simulations.scenario.file import load_scenario
+from simulations.world.node import Node
+from simulations.world.observer import Observer
 
 
 class Deaths(Observer):

@@ -6,7 +6,7 @@ from gossip.protocol.greeting import HINT_TRIES
 from gossip.protocol.hints import HINT_LIVES, HINTS, LONGEST_PAUSE
 from gossip.protocol.messages import Hello, Message
 from simulations import Cluster
-from simulations.node import Node
+from simulations.world.node import Node
 
 from .support import Puppet, Rig, acquainted, notices, of_type, only, pass_time_with
 

@@ -1,0 +1,1 @@
+"""Runs, one or many: their outcomes, small failures, tables."""

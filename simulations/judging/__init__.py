@@ -1,0 +1,1 @@
+"""What must hold of every run, and what is watched to tell."""
