@@ -5,26 +5,18 @@ replaced it is known, and a transaction where all of it is: so killers go before
 that killed nothing go last. Causality never runs in a circle, so there is such an order.
 """
 
-from collections import Counter
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Final
 
-from .context import Dot, DotRange, ReplicaId, seqs_within
-from .delta import NOTHING, REPLACED, Batch, Delta, Event, events_delta
-from .killlog import KillLog
-from .packing import Packer, Unit
-
-
-class Held(NamedTuple):
-    """What a replica has to tell of, as it is at any moment."""
-
-    live: dict[ReplicaId, dict[int, Event]]
-    """Live entries by dot."""
-    log: KillLog
-
+from .codec import event_bytes
+from .context import DotRange, count_within, runs_in, seqs_within
+from .delta import NOTHING, Delta, Event, events_delta
+from .dependents import Held, dead_killer, dependent_units, live_event, runs_between
+from .packing import Packer
 
 MAX_PIECE: Final = 1024
-"""The most live entries in one piece: some milliseconds of work for its receiver."""
+"""The most events in one piece, if they are of no transaction: some milliseconds of work for either side."""
 STATE_PREFERENCE: Final = 1.25
 """A state is sent in place of events if those would be this many times its entries."""
 
@@ -39,31 +31,67 @@ def prefers_state(held: Held, missing: list[DotRange]) -> bool:
     entries = sum(len(seqs) for seqs in held.live.values())
     if sum(stop - start for _, start, stop in missing) <= entries:
         return False
+    most = entries * STATE_PREFERENCE + len(missing)
+    at_most = 0
+    for replica, start, stop in missing:
+        at_most += min(stop - start, len(held.live.get(replica, ())) + len(held.log.kills.get(replica, ())))
+    return at_most > most and _pieces(held, missing) > most
+
+
+def _pieces(held: Held, missing: list[DotRange]) -> int:
+    """How many events and dead killers ``missing`` holds."""
     pieces = 0
     for replica, start, stop in missing:
-        log = held.log.kills.get(replica, {})
         live = held.live.get(replica, {})
-        pieces += len({*seqs_within(live, start, stop), *seqs_within(log, start, stop)})
-    return pieces > entries * STATE_PREFERENCE + len(missing)
+        pieces += count_within(live, start, stop)
+        pieces += sum(seq not in live for seq in some_within(held.log.kills.get(replica, {}), start, stop))
+    return pieces
 
 
-def pieces_of(held: Held, missing: list[DotRange], max_bytes: int, max_entries: int = MAX_PIECE) -> Iterator[Delta]:
+def takes_more_than(held: Held, missing: list[DotRange], max_bytes: int) -> bool:
+    """True if what is ``missing`` takes more than ``max_bytes`` as events for certain, in whatever pieces.
+
+    It looks only at so many of the events as it takes to know that, in no particular order.
+    """
+    size = 0
+    last: Event | None = None
+    for replica, start, stop in missing:
+        live = held.live.get(replica, {})
+        alive = (live[seq] for seq in some_within(live, start, stop))
+        killers = some_within(held.log.kills.get(replica, {}), start, stop)
+        for event in chain(alive, (dead_killer(held, replica, seq) for seq in killers if seq not in live)):
+            size += event_bytes(event, after=last)
+            last = event
+            if size > max_bytes:
+                return True
+    return False
+
+
+def some_within(seqs: Mapping[int, object], start: int, stop: int) -> Iterator[int]:
+    """The keys of ``seqs`` in [start, stop), one at a time, by whichever of the two is shorter to walk."""
+    if stop - start < len(seqs):
+        return (seq for seq in range(start, stop) if seq in seqs)
+    return (seq for seq in seqs if start <= seq < stop)
+
+
+def pieces_of(held: Held, missing: list[DotRange], max_bytes: int, max_events: int = MAX_PIECE) -> Iterator[Delta]:
     """What is ``missing`` as events, in pieces of at most ``max_bytes`` encoded; live entries first.
 
-    A piece has ``max_entries`` live entries at most. A single event or transaction larger than ``max_bytes`` travels
+    A piece has ``max_events`` events at most. A single event or transaction larger than either bound travels
     alone. The replica may change between two pieces; every piece is valid when it is made. Raises `LogTrimmed`
     when the log no longer reaches back, at the start or midway; what was yielded until then stays valid.
     """
-    packer = Packer(max_bytes)
-    yield from _pack_live(held, missing, packer, max_entries)
+    packer = Packer(max_bytes, max_events)
+    yield from _pack_live(held, missing, packer)
     for unit in dependent_units(held, missing):
         full = packer.add_unit(unit)
         if full is not None:
             yield full
-    for run in dead_runs(held, missing):
-        full = packer.add(run)
-        if full is not None:
-            yield full
+    for each in missing:
+        for run in dead_runs(held, [each]):
+            full = packer.add(run)
+            if full is not None:
+                yield full
     rest = packer.flush()
     if rest is not None:
         yield rest
@@ -95,97 +123,21 @@ def whole_delta(held: Held, missing: list[DotRange]) -> Delta:
     return events_delta(events, runs)
 
 
-def _pack_live(held: Held, missing: list[DotRange], packer: Packer, max_entries: int) -> Iterator[Delta]:
+def _pack_live(held: Held, missing: list[DotRange], packer: Packer) -> Iterator[Delta]:
     """The live entries that belong to no transaction."""
-    count = 0
     for replica, start, stop in missing:
         batches = held.log.batches.get(replica)
         for seq in seqs_within(held.live.get(replica, {}), start, stop):
             event = live_event(held, replica, seq)
             if event is None or (batches and held.log.batch_of(replica, seq)):
                 continue
-            full = packer.make_room(([event], [])) if count < max_entries else packer.flush()
-            count += 1
+            full = packer.make_room(([event], []))
             if full is not None:
-                count = 1
                 yield full
                 # Nothing waits while the caller has its turn, or one piece might call a dot alive and dead.
                 event = live_event(held, replica, seq)
             if event is not None:
                 packer.add(event)
-
-
-def live_event(held: Held, replica: ReplicaId, seq: int) -> Event | None:
-    """The event of a live entry, with its kills; None if it has died."""
-    held.log.check(replica, seq)
-    event = held.live.get(replica, {}).get(seq)
-    kills = held.log.kills.get(replica, {}).get(seq)
-    return event._replace(kills=kills) if event is not None and kills else event
-
-
-def dead_killer(held: Held, replica: ReplicaId, seq: int) -> Event:
-    """An event that is not live and killed something."""
-    obj = b"" if seq in held.log.removals.get(replica, ()) else REPLACED
-    return Event(replica, seq, obj, b"", None, held.log.kills[replica][seq])
-
-
-def dependent_units(held: Held, missing: list[DotRange]) -> list[Unit]:
-    """What counts only behind other events: dead ones that killed something, and transactions, killers first."""
-    units: list[Unit] = []
-    batches: dict[tuple[ReplicaId, Batch], None] = {}
-    for replica, start, stop in missing:
-        held.log.check(replica, start)
-        live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
-        dead = [seq for seq in reversed(seqs_within(log, start, stop)) if seq not in live]
-        batch_of = held.log.batch_of
-        units += [([dead_killer(held, replica, seq)], []) for seq in dead if not batch_of(replica, seq)]
-        for batch in reversed(held.log.batches.get(replica, [])):
-            if batch[0] < stop and start < batch[1]:
-                batches[replica, batch] = None
-    units += [batch_unit(held, replica, batch) for replica, batch in batches]
-    return killers_first(units)
-
-
-def batch_unit(held: Held, replica: ReplicaId, batch: Batch) -> Unit:
-    """All of a transaction: its live entries, its dead killers, and the rest of its dots."""
-    events: list[Event] = []
-    log = held.log.kills.get(replica, {})
-    for seq in range(*batch):
-        event = live_event(held, replica, seq)
-        if event is None and seq in log:
-            event = dead_killer(held, replica, seq)
-        if event is not None:
-            events.append(event._replace(batch=batch))
-    return events, runs_between(replica, *batch, [event.seq for event in events])
-
-
-def killers_first(units: list[Unit]) -> list[Unit]:
-    """``units`` in an order in which each comes before those it killed something of (Kahn's topological sort)."""
-    if all(len(events) == 1 and not runs for events, runs in units):
-        owner = {events[0].dot: i for i, (events, _) in enumerate(units)}
-    else:
-        owner = {dot: i for i, unit in enumerate(units) for dot in dots_of(unit)}
-    victims = [
-        [owner[dot] for event in events for dot in event.kills if dot in owner and owner[dot] != i]
-        for i, (events, _) in enumerate(units)
-    ]
-    killers = Counter(victim for one in victims for victim in one)
-    ready = [i for i in range(len(units)) if not killers[i]]
-    for i in ready:  # grows while it is walked
-        for victim in victims[i]:
-            killers[victim] -= 1
-            if not killers[victim]:
-                ready.append(victim)
-    return [units[i] for i in ready]
-
-
-def dots_of(unit: Unit) -> Iterator[Dot]:
-    events, runs = unit
-    for event in events:
-        yield event.dot
-    for replica, start, stop in runs:
-        for seq in range(start, stop):
-            yield replica, seq
 
 
 def dead_runs(held: Held, missing: list[DotRange]) -> list[DotRange]:
@@ -194,21 +146,13 @@ def dead_runs(held: Held, missing: list[DotRange]) -> list[DotRange]:
     for replica, start, stop in missing:
         held.log.check(replica, start)
         live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
+        batches = [batch for batch in held.log.batches.get(replica, ()) if batch[0] < stop and start < batch[1]]
+        if not batches and stop - start < len(live) + len(log):
+            dead = [seq for seq in range(start, stop) if seq not in live and seq not in log]
+            runs += [(replica, first, end) for first, end in runs_in(dead)]
+            continue
         others = {*seqs_within(live, start, stop), *seqs_within(log, start, stop)}
-        for batch in held.log.batches.get(replica, []):
-            others.update(range(max(start, batch[0]), min(stop, batch[1])))  # none if they do not overlap
+        for batch in batches:
+            others.update(range(max(start, batch[0]), min(stop, batch[1])))
         runs += runs_between(replica, start, stop, sorted(others))
-    return runs
-
-
-def runs_between(replica: ReplicaId, start: int, stop: int, seqs: list[int]) -> list[DotRange]:
-    """The ranges that ``seqs``, sorted, leave of [start, stop)."""
-    runs = []
-    following = start
-    for seq in seqs:
-        if following < seq:
-            runs.append((replica, following, seq))
-        following = seq + 1
-    if following < stop:
-        runs.append((replica, following, stop))
     return runs

@@ -22,10 +22,11 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from .bulk import PAUSE_FROM, collection_paused
-from .catchup import Held, pieces_of, prefers_state, whole_delta
+from .catchup import pieces_of, prefers_state, takes_more_than, whole_delta
 from .closures import Closures
 from .context import Context, Dot, DotRange, ReplicaId, count_within, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
+from .dependents import Held
 from .doubled import Doubled, doubled_in
 from .entries import BULK_EVENTS, Entries
 from .errors import InvalidValue
@@ -363,6 +364,10 @@ class Kernel(Entries):
     def prefers_state(self, known: Context) -> bool:
         """True if a state costs less than events, or events are not possible; see `catchup.prefers_state`."""
         return prefers_state(Held(self.live, self.log), self.missing_for(known))
+
+    def takes_more_than(self, known: Context, max_bytes: int) -> bool:
+        """True if what ``known`` lacks takes more than ``max_bytes`` as events; see `catchup.takes_more_than`."""
+        return takes_more_than(Held(self.live, self.log), self.missing_for(known), max_bytes)
 
     def spares_by_reconciling(self, known: Context) -> bool:
         """True if a peer that has processed ``known`` has so many entries that a state would mostly be in vain."""

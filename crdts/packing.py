@@ -1,11 +1,13 @@
 """Groups events into deltas that stay under a byte budget when encoded, without encoding them to find out."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .codec import BATCH_BYTES, DELTA_BYTES, RUN_BYTES, event_bytes, name_bytes
 from .context import DotRange, ReplicaId
 from .delta import Delta, Event, events_delta
+
+UNBOUNDED: Final = 1 << 62
 
 Unit: TypeAlias = tuple[list[Event], list[DotRange]]
 """What must not be torn apart: one event, or one run, or all of a transaction."""
@@ -18,8 +20,10 @@ class Packer:
     larger than that travels alone.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_events: int = UNBOUNDED) -> None:
+        """``max_events``: a delta holds no more events, but for a unit that has more."""
         self._max_bytes = max_bytes
+        self._max_events = max_events
         self._clear()
 
     def _clear(self) -> None:
@@ -31,7 +35,8 @@ class Packer:
 
     def make_room(self, unit: Unit) -> Delta | None:
         """Hand back what was collected if ``unit`` does not fit beside it."""
-        return self.flush() if self._size + self._unit_bytes(unit) > self._max_bytes else None
+        is_full = len(self._events) + len(unit[0]) > self._max_events
+        return self.flush() if is_full or self._size + self._unit_bytes(unit) > self._max_bytes else None
 
     def add(self, piece: Event | DotRange) -> Delta | None:
         """Take an event or a run of dead dots; return the full delta that had to make room for it, if any."""
@@ -40,7 +45,7 @@ class Packer:
         if piece.batch is not None:
             return self.add_unit(([piece], []))
         full, size = None, self._event_bytes(piece)
-        if self._size + size > self._max_bytes:
+        if self._size + size > self._max_bytes or len(self._events) >= self._max_events:
             full, size = self.flush(), self._event_bytes(piece)  # which has to bring its names now
         self._size += size
         if not self._has_names(piece):
@@ -139,15 +144,11 @@ def packed(events: Iterable[Event], max_bytes: int, max_events: int) -> Iterator
 
     A single event larger than ``max_bytes`` is a delta of its own.
     """
-    packer, count = Packer(max_bytes), 0
+    packer = Packer(max_bytes, max_events)
     for event in events:
-        full = packer.add(event) if count < max_events else packer.flush()
+        full = packer.add(event)
         if full is not None:
-            if count >= max_events:
-                packer.add(event)
-            count = 0
             yield full
-        count += 1
     rest = packer.flush()
     if rest is not None:
         yield rest

@@ -292,7 +292,7 @@ class Driver:
                 now = trio.current_time()
                 if not self._faults.separates(address):
                     self.do(self._engine.receive(now, address, data))
-                if now > until:
+                if trio.current_time() > until:
                     break
 
     async def _room_to_take_in(self) -> None:

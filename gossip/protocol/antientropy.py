@@ -244,18 +244,33 @@ class AntiEntropy:
         """Send what ``known`` lacks if it fits a few datagrams; else offer a stream."""
         if self._streams.is_open(peer):
             return
-        datagrams: list[bytes] = []
-        complete = False
-        if not self._out.kernel.prefers_state(known):
-            datagrams, complete = self._catch_up_datagrams(known)
-            if not affords(now, peer, sum(map(len, datagrams)), self._out.config):
-                datagrams, complete = [], False
+        events = not self._out.kernel.prefers_state(known)
+        fits = events and not self._takes_too_much(known)
+        datagrams, complete = self._afforded(now, peer, known) if fits else ([], False)
         if not complete:
             self._offer(now, peer)
-        # Any prefix is valid, so a member that streams do not reach still gets ahead, a few datagrams a round.
-        if complete or self._is_cut_off(peer):
-            for datagram in datagrams:
-                self._out.send_sealed([peer.address], datagram)
+            if not self._is_cut_off(peer):
+                return
+            # Any prefix is valid, so a member that streams do not reach still gets ahead, a few datagrams a round.
+            if events and not fits:
+                datagrams, _ = self._afforded(now, peer, known)
+        for datagram in datagrams:
+            self._out.send_sealed([peer.address], datagram)
+
+    def _takes_too_much(self, known: Context) -> bool:
+        """True if what ``known`` lacks cannot fit into a few datagrams. None is made to find that out."""
+        budget = self._out.config.catchup_datagrams * payload_budget(self._out)
+        return self._out.kernel.takes_more_than(known, budget)
+
+    def _afforded(self, now: float, peer: Peer, known: Context) -> tuple[list[bytes], bool]:
+        """The first datagrams of what ``known`` lacks, if the member may be sent so much now.
+
+        Returns whether they are all of it, too.
+        """
+        datagrams, complete = self._catch_up_datagrams(known)
+        if not affords(now, peer, sum(map(len, datagrams)), self._out.config):
+            return [], False
+        return datagrams, complete
 
     def _catch_up_datagrams(self, known: Context) -> tuple[list[bytes], bool]:
         """The first datagrams of what ``known`` lacks, and whether they are all of it."""

@@ -1,24 +1,23 @@
 """What a peer lacks: in which order, in which form, and what is never told."""
 
-from contextlib import suppress
+import random
+from contextlib import nullcontext, suppress
 
 import pytest
 
-from crdts import Context, Dot, Event, LogTrimmed
+from crdts import Context, Dot, Event, LogTrimmed, Replica
 from crdts.catchup import (
+    MAX_PIECE,
     STATE_PREFERENCE,
-    Held,
-    dead_killer,
     dead_runs,
-    dependent_units,
-    killers_first,
     pieces_of,
     prefers_state,
-    runs_between,
+    takes_more_than,
     whole_delta,
 )
 from crdts.context import DotRange
 from crdts.delta import NOTHING, REPLACED, events_delta
+from crdts.dependents import Held, dead_killer, dependent_units, runs_between
 from crdts.kernel import Kernel
 from crdts.killlog import KillLog
 from crdts.packing import Unit
@@ -112,7 +111,7 @@ def test_the_gaps_between_dots_are_runs() -> None:
 )
 def test_a_transaction_is_told_of_whole_if_any_of_it_is_missing(missing: tuple[int, int], touched: bool) -> None:
     held = held_of(event("a", 5), event("a", 7, ("b", 1)), batches=(("a", 5, 8), ("b", 5, 8)))
-    ((events, runs),) = dependent_units(held, [("a", *missing)]) or [([], [])]
+    ((events, runs),) = list(dependent_units(held, [("a", *missing)])) or [([], [])]
     assert [one.dot for one in events] == ([("a", 5), ("a", 7)] if touched else [])
     assert runs == ([("a", 6, 7)] if touched else [])
     assert all(one.batch == (5, 8) for one in events)
@@ -121,7 +120,7 @@ def test_a_transaction_is_told_of_whole_if_any_of_it_is_missing(missing: tuple[i
 def test_a_transaction_that_is_missing_in_two_places_is_told_of_once() -> None:
     held = held_of(*(event("a", seq) for seq in range(1, 6)), batches=(("a", 1, 6),))
     missing = [("a", 1, 2), ("a", 4, 5)]
-    assert told(dependent_units(held, missing)) == [[("a", seq) for seq in range(1, 6)]]
+    assert told([*dependent_units(held, missing)]) == [[("a", seq) for seq in range(1, 6)]]
     assert [one.dot for one in whole_delta(held, missing).events] == [("a", seq) for seq in range(1, 6)]
 
 
@@ -129,46 +128,103 @@ def test_what_is_dead_in_a_transaction_is_told_of_with_it_and_nowhere_else() -> 
     events = [event("a", 1), event("a", 2, ("b", 1)), event("a", 3), event("c", 1, ("a", 2), ("a", 3))]
     held = held_of(*events, batches=(("a", 1, 4), ("d", 1, 3)))
     told_of = [events[0]._replace(batch=(1, 4)), Event("a", 2, REPLACED, b"", None, (("b", 1),), (1, 4))]
-    assert dependent_units(held, [("a", 1, 4)]) == [(told_of, [("a", 3, 4)])]
+    assert list(dependent_units(held, [("a", 1, 4)])) == [(told_of, [("a", 3, 4)])]
     assert dead_runs(held, [("a", 1, 4)]) == []
     assert whole_delta(held, [("a", 1, 4)]) == events_delta(told_of, [("a", 3, 4)])
-    assert dependent_units(held, [("d", 1, 2)]) == [([], [("d", 1, 3)])]
+    assert list(dependent_units(held, [("d", 1, 2)])) == [([], [("d", 1, 3)])]
 
 
 # ---- the order
 
 
-def test_killers_come_before_what_they_killed_something_of() -> None:
-    chain = [([event("a", seq, ("a", seq - 1))], []) for seq in (2, 3, 4, 5)]
-    assert told(killers_first(chain)) == [[("a", seq)] for seq in (5, 4, 3, 2)]
-    both: list[Unit] = [([event("a", 1)], []), ([event("b", 1, ("a", 1))], []), ([event("c", 1, ("a", 1))], [])]
-    assert told(killers_first(both)) == [[("b", 1)], [("c", 1)], [("a", 1)]]
+def order_of(held: Held, *missing: DotRange) -> list[list[Dot]]:
+    return told([*dependent_units(held, [*missing])])
 
 
-def test_a_transaction_comes_behind_who_killed_any_of_its_events_or_of_its_dead() -> None:
-    first: Unit = ([event("a", 1), event("a", 2)], [])
-    second: Unit = ([event("b", 1, ("a", 2)), event("b", 2)], [])
-    assert killers_first([first, second]) == [second, first]
-    assert killers_first([second, first]) == [second, first]
-    alone: Unit = ([event("a", 1)], [("a", 2, 4)])
-    killer: Unit = ([event("b", 1, ("a", 3))], [])
-    assert killers_first([alone, killer]) == [killer, alone]
-    with_run: Unit = ([event("b", 1, ("a", 3))], [("b", 2, 3)])
-    assert killers_first([alone, with_run]) == killers_first([with_run, alone]) == [with_run, alone]
-    empty: Unit = ([], [("a", 2, 4)])
-    assert killers_first([empty, killer]) == [killer, empty]
+def test_removals_go_first_and_of_one_writer_the_latest_of_what_was_replaced() -> None:
+    chain = [event("a", seq, ("a", seq - 1)) for seq in (2, 3, 4, 5)]
+    removals = [event("a", 6, ("z", 1), payload=None), event("b", 1, ("a", 5), payload=None)]
+    held = held_of(*chain, *removals)
+    expected = [[("a", 6)], [("b", 1)], [("a", 5)], [("a", 4)], [("a", 3)], [("a", 2)]]
+    assert order_of(held, ("a", 1, 9), ("b", 1, 9)) == expected
+    assert order_of(held, ("a", 1, 4), ("a", 5, 6)) == [[("a", 5)], [("a", 3)], [("a", 2)]]
 
 
-def test_the_dots_of_a_run_are_those_in_it_and_no_earlier_ones() -> None:
-    earlier: Unit = ([event("a", 1, ("b", 1))], [])
-    batch: Unit = ([event("a", 5)], [("a", 6, 8)])
-    killer: Unit = ([event("c", 1, ("a", 1))], [])
-    assert told(killers_first([earlier, batch, killer])) == [[("a", 5)], [("c", 1)], [("a", 1)]]
+def test_what_was_replaced_waits_for_all_dead_killers_of_other_writers() -> None:
+    """The last event of each writer is a removal, so that all others are dead."""
+    events = [event("a", 1, ("z", 1)), event("a", 2, ("z", 2)), event("b", 1, ("a", 1)), event("c", 1, ("a", 1))]
+    events += [event("d", 1, ("c", 1)), event("e", 1, ("a", 2), ("b", 1), ("d", 1), payload=None)]
+    held = held_of(*events)
+    ranges = [(replica, 1, 9) for replica in "abcd"]
+    assert order_of(held, *ranges) == [[("a", 2)], [("b", 1)], [("d", 1)], [("c", 1)], [("a", 1)]]
+    assert order_of(held, ("a", 1, 2), ("b", 1, 2)) == [[("b", 1)], [("a", 1)]]
+
+
+def test_a_transaction_waits_for_who_killed_any_of_its_events_or_of_its_dead() -> None:
+    batch = [event("a", 1, ("z", 1)), event("a", 2), event("a", 3)]
+    killers = [event("b", 1, ("a", 1)), event("c", 1, ("a", 3)), event("d", 1, ("b", 1), ("c", 1), payload=None)]
+    held = held_of(*batch, *killers, batches=(("a", 1, 4),))
+    ranges = [(replica, 1, 9) for replica in "abc"]
+    assert order_of(held, *ranges) == [[("b", 1)], [("c", 1)], [("a", 1), ("a", 2)]]
+    held = held_of(*batch, killers[1], event("e", 1), killers[2], batches=(("a", 1, 4), ("c", 1, 3)))
+    assert order_of(held, *ranges) == [[("c", 1)], [("a", 1), ("a", 2)]], "a transaction is a killer too"
 
 
 def test_who_killed_something_of_itself_waits_for_nobody() -> None:
-    unit: Unit = ([event("a", 1), event("a", 2, ("a", 1))], [])
-    assert killers_first([unit]) == [unit]
+    held = held_of(event("a", 1, ("z", 1)), event("a", 2, ("a", 1)), batches=(("a", 1, 3),))
+    assert order_of(held, ("a", 1, 3)) == [[("a", 1), ("a", 2)]]
+
+
+def test_a_circle_that_a_liar_has_made_goes_out_all_the_same() -> None:
+    circle = [event("a", 1, ("b", 1)), event("b", 1, ("a", 1)), event("c", 1, ("a", 1)), event("c", 2, ("c", 1))]
+    held = held_of(*circle)
+    units = order_of(held, ("a", 1, 2), ("b", 1, 2), ("c", 1, 3))
+    assert sorted(units) == [[("a", 1)], [("b", 1)], [("c", 1)]]
+
+
+def after_writing_over_each_other(rng: random.Random) -> Kernel:
+    """One of four replicas that have set and deleted the same few keys, in transactions too, and merged events."""
+    replicas = [Replica(name) for name in "abcd"]
+    for _ in range(80):
+        one, other = rng.choice(replicas), rng.choice(replicas)
+        if one is not other and rng.random() < 0.5:
+            for piece in other.deltas_since(one.context, 1 << 20):  # never a state, which would raise floors
+                one.merge(piece)
+        with one.transaction() if rng.random() < 0.3 else nullcontext():
+            for _ in range(rng.randrange(1, 4)):
+                key = f"{rng.randrange(4)}"
+                if rng.random() < 0.3:
+                    one.lwwmap("m").delete(key)
+                else:
+                    one.lwwmap("m").set(key, rng.random())
+    return replicas[0].store.kernel
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_killers_come_first_whatever_writers_did_to_each_other(seed: int) -> None:
+    kernel = after_writing_over_each_other(random.Random(seed))
+    held, missing = Held(kernel.live, kernel.log), kernel.missing_for(Context())
+    units = [*dependent_units(held, missing)]
+    dots = [one.dot for events, _ in units for one in events]
+    dead = {(r, seq) for r, seqs in kernel.log.kills.items() for seq in seqs if seq not in kernel.live.get(r, ())}
+    assert dead <= set(dots), "nothing is left out"
+    assert len(dots) == len(set(dots))
+    alive = [(r, seq) for r, seqs in kernel.live.items() for seq in seqs if kernel.log.batch_of(r, seq) is None]
+    killed = {dot for r, seq in alive for dot in kernel.log.kills.get(r, {}).get(seq, ())}
+    for events, _ in units:
+        killed |= {dot for one in events for dot in one.kills}
+        assert all(one.obj != REPLACED or one.dot in killed for one in events), "told of before what replaced it"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_pieces_count_at_once_however_small_they_are(seed: int) -> None:
+    kernel = after_writing_over_each_other(random.Random(seed))
+    for most in (1, 3, 1024):
+        newcomer = Kernel("z")
+        for piece in pieces_of(Held(kernel.live, kernel.log), kernel.missing_for(Context()), 1 << 20, most):
+            newcomer.merge(piece)
+        assert newcomer.context == kernel.context
+        assert newcomer.fingerprint == kernel.fingerprint
 
 
 # ---- pieces
@@ -207,11 +263,70 @@ def test_the_whole_is_all_of_the_pieces() -> None:
         assert sorted(run for piece in pieces for run in piece.runs) == list(whole.runs)
 
 
+@pytest.mark.parametrize("kind", ["live", "removals", "replaced"])
+def test_no_piece_has_more_events_than_it_may_whatever_their_kind(kind: str) -> None:
+    kernel = Kernel("a")
+    for i in range(3 * MAX_PIECE):
+        if kind == "replaced":
+            kernel.write(OBJ, b"k", b"", kernel.at(OBJ, b"k"))
+        else:
+            kernel.write(OBJ, b"%d" % i, b"", ())
+    if kind == "removals":
+        for i in range(3 * MAX_PIECE):
+            kernel.write(OBJ, b"", None, kernel.at(OBJ, b"%d" % i))
+    sizes = [len(piece.events) for piece in kernel.deltas_since(Context(), 1 << 20)]
+    assert sizes[:3] in ([MAX_PIECE] * 3, [1, MAX_PIECE, MAX_PIECE], [MAX_PIECE, MAX_PIECE, MAX_PIECE - 1])
+    assert max(sizes) == MAX_PIECE
+    assert sum(sizes) in (3 * MAX_PIECE, 3 * MAX_PIECE - 1)
+
+
+class Counting(dict[int, Event]):
+    """Counts the events that are looked at one by one."""
+
+    looked_at = 0
+
+    def __getitem__(self, seq: int) -> Event:
+        self.looked_at += 1
+        return super().__getitem__(seq)
+
+
+def test_that_something_takes_too_much_is_known_without_a_look_at_all_of_it() -> None:
+    held = held_of(*(event("a", seq) for seq in range(1, 5_001)))
+    counting = Counting(held.live["a"])
+    missing = [("a", 1, 5_001)]
+    assert takes_more_than(held._replace(live={"a": counting}), missing, 1_000)
+    assert 0 < 2 * counting.looked_at < 1_000, "an event takes two bytes at least"
+
+
+@pytest.mark.parametrize("kind", ["live", "removals", "replaced"])
+def test_what_takes_more_than_some_bytes_takes_more_pieces_of_them(kind: str) -> None:
+    kernel = Kernel("a")
+    for i in range(200):
+        held = kernel.at(OBJ, b"k") if kind == "replaced" else ()
+        kernel.write(OBJ, b"%d" % i if kind != "replaced" else b"k", b"", held)
+    known = Context()
+    if kind == "removals":
+        known = kernel.context.copy()
+        for i in range(200):
+            kernel.write(OBJ, b"", None, kernel.at(OBJ, b"%d" % i))
+    for count in range(1, 30):
+        pieces = len([*kernel.deltas_since(known, 300)])
+        assert not kernel.takes_more_than(known, 300 * count) or pieces > count
+    assert kernel.takes_more_than(known, 600)
+    assert not kernel.takes_more_than(known, 1 << 20)
+    assert not kernel.takes_more_than(kernel.context, 0)
+
+
 def test_below_the_floor_nothing_is_told_in_either_form() -> None:
     held = Held({}, KillLog())
     held.log.raise_floor("a", 2)
     for missing in ([("a", 2, 3)], [("b", 1, 2), ("a", 1, 9)]):
-        for tell in (whole_delta, dependent_units, dead_runs, lambda *args: list(pieces_of(*args, 1))):
+        for tell in (
+            whole_delta,
+            lambda *args: list(dependent_units(*args)),
+            dead_runs,
+            lambda *args: list(pieces_of(*args, 1)),
+        ):
             with pytest.raises(LogTrimmed):
                 tell(held, missing)
     assert dead_runs(held, [("a", 3, 4)]) == [("a", 3, 4)]
