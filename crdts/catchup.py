@@ -15,7 +15,7 @@ from .delta import NOTHING, Delta, Event, events_delta
 from .dependents import Held, dead_killer, dependent_units, live_event, runs_between
 from .packing import Packer
 
-MAX_PIECE: Final = 1024
+MAX_PIECE: Final = 512
 """The most events in one piece, if they are of no transaction: some milliseconds of work for either side."""
 STATE_PREFERENCE: Final = 1.25
 """A state is sent in place of events if those would be this many times its entries."""
@@ -147,7 +147,7 @@ def dead_runs(held: Held, missing: list[DotRange]) -> list[DotRange]:
         held.log.check(replica, start)
         live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
         batches = [batch for batch in held.log.batches.get(replica, ()) if batch[0] < stop and start < batch[1]]
-        if not batches and stop - start < len(live) + len(log):
+        if not batches and stop - start <= len(live) + len(log):
             dead = [seq for seq in range(start, stop) if seq not in live and seq not in log]
             runs += [(replica, first, end) for first, end in runs_in(dead)]
             continue

@@ -206,8 +206,12 @@ class Context:
         return missing
 
     def covers(self, other: "Context") -> bool:
-        """True if every dot of ``other`` is in self."""
-        return not other.missing_from(self)
+        """True if every dot of ``other`` is in self. Looks no further than the first that is not."""
+        for replica, theirs in other._bounds.items():
+            mine = self._bounds.get(replica)
+            if mine is None or (mine != theirs and next(_subtract(theirs, mine), None) is not None):
+                return False
+        return True
 
     def within(self, first: str, stop: str) -> "Context":
         """The part whose replica ids are at least ``first`` and below ``stop``; an empty ``stop`` means no end."""

@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from .context import Dot, DotRange, seqs_within
+from .context import Dot, DotRange, ReplicaId, seqs_within
 from .delta import REPLACED, Batch, Event
 from .killlog import KillLog
 from .packing import Unit
@@ -27,7 +27,7 @@ _NOTHING: Final[dict[int, None]] = {}
 class Held(NamedTuple):
     """What a replica has to tell of, as it is at any moment."""
 
-    live: dict[str, dict[int, Event]]
+    live: dict[ReplicaId, dict[int, Event]]
     """Live entries by dot."""
     log: KillLog
 
@@ -37,7 +37,7 @@ class _Line:
 
     __slots__ = ("batches", "checked", "replica", "seqs")
 
-    def __init__(self, replica: str, seqs: list[int], batches: dict[int, Batch]) -> None:
+    def __init__(self, replica: ReplicaId, seqs: list[int], batches: dict[int, Batch]) -> None:
         self.replica = replica
         self.seqs = sorted([*seqs, *batches])
         self.batches = batches
@@ -82,7 +82,7 @@ def dependent_units(held: Held, missing: list[DotRange]) -> Iterator[Unit]:
     lines = _lines(held, missing)
     owed = _owed(held, lines)
     ready = deque(lines)
-    waiting: dict[Dot, str] = {}
+    waiting: dict[Dot, ReplicaId] = {}
     while ready:
         line = lines[ready.popleft()]
         while line.seqs:
@@ -108,10 +108,10 @@ def _removals(held: Held, missing: list[DotRange]) -> Iterator[Unit]:
                 yield [dead_killer(held, replica, seq)], []
 
 
-def _lines(held: Held, missing: list[DotRange]) -> dict[str, _Line]:
+def _lines(held: Held, missing: list[DotRange]) -> dict[ReplicaId, _Line]:
     """All else that is to be sent, by writer; of transactions, all that ``missing`` touches."""
-    seqs: dict[str, list[int]] = {}
-    batches: dict[str, dict[int, Batch]] = {}
+    seqs: dict[ReplicaId, list[int]] = {}
+    batches: dict[ReplicaId, dict[int, Batch]] = {}
     for replica, start, stop in missing:
         held.log.check(replica, start)
         live, log = held.live.get(replica, {}), held.log.kills.get(replica, {})
@@ -127,7 +127,7 @@ def _lines(held: Held, missing: list[DotRange]) -> dict[str, _Line]:
     return {replica: line for replica, line in lines.items() if line.seqs}
 
 
-def _owed(held: Held, lines: dict[str, _Line]) -> Counter[Dot]:
+def _owed(held: Held, lines: dict[ReplicaId, _Line]) -> Counter[Dot]:
     """By how many events of other writers in ``lines`` each dot was killed."""
     owed: Counter[Dot] = Counter()
     if len(lines) < 2:
@@ -139,7 +139,7 @@ def _owed(held: Held, lines: dict[str, _Line]) -> Counter[Dot]:
     return owed
 
 
-def _released(unit: Unit, owed: Counter[Dot], waiting: dict[Dot, str]) -> Iterator[str]:
+def _released(unit: Unit, owed: Counter[Dot], waiting: dict[Dot, ReplicaId]) -> Iterator[ReplicaId]:
     """The writers whose next unit had to wait for this one to be sent. They may have to wait for another still."""
     for event in unit[0]:
         for dot in event.kills:
@@ -151,7 +151,7 @@ def _released(unit: Unit, owed: Counter[Dot], waiting: dict[Dot, str]) -> Iterat
                         yield waiting.pop(dot)
 
 
-def live_event(held: Held, replica: str, seq: int) -> Event | None:
+def live_event(held: Held, replica: ReplicaId, seq: int) -> Event | None:
     """The event of a live entry, with its kills; None if it has died."""
     held.log.check(replica, seq)
     event = held.live.get(replica, {}).get(seq)
@@ -159,14 +159,14 @@ def live_event(held: Held, replica: str, seq: int) -> Event | None:
     return event._replace(kills=kills) if event is not None and kills else event
 
 
-def dead_killer(held: Held, replica: str, seq: int) -> Event:
+def dead_killer(held: Held, replica: ReplicaId, seq: int) -> Event:
     """An event that is not live and killed something."""
     held.log.check(replica, seq)
     obj = b"" if seq in held.log.removals.get(replica, ()) else REPLACED
     return Event(replica, seq, obj, b"", None, held.log.kills[replica][seq])
 
 
-def batch_unit(held: Held, replica: str, batch: Batch) -> Unit:
+def batch_unit(held: Held, replica: ReplicaId, batch: Batch) -> Unit:
     """All of a transaction: its live entries, its dead killers, and the rest of its dots."""
     events: list[Event] = []
     log = held.log.kills.get(replica, {})
@@ -179,7 +179,7 @@ def batch_unit(held: Held, replica: str, batch: Batch) -> Unit:
     return events, runs_between(replica, *batch, [event.seq for event in events])
 
 
-def runs_between(replica: str, start: int, stop: int, seqs: list[int]) -> list[DotRange]:
+def runs_between(replica: ReplicaId, start: int, stop: int, seqs: list[int]) -> list[DotRange]:
     """The ranges that ``seqs``, sorted, leave of [start, stop)."""
     runs = []
     following = start

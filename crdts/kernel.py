@@ -51,14 +51,15 @@ class Snapshot(NamedTuple):
 
     context: Context
     prekilled: list[Dot]
-    entries: dict[ReplicaId, list[tuple[int, Event]]]
+    entries: dict[ReplicaId, dict[int, Event]]
     """By replica and seq, in any order."""
 
     def events(self) -> Iterator[Event]:
         """The live entries in the order of their dots, sorted one replica at a time."""
         for replica in sorted(self.entries):
-            for _, event in sorted(self.entries[replica]):
-                yield event
+            seqs = self.entries[replica]
+            for seq in sorted(seqs):
+                yield seqs[seq]
 
 
 class Kernel(Entries):
@@ -389,7 +390,7 @@ class Kernel(Entries):
 
     def snapshot(self) -> Snapshot:
         """All that the replica holds now, as a shallow copy."""
-        entries = {replica: list(seqs.items()) for replica, seqs in self.live.items()}
+        entries = {replica: seqs.copy() for replica, seqs in self.live.items()}
         prekilled = [(replica, seq) for replica in self.prekilled for seq in self.prekilled[replica]]
         return Snapshot(self.exported_context().copy(), prekilled, entries)
 

@@ -31,7 +31,7 @@ DRAIN_SECONDS: Final = 0.002
 """Seconds after which no further datagram is taken in the same go."""
 UNSENT_DATAGRAMS: Final = 4096
 """Datagrams that wait for a full socket buffer at most; the oldest are dropped, and found missing by digests."""
-READ_BYTES: Final = 8 * 1024
+READ_BYTES: Final = 4 * 1024
 """Read from a stream at a time: the frames in them are processed before other tasks get their turn."""
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds to connect a stream."""

@@ -34,6 +34,8 @@ OFFER_DOUBLINGS: Final = 7
 HASHES_KEPT: Final = 64
 RANGE_BYTES: Final = 24
 """Upper bound of one range of a context, encoded, its replica id apart."""
+RANGE_LEAST: Final = 2
+"""Lower bound of the same."""
 WRITER_BYTES: Final = 8
 """Lower bound of an event's size in a delta that has no other event of its writer."""
 URGENT_INTERVAL: Final = 0.01
@@ -212,13 +214,13 @@ class AntiEntropy:
             self._offer(now, peer)
             return
         part = mine.within(page.first, page.stop)
-        if page.answer and page.context.missing_from(part):
+        if page.answer and not part.covers(page.context):
             self._send_context(now, peer, part, page.first, page.stop, answer=False)
-        if part.missing_from(page.context):
+        if not page.context.covers(part):
             known = mine.outside(page.first, page.stop)  # the page says nothing of these: leave them out
             known.update(page.context)
             self._count_on_push(now, peer, known)
-            if part.missing_from(known):
+            if not known.covers(part):
                 self._bring_up_to_date(now, peer, known)
 
     def _count_on_push(self, now: float, peer: Peer, known: Context) -> None:
@@ -293,7 +295,8 @@ def context_pages(
 ) -> list[ContextPage] | None:
     """``context`` cut by replica id into pages of one datagram that cover every id there can be in the bounds.
 
-    Returns None if that takes more than ``most`` pages; with very many writers, before any page is made.
+    Returns None if that takes more than ``most`` pages, or the dots of one writer certainly do not fit one page. With
+    very many writers or ranges, that is known before a page is made of them.
     """
     if context.writers > most * max(1, max_bytes // (RANGE_BYTES + 1)):
         return None
@@ -311,4 +314,6 @@ def context_pages(
         current = replica
         ranges.append((replica, start, end))
         size += cost
+        if RANGE_LEAST * len(ranges) > max_bytes:
+            return None
     return [*pages, ContextPage(first, stop, Context.of(ranges), answer)]

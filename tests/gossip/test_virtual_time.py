@@ -14,11 +14,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from crdts import Context, Replica, encode
+from crdts.catchup import MAX_PIECE
 from gossip import Address, Config, Node, NotRunning, disk, driver
 from gossip.log import WRITES_UNSAVED, WRITES_UNSHARED
 from gossip.node import DISK_GRACE, SHUTDOWN_GRACE
 from gossip.open import run_node
-from gossip.protocol import Identity, Persist
+from gossip.protocol import Effect, Engine, Identity, Persist
 
 from .live import FAST, Journal, acquainted, equal, states, until
 from .memory_transport import MemoryNetwork, MemoryTransport
@@ -537,3 +539,43 @@ async def test_a_node_whose_disk_is_far_behind_takes_in_a_bounded_number_and_cat
         await trio.sleep(60)
         await equal(a, keeper, witness)
         assert len(a.orset("x")) == 500
+
+
+# ---- turns
+
+
+async def test_datagrams_that_each_take_long_are_taken_in_one_a_turn(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [0]
+    receive = Engine.receive
+
+    class Turns(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            turns.append(0)
+
+    def slowly(self: Engine, now: float, source: Address, data: bytes) -> list[Effect]:
+        turns[-1] += data == b"slow"
+        autojump_clock.jump(0.01 * (data == b"slow"))
+        return receive(self, now, source, data)
+
+    monkeypatch.setattr(Engine, "receive", slowly)
+    network = MemoryNetwork()
+    stranger = network.host()
+    async with node_on(network.host()) as node:
+        trio.lowlevel.add_instrument(counting := Turns())
+        for _ in range(10):
+            stranger.send(b"slow", node.address)
+        await trio.sleep(1.0)
+        trio.lowlevel.remove_instrument(counting)
+    assert sum(turns) == 10
+    assert max(turns) == 1
+
+
+def test_few_frames_of_a_catch_up_come_in_one_read() -> None:
+    """All of them are taken in before others have their turn."""
+    replica = Replica("a")
+    for i in range(MAX_PIECE):
+        replica.orset("tasks").add(f"task {i:06d}")
+    (frame,) = replica.deltas_since(Context(), Config().stream_chunk_bytes)
+    assert 3 * len(encode(frame)) > driver.READ_BYTES

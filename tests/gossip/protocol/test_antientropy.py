@@ -1,17 +1,21 @@
 """Whatever was missed is found and travels, by itself, and costs next to nothing when nothing was."""
 
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from itertools import pairwise
 from time import process_time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdts import Context, InvalidValue, Replica, WriterRetired, encode_context
+from crdts import Context, Delta, InvalidValue, Replica, WriterRetired, encode_context
+from crdts.context import DotRange
 from crdts.delta import state_delta
+from crdts.kernel import Kernel
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Close, Config, Effect, OpenStream, Send
 from gossip.protocol.antientropy import OFFERS, context_pages
@@ -269,7 +273,55 @@ def test_a_context_in_very_many_pieces_goes_over_a_stream() -> None:
     assert cluster.network.largest_datagram <= Config().datagram_bytes
 
 
+def test_dots_of_one_writer_in_more_ranges_than_a_page_can_hold_are_no_page() -> None:
+    context = Context.of([("writer", 2 * i + 1, 2 * i + 2) for i in range(10_000)])
+    assert context_pages(context, 1_000, most=16) is None
+    looked_at: list[DotRange] = []
+    ranges = context.ranges()
+
+    class Counting(Context):
+        def ranges(self) -> Iterator[DotRange]:
+            for each in ranges:
+                looked_at.append(each)
+                yield each
+
+    assert context_pages(Counting(), 1_000, most=16) is None
+    assert len(looked_at) <= 501, "a range takes two bytes at least"
+
+
 # ---- streams offered
+
+
+@pytest.mark.parametrize("kind", ["live", "removals", "replaced"])
+def test_a_stream_is_offered_without_making_any_datagram_of_what_is_missing(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    tasks = rig.replica.orset("tasks")
+    for i in range(10_000):
+        tasks.add(i)
+    known = Context() if kind == "live" else rig.replica.context.copy()
+    for i in range(5_000):
+        if kind == "removals":
+            tasks.remove(i)
+        elif kind == "replaced":
+            tasks.add(i)
+            tasks.add(i)
+    rig.pass_time(1.0)
+    pieces: list[Delta] = []
+    deltas_since = Kernel.deltas_since
+
+    def counted(self: Kernel, *args: Any) -> Iterator[Delta]:
+        for piece in deltas_since(self, *args):
+            pieces.append(piece)
+            yield piece
+
+    monkeypatch.setattr(Kernel, "deltas_since", counted)
+    told = puppet.hears(rig.receive(puppet.address, puppet.says(ContextPage("", "", known, False))))
+    assert of_type(Offer, told)
+    assert not of_type(Push, told)
+    assert pieces == []
 
 
 def test_the_pages_of_one_context_lead_to_one_offer() -> None:
