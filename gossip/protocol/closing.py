@@ -8,6 +8,9 @@ nobody who might have more, it says in the shared state that this was all (the l
 behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As a limit is not set before everybody has
 agreed, it holds nothing back that is still on its way, should this member die.
 
+A writer that has set its own limit, as a node without a disk does when it leaves, needs no such agreement: nobody can
+have more of it. So it is closed while others come and go, too; else a cluster with a job a second would never close one.
+
 Nothing is sent while there is nothing to close, or while somebody is missing. No clock closes anybody: a member that
 has failed is waited for until it comes back or is retired as well.
 """
@@ -74,7 +77,9 @@ class Closing:
             return
         self._watch(now)
         work = self._work()
-        if not work or not self._is_clear(now):
+        if not self._is_clear(now):
+            work = [writer for writer in work if self._has_ended_itself(writer)]
+        if not work:
             self._batch, self._pause = (), 1
             self._answers.clear()
         else:
@@ -134,6 +139,14 @@ class Closing:
             is_fenced(self._out.kernel, life.node_id) or life.epoch <= self._gone.get(life.node_id, 0)
         )
 
+    def _has_ended_itself(self, writer: ReplicaId) -> bool:
+        """True if the writer has set its own limit, or is closed: nobody has more of it, and it keeps nothing."""
+        kernel = self._out.kernel
+        limit = kernel.limits.get(writer)
+        if limit is None or limit.closed:
+            return limit is not None
+        return any(event.replica == writer for event in kernel.at(RETIRED, writer.encode()))
+
     def _is_over(self, writer: ReplicaId) -> bool:
         """True if the writer writes no more."""
         life = life_of(writer)
@@ -154,7 +167,7 @@ class Closing:
         if self._members.is_partial:
             return True
         for peer in self._members.listed():
-            if not peer.is_present and peer.is_proven and self._gone.get(peer.node_id, 0) < peer.epoch:
+            if not peer.is_present and peer.is_proven and not self._keeps_nothing(peer):
                 return True
         kernel = self._out.kernel
         for writer in kernel.exported_context().replicas():
@@ -163,6 +176,14 @@ class Closing:
                 if life is None or life.epoch != self._epoch_of(life.node_id):
                     return True
         return False
+
+    def _keeps_nothing(self, peer: Peer) -> bool:
+        """True if a member that is gone has said that it keeps nothing, or has ended the writer of its last life.
+
+        The second tells it where the goodbye was lost, or where only others have heard it.
+        """
+        said_so = self._gone.get(peer.node_id, 0) >= peer.epoch
+        return said_so or (peer.replica_id is not None and self._has_ended_itself(peer.replica_id))
 
     # ---- rounds
 
@@ -234,9 +255,11 @@ class Closing:
 
     def _is_content(self, peer: Peer) -> bool:
         """True if a member has said all that we need of it for now."""
-        if not self._vouches(peer):
+        epoch, report = self._answers.get(peer.node_id, (0, None))
+        if report is None or epoch != peer.epoch:
             return False
-        _, report = self._answers[peer.node_id]
+        if not self._vouches(peer) and not all(map(self._has_ended_itself, self._batch)):
+            return False
         return all(self._is_settled(report, writer) for writer in self._batch) and not self._has_begun_to_write(peer)
 
     def _has_begun_to_write(self, peer: Peer) -> bool:

@@ -17,6 +17,8 @@ COMPARED: Final = 4
 """Of those who are met, how many are compared with at once; the others' turn comes with probes."""
 OLD_CONTACTS: Final = 32
 """Members that failed or left which a node with a partial view keeps at most, to try them again."""
+ENDED_KEPT: Final = 32
+"""Members that left, and keep nothing, which are listed at most: a cluster may have a short-lived one each minute."""
 HOST_IDS: Final = 256
 """Members that count at one host at most, unless it is loopback: many more than anybody runs on one machine. So one
 machine with the key cannot invent so many that no node lists everybody any more."""
@@ -158,12 +160,17 @@ class Roster:
         self._make_way()
 
     def _make_way(self) -> None:
-        """Forget a member that is gone if there are more of them than are listed."""
+        """Forget a member that is gone if there are more of them than are listed, or of those that keep nothing."""
         left, failed = self.peers.in_state(LEFT), self.peers.in_state(FAILED)
-        if len(left) + len(failed) > (OLD_CONTACTS if self.is_partial else self._out.config.max_gone):
-            spare = least_missed(left, failed)
-            self._out.notify(notices.MEMBER_FORGOTTEN, state=spare.state, **fields(spare))
-            self.forget(spare)
+        ended = [each for each in left if each.keeps_nothing]
+        if len(ended) > ENDED_KEPT:
+            self._forget_gone(min(ended, key=lambda each: each.since))
+        elif len(left) + len(failed) > (OLD_CONTACTS if self.is_partial else self._out.config.max_gone):
+            self._forget_gone(least_missed(left, failed))
+
+    def _forget_gone(self, peer: Peer) -> None:
+        self._out.notify(notices.MEMBER_FORGOTTEN, state=peer.state, **fields(peer))
+        self.forget(peer)
 
     def _fill_view(self) -> None:
         """Members that are listed take the places that are free."""
