@@ -55,6 +55,10 @@ class _Turn:
         self.over = trio.Event()
         self.is_given_up = False
         """True if the node ended before the disk answered."""
+        self.is_saved = False
+        """True if that save has made everything durable."""
+        self.failure: StorageError | None = None
+        """Why it has not, if it failed."""
 
 
 class Saver:
@@ -123,13 +127,16 @@ class Saver:
             turn = self._next
             if not self._is_silent or patiently:
                 await turn.over.wait()
+            if turn.is_saved:
+                return  # whatever has become of the disk since
             if turn.is_given_up and patiently:
                 continue
-            if turn.is_given_up or self.failure is not None:
+            is_silent = turn.is_given_up or (self._is_silent and not patiently)
+            if is_silent or turn.failure is not None:
                 await trio.lowlevel.checkpoint()
-                why = self.failure or patience.NO_ANSWER
+                why = turn.failure or self.failure or patience.NO_ANSWER
                 raise DiskFailed(f"not saved yet, and kept in memory until it can be: {why}")
-            if self._ended is not None or not self._disk.is_replacing:
+            if self._ended is not None:
                 return
 
     def rename(self, identity: Identity) -> None:
@@ -159,6 +166,7 @@ class Saver:
                     await trio.sleep(self._backlog.pause())
         finally:
             self._ended = trio.current_time()
+            self._next.failure = self.failure
             self._next.over.set()
 
     async def _save_once(self) -> None:
@@ -167,7 +175,9 @@ class Saver:
         self._present, self._next = self._next, _Turn()
         try:
             await self._save_batches()
+            self._present.is_saved = self.failure is None and not self._disk.is_replacing
         finally:
+            self._present.failure = self.failure
             self._present.over.set()
 
     async def _save_batches(self) -> None:

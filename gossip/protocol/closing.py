@@ -9,7 +9,7 @@ behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As
 agreed, it holds nothing back that is still on its way, should this member die.
 
 A writer that has set its own limit, as a node without a disk does when it leaves, needs no such agreement: nobody can
-have more of it. So it is closed while others come and go, too; else a cluster with a job a second would never close one.
+have more of it. So it is closed while other members come and go, too: a cluster with a job a second is never quiet.
 
 Nothing is sent while there is nothing to close, or while somebody is missing. No clock closes anybody: a member that
 has failed is waited for until it comes back or is retired as well.

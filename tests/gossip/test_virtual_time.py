@@ -21,6 +21,7 @@ from gossip.log import WRITES_UNSAVED, WRITES_UNSHARED
 from gossip.node import DISK_GRACE, SHUTDOWN_GRACE
 from gossip.open import run_node
 from gossip.protocol import Effect, Engine, Identity, Persist
+from gossip.storage.errors import DiskFailed
 
 from .live import FAST, Journal, acquainted, equal, states, until
 from .memory_transport import MemoryNetwork, MemoryTransport
@@ -440,6 +441,28 @@ async def test_nobody_waits_for_a_disk_that_nothing_is_handed_to_any_more(autoju
         await saver.run()
     with trio.fail_after(1.0):
         await saver.flush()
+
+
+class BrokenAfterOne(MemoryDisk):
+    """Saves once, and then fails so fast that nobody has heard of the first save yet."""
+
+    has_more = True
+
+    async def save(self, batches: Sequence[Persist]) -> None:
+        if self.saves:
+            raise DiskFailed("no space left")
+        await super().save(batches)
+
+
+async def test_what_is_saved_is_acknowledged_even_if_the_disk_fails_right_behind_it(autojump_clock: MockClock) -> None:
+    saver = disk.Saver(BrokenAfterOne(1.0), lambda: None, lambda _: None, Journal().logger)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(saver.run)
+        await saver.flush()
+        assert saver.failure is not None
+        with pytest.raises(DiskFailed, match="no space left"):
+            await saver.flush()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("alone", [True, False])
