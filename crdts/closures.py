@@ -37,7 +37,10 @@ class Closures:
     def update(self, writer: ReplicaId, held: Iterable[Event]) -> None:
         """Note the live entries that now speak of a writer's retirement."""
         closing = tuple([event.dot for event in held if _closes(event)])
-        before = self._dots.pop(writer, ())
+        before = self._dots.get(writer, ())
+        if closing == before:
+            return
+        self._dots.pop(writer, None)
         if closing:
             self._dots[writer] = closing
         if bool(closing) is not bool(before):

@@ -168,6 +168,11 @@ class Context:
         """How many replica ids have at least one dot."""
         return len(self._bounds)
 
+    @property
+    def comings_and_goings(self) -> tuple[int, int]:
+        """Another value after a replica id was added or taken out."""
+        return len(self._bounds), self._gone
+
     def ranges(self) -> Iterator[DotRange]:
         """Every maximal range, by replica id and then by seq. Do not mutate while iterating."""
         for replica in self._ordered():
@@ -294,7 +299,7 @@ class View(NamedTuple):
 
     def shows(self, context: Context) -> bool:
         """True if this is a view of ``context``, and still right."""
-        return self.of is context and (self.writers, self.gone) == (len(context._bounds), context._gone)
+        return self.of is context and (self.writers, self.gone) == context.comings_and_goings
 
 
 def seqs_within(seqs: Mapping[int, object], start: int, stop: int) -> list[int]:

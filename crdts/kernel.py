@@ -84,7 +84,12 @@ class Kernel(Entries):
         self.closures = Closures()
         """The writers in `limits` that are closed, and the entries that close them."""
         self.retiring: dict[ReplicaId, None] = {}
-        """The writers in `limits` that are not closed yet."""
+        """The writers in `limits` that have one, and are not closed yet."""
+        self.marked: dict[ReplicaId, None] = {}
+        """The writers in `limits` that are only said to be over."""
+        self.limited = 0
+        """How many writers were ever added to `limits`; the last ones stand at its end."""
+        self._open: tuple[tuple[int, int], list[ReplicaId]] | None = None
         self.wrote = False
         self.impostors = 0
         """Events under our own id that we did not write, and that came when we had written: somebody else uses it."""
@@ -263,12 +268,16 @@ class Kernel(Entries):
         limit = writer_limit(held)
         self.closures.update(writer, held)
         self.retiring.pop(writer, None)
+        self.marked.pop(writer, None)
+        if limit is None or writer not in self.limits:
+            self._open = None
+            self.limited += limit is not None
         if limit is None:
             del self.limits[writer]
             return
         self.limits[writer] = limit
         if not limit.closed:
-            self.retiring[writer] = None
+            (self.marked if limit.is_mark else self.retiring)[writer] = None
         if limit.closed:
             if writer == self.replica_id or writer in self.doubled.lives:
                 self._give_up_beyond(writer, limit)
@@ -308,6 +317,14 @@ class Kernel(Entries):
         for seq in seqs_within(self.prekilled.get(writer, {}), last + 1, _UNBOUNDED):
             self._take_prekilled(writer, seq)
         self.context.discard_beyond(writer, last)
+
+    def open_writers(self) -> list[ReplicaId]:
+        """The writers without a limit, sorted. The list is kept, as there may be very many: do not change it."""
+        shape = self.context.comings_and_goings
+        if self._open is None or self._open[0] != shape:
+            limits = self.limits
+            self._open = shape, [writer for writer in self.context.replicas() if writer not in limits]
+        return self._open[1]
 
     def is_closed(self, writer: ReplicaId) -> bool:
         """True if everybody has all of the writer's events, and the writer has left the contexts."""

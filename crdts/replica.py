@@ -138,6 +138,14 @@ class Replica(Accessors):
         """
         return self._retirement.retire(check_replica_id(other_id))
 
+    def mark(self, writer_id: str) -> Delta:
+        """Say that a writer is over, for others to retire it: all that it wrote is accepted until somebody does.
+
+        An empty delta if something was said of its retirement already. Raises `InvalidValue` for a writer that nothing
+        was ever heard of, and for this replica itself.
+        """
+        return self._retirement.mark(check_replica_id(writer_id))
+
     def forbid(self, writer_id: str) -> Delta:
         """Say that nothing will ever be written under an id under which nothing was: it counts as closed at once.
 

@@ -9,15 +9,21 @@ a report does go beyond, the first step is repeated with a later last event.
 Several replicas may retire o at once. Each replaces only what it has said itself, or what was said by writers that are
 closed, and the lowest limit holds: so who has reported to one of them keeps within its limit, whatever another says.
 
+Before the first step a writer may be marked: it is then known to be over, by everybody who reads the mark, and all of
+its events are still accepted. A mark is a limit at the highest seq there is. Whoever takes the first step replaces it.
+
 Who counts as everybody: all writers in the context that are not themselves being retired, and whoever else has
 reported. No clock is involved: what cannot report is either waited for or retired too.
 """
+
+from collections.abc import Iterator
 
 import cbor2
 
 from .context import Context, Dot, ReplicaId
 from .delta import NOTHING, Delta, Event
 from .errors import InvalidValue
+from .limits import MAX_SEQ
 from .schema import RETIRED, writer_limit
 from .store import Store
 
@@ -50,6 +56,18 @@ class Retirement:
         if not self._ours(writer):
             begun = self._write(writer, self._last_known(writer), closed=False)
         return self.close_what_is_safe() or begun
+
+    def mark(self, writer: ReplicaId) -> Delta:
+        """Say that ``writer`` is over; an empty delta if something was said of its retirement already."""
+        self._store.check_settled("retiring")
+        kernel = self._store.kernel
+        if writer in kernel.limits:
+            return NOTHING
+        if writer == kernel.replica_id:
+            raise InvalidValue(f"{writer!r} is this replica: it can retire itself")
+        if not kernel.context.last(writer):
+            raise InvalidValue(f"nothing was ever heard of a writer {writer!r}")
+        return self._write(writer, MAX_SEQ, closed=False)
 
     def forbid(self, writer: ReplicaId) -> Delta:
         """Close an id under which nothing was ever written, at once; an empty delta if it is closed already."""
@@ -88,10 +106,11 @@ class Retirement:
                 self._reports.pop(writer, None)
         return done
 
-    def _members(self) -> list[ReplicaId]:
+    def _members(self) -> Iterator[ReplicaId]:
+        """Everybody whose report is waited for; some twice."""
         kernel = self._store.kernel
-        known = {*kernel.exported_context().replicas(), *self._reports}
-        return sorted([who for who in known if who not in kernel.limits and who != kernel.replica_id])
+        yield from [who for who in self._reports if who not in kernel.limits and who != kernel.replica_id]
+        yield from (who for who in kernel.open_writers() if who != kernel.replica_id)
 
     def _have_settled(self, writer: ReplicaId, last: int) -> bool:
         return all(self._has_settled(peer, writer, last) for peer in self._members())
@@ -100,11 +119,7 @@ class Retirement:
         report = self._reports.get(peer)
         if report is None or report.prefix(writer) != last or report.last(writer) != last:
             return False
-        said = self._ours(writer)
-        if all(event.dot in report for event in said):
-            return True
-        known = self._store.kernel.with_closed(report)
-        return all(event.dot in known for event in said)
+        return all(event.dot in report for event in self._ours(writer))
 
     def _last_known(self, writer: ReplicaId) -> int:
         kernel = self._store.kernel
@@ -117,17 +132,23 @@ class Retirement:
         return [event.dot for event in self._ours(writer)]
 
     def _ours(self, writer: ReplicaId) -> tuple[Event, ...]:
-        """What we have said of a writer's retirement."""
-        kernel = self._store.kernel
-        return tuple(e for e in kernel.at(RETIRED, writer.encode()) if e.replica == kernel.replica_id)
-
-    def _replaceable(self, writer: ReplicaId) -> tuple[Event, ...]:
-        """That, and what has been said by those who will not speak again. Others rely on the limits that they set."""
+        """The limits that we have set for a writer."""
         kernel = self._store.kernel
         held = kernel.at(RETIRED, writer.encode())
-        return tuple(e for e in held if e.replica == kernel.replica_id or kernel.is_closed(e.replica))
+        return tuple(e for e in held if e.replica == kernel.replica_id and not _is_mark(e))
+
+    def _replaceable(self, writer: ReplicaId) -> tuple[Event, ...]:
+        """Those, marks, and limits of those who will not speak again. Others rely on the limits that they set."""
+        kernel = self._store.kernel
+        held = kernel.at(RETIRED, writer.encode())
+        return tuple(e for e in held if e.replica == kernel.replica_id or kernel.is_closed(e.replica) or _is_mark(e))
 
     def _write(self, writer: ReplicaId, last: int, *, closed: bool) -> Delta:
         key = writer.encode()
         held = self._store.kernel.at(RETIRED, key) if closed else self._replaceable(writer)
         return self._store.write(RETIRED, key, cbor2.dumps([last, closed]), held)
+
+
+def _is_mark(event: Event) -> bool:
+    limit = writer_limit((event,))
+    return limit is not None and limit.is_mark

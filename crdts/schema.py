@@ -207,6 +207,11 @@ class Limit(NamedTuple):
     closed: bool
     """Everybody has its events up to there: it has left the contexts that are exchanged."""
 
+    @property
+    def is_mark(self) -> bool:
+        """True if the writer is only said to be over: all of its events are accepted yet."""
+        return self.last == MAX_SEQ and not self.closed
+
 
 def writer_limit(held: Iterable[Event]) -> Limit | None:
     """What these live entries of `RETIRED`, all of one writer, say of it; None if there are none."""

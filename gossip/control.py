@@ -29,7 +29,7 @@ from .log import REQUEST_FAILED
 from .node import Node
 from .porting import items_of, parts_of, write_items
 from .protocol.errors import ConfigError, GossipError
-from .protocol.fence import count_closures
+from .protocol.fence import count_closures, fenced_nodes
 from .protocol.peers import ALIVE, SUSPECT
 from .release import RELEASE
 from .storage.database import NONE
@@ -40,6 +40,8 @@ SOCKET_PATH_BYTES: Final = 100
 MAX_REQUEST_BYTES: Final = 4 << 20
 READ_BYTES: Final = 64 * 1024
 _HUNG_UP: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+WRITERS_NAMED: Final = 5
+"""Writers that an answer names, of all that it speaks of."""
 BACKLOG: Final = 1024
 """Callers that may wait to be accepted: beyond it a Unix socket refuses them as if nobody were there."""
 
@@ -313,6 +315,7 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
         "sealed": node.sealed,
         "tags": dict(node.tags),
         "partial": node.is_partial,
+        "writers": _count_writers(node),
         "retired": node.retired,
         "members": {state: states.count(state) for state in dict.fromkeys(states)},
         "objects": len(node.replica.objects()),
@@ -325,11 +328,33 @@ def _status(node: Node, _: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _retire(node: Node, args: dict[str, Any]) -> dict[str, Any]:
-    member = args["member"]
+def _count_writers(node: Node) -> dict[str, int | None]:
+    """How many writers there are: of this node and the members, of nobody (None: not known), being closed, closed."""
+    kernel = node.replica.store.kernel
+    unknown = node.unknown_writers()
+    closing = len(kernel.retiring) + len(kernel.marked)
+    closed = len(kernel.limits) - closing - len(fenced_nodes(kernel))
+    nobody = None if unknown is None else len(unknown)
+    known = len(kernel.open_writers()) - (nobody or 0)
+    return {"known": known, "unknown": nobody, "closing": closing, "closed": closed}
+
+
+def _look_up(node: Node, args: dict[str, Any]) -> dict[str, Any]:
+    """What `_retire` would retire."""
+    found, writer = node.look_up_to_retire(args["member"], force=args["force"])
     names = {each.id: each.name for each in node.members()}
-    found = node.retire(member, force=args["force"])
-    return {"id": found, "name": names.get(found)}
+    return {"id": found, "name": names.get(found), "kind": "node" if writer is None else "writer"}
+
+
+def _retire(node: Node, args: dict[str, Any]) -> dict[str, Any]:
+    answer = _look_up(node, args)
+    node.retire(args["member"], force=args["force"])
+    return answer
+
+
+def _retire_unknown(node: Node, args: dict[str, Any]) -> dict[str, Any]:
+    found = node.retire_unknown(dry=args["dry"] is not False)
+    return {"count": len(found), "some": found[:WRITERS_NAMED]}
 
 
 def _ls(node: Node, _: dict[str, Any]) -> list[dict[str, Any]]:
@@ -397,6 +422,8 @@ _VERBS: Final[dict[str, Callable[[Node, dict[str, Any]], Any]]] = {
     "map": _change_map,
     "import": _import,
     "retire": _retire,
+    "retire_look_up": _look_up,
+    "retire_unknown": _retire_unknown,
 }
-_WRITING: Final = ("orset", "counter", "register", "map", "import", "retire")
+_WRITING: Final = ("orset", "counter", "register", "map", "import", "retire", "retire_unknown")
 """Verbs that are answered once the disk has what they wrote. All others are answered while it fails, too."""

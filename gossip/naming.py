@@ -16,7 +16,7 @@ from crdts.store import Store
 from .protocol import Identity, Member
 from .protocol.errors import UnknownMember
 from .protocol.fence import is_fenced
-from .protocol.identity import Life, NodeId, life_of, node_id_of, node_of, writers_of
+from .protocol.identity import Life, NodeId, is_fence, life_of, node_id_of, node_of, writers_of
 from .protocol.peers import ALIVE, SUSPECT
 
 _NAME_IT: Final = (
@@ -72,6 +72,14 @@ class Names:
         if member in [each.id for each in self._members()] or any(_is_of(writer, member) for writer in writers):
             return member
         raise UnknownMember(f"no member is called {member}; `gossip members` lists who there is, with ids")
+
+    def writer_of(self, text: str) -> ReplicaId | None:
+        """The writer with that id, if there is or was one, and the text names no node."""
+        writer, kernel = ReplicaId(text), self._kernel
+        if not kernel.context.last(writer) and writer not in kernel.limits:
+            return None
+        named = any(text == node.id or composed(text) == composed(node.name) for node in self._nodes())
+        return None if named or is_fence(writer) else writer
 
     def name_of(self, replica_id: ReplicaId) -> str:
         """The name of the node that writes under a replica id; the id itself if it is unknown."""

@@ -20,7 +20,7 @@ from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED, LogLoss, SafeLog
 from .naming import Names
 from .protocol import Address, Engine, Member, Statistics
-from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout
+from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
 from .protocol.identity import node_id_of
 from .protocol.peers import ALIVE, FAILED, SUSPECT
 from .storage.errors import DiskFailed
@@ -189,21 +189,61 @@ class Node(Accessors):
     def retire(self, member: str | Member, *, force: bool = False) -> str:
         """Say that a member is gone for good: one of `members`, or its name or id; returns the id.
 
+        Or have a writer closed that belongs to no member, if ``member`` is its replica id. What the writer wrote stays.
+
         What it wrote stays. Everybody forgets it as soon as they hear of this, and nobody ever admits it again: to
         come back it needs a fresh data directory. This is for what has failed or left, not for what is slow: what only
         it has is lost to the others. Raises `UnknownMember`, `MemberAlive` unless ``force``d, `NodeRetired`, and
-        `ConfigError` for what names no member at all.
+        `ConfigError` for what names no member at all. A writer of a member is never closed by its id (`MemberAlive`).
+        """
+        found, writer = self.look_up_to_retire(member, force=force)
+        if writer is None:
+            self._driver.do(self._engine.retire(trio.current_time(), node_id_of(found)))
+        else:
+            self._driver.do(self._engine.retire_writer(trio.current_time(), writer))
+        return found
+
+    def look_up_to_retire(self, member: str | Member, *, force: bool = False) -> tuple[str, ReplicaId | None]:
+        """What `retire` would return, and the writer that it would have closed; None if it would retire a node.
+
+        Raises what `retire` would raise, and changes nothing.
         """
         self._check_running()
         if not isinstance(member, str | Member):
             raise ConfigError(
                 f"a member is retired under its name or id, or as one of node.members(); not {member!r:.60}"
             )
-        name, found = member if isinstance(member, str) else member.name, self._names.node_of(member)
+        name = member if isinstance(member, str) else member.name
+        try:
+            found = self._names.node_of(member)
+        except UnknownMember:
+            writer = self._names.writer_of(member) if isinstance(member, str) else None
+            if writer is None:
+                raise
+            self._engine.check_closable(writer)
+            return writer, writer
         state = next((each.state for each in self.members() if each.id == found), "failed")
         if state in _TO_DO_FIRST and not force:
             raise MemberAlive(f"{name} is {state}: {_TO_DO_FIRST[state]} (`--force`, or `force=True`)")
-        self._driver.do(self._engine.retire(trio.current_time(), node_id_of(found)))
+        return found, None
+
+    def unknown_writers(self) -> list[ReplicaId] | None:
+        """The replica ids in the shared state that belong to no member and are not being closed, sorted.
+
+        Such as those of nodes that vanished and were forgotten. While there are any, no writer is closed. None if the
+        cluster is too large to list, as this node cannot tell then.
+        """
+        return self._engine.unknown_writers
+
+    def retire_unknown(self, *, dry: bool = False) -> list[ReplicaId]:
+        """Have all `unknown_writers` closed, one after the other, in the background; returns them.
+
+        What they wrote stays. Raises `UnknownMember` if this node cannot tell yet which they are, and `NodeRetired`. If
+        ``dry``, nothing is changed.
+        """
+        self._check_running()
+        found = self._engine.retire_unknown(trio.current_time(), dry=dry)
+        self._driver.do([])
         return found
 
     def name_of(self, replica_id: str) -> str:

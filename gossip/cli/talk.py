@@ -13,7 +13,7 @@ from gossip.datadir import user_of
 
 from .client import ask
 from .options import parse_tags, verb_options
-from .show import STATE_COLOURS, count, duration, print_json, print_line, print_table, size_text
+from .show import STATE_COLOURS, count, duration, escaped, print_json, print_line, print_table, size_text
 
 LEAVE_WAIT: Final = 10.0
 """Seconds that `gossip leave` waits at most until the node has let go of its directory: a program may go on with it."""
@@ -94,6 +94,7 @@ def status(data_dir: Path, as_json: bool) -> None:
     states = {"alive": 0} | found["members"]
     found["members"] = ", ".join(f"{state}: {n}" for state, n in states.items())
     found["tags"] = _tags(found)
+    found["writers"] = _writer_counts(found["writers"])
     found["partial"] = "yes: the cluster is too large to list" if found["partial"] else "no"
     if found["retired"]:
         found["retired"] = "yes: it takes no part any more; start with a fresh data directory"
@@ -113,6 +114,13 @@ def status(data_dir: Path, as_json: bool) -> None:
     print_table(("", ""), [_line(key, value) for key, value in (found | happened).items()])
 
 
+def _writer_counts(counts: dict[str, Any]) -> str:
+    shown = [f"{counts['known']} of members"]
+    if counts["unknown"]:
+        shown.append(f"{counts['unknown']} of nobody (`gossip retire --unknown`)")
+    return ", ".join(shown + [f"{counts[key]} {key}" for key in ("closing", "closed") if counts[key]])
+
+
 def _line(key: str, value: Any) -> tuple[str, Any]:
     """What ``key`` is, for people; what counts bytes in a unit that suits it."""
     words = key.split("_")
@@ -120,24 +128,64 @@ def _line(key: str, value: Any) -> tuple[str, Any]:
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", required=False)
+@click.option("--unknown", is_flag=True, help="All writers that belong to no member, in place of one NODE.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @click.option("--force", is_flag=True, help="Even if it is there: what only it has is lost to the others.")
 @verb_options
-def retire(node: str, yes: bool, force: bool, data_dir: Path, as_json: bool) -> None:
+def retire(node: str | None, unknown: bool, yes: bool, force: bool, data_dir: Path, as_json: bool) -> None:
     """Say that the member NODE (a name or an id) is gone for good.
 
     Every member forgets it, and none ever admits it again. What it wrote, and others have, stays.
+
+    NODE may also be a replica id that belongs to no member, as of a node that was forgotten long ago: then that writer
+    is closed. Its entries stay, its id leaves what members exchange, and nothing more is taken from it. `gossip status`
+    counts the writers of nobody; while there are any, no writer is closed.
     """
-    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
-        raise click.UsageError(f"{node} can never come back; add --yes if that is meant")
-    if not yes:
-        click.confirm(f"{node} can never come back, but for a fresh data directory. Retire it?", abort=True, err=True)
-    answer = ask(data_dir, "retire", member=node, force=force)
+    if (node is None) is not unknown:
+        raise click.UsageError("give one NODE, or --unknown")
+    if node is None:
+        _retire_unknown(data_dir, yes, as_json)
+        return
+    found = ask(data_dir, "retire_look_up", member=node, force=force)
+    called = f"{found['name']} ({found['id']})" if found["name"] else found["id"]
+    if found["kind"] == "node":
+        what = called if found["name"] else f"{called}, a node that is not listed,"
+        _confirm(f"{what} can never come back, but for a fresh data directory", "Retire it?", yes)
+    else:
+        _confirm(f"{called} belongs to no member; what it wrote stays, nothing more is taken from it", "Close it?", yes)
+    answer = ask(data_dir, "retire", member=found["id"], force=force)
     if as_json:
         print_json({"retired": True} | answer)
-    else:
+    elif found["kind"] == "node":
         print_line(f"retired {answer['name'] or node} ({answer['id']}); no member will admit it again")
+    else:
+        print_line(f"the writer {answer['id']} is closed once all members agree on what it wrote")
+
+
+def _retire_unknown(data_dir: Path, yes: bool, as_json: bool) -> None:
+    found = ask(data_dir, "retire_unknown", dry=True)
+    if found["count"]:
+        some = ", ".join(found["some"]) + (", ..." if found["count"] > len(found["some"]) else "")
+        belong = "belongs" if found["count"] == 1 else "belong"
+        what = f"{count(found['count'], 'writer')} {belong} to no member: {some}"
+        _confirm(f"{what}. What they wrote stays, nothing more is taken from them", "Close them?", yes)
+    answer = ask(data_dir, "retire_unknown", dry=False)
+    if as_json:
+        print_json({"retired": True} | answer)
+    elif answer["count"]:
+        closed = count(answer["count"], "writer")
+        print_line(f"closing {closed}, once all members agree on what they wrote; `gossip status` counts those left")
+    else:
+        print_line("every writer belongs to a member, or is being closed")
+
+
+def _confirm(what: str, question: str, yes: bool) -> None:
+    """Ask a person; raises `UsageError` where nobody can answer, and `Abort` if the answer is no."""
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
+        raise click.UsageError(f"{what}; add --yes if that is meant")
+    if not yes:
+        click.confirm(escaped(f"{what}. {question}"), abort=True, err=True)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """Closing writers that will write no more, so that their ids leave the contexts: one member sees to it for all.
 
-Those are closed whose node was retired, or left and keeps nothing, and those that a node itself wrote under before, if
+Those are closed whose node was retired, or left and keeps nothing, those that an operator has marked as nobody's
+(`unknown`), and those that a node itself wrote under before, if
 it is certain that it has all of that: a file that was copied or put back would set the limit too low, and everybody
 would drop what lies beyond. Of the members that are alive the one with the
 lowest id asks all others how much they have of these writers. Once all have the same, agree on who is alive, and miss
@@ -16,10 +17,11 @@ has failed is waited for until it comes back or is retired as well.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final
 
 from crdts import Context, CrdtError, Dot, ReplicaId
-from crdts.schema import RETIRED
+from crdts.schema import RETIRED, Limit
 
 from .errors import GossipError
 from .fence import is_fenced
@@ -37,6 +39,10 @@ ROUNDS: Final = 4
 """Rounds without news until other writers get their turn, if there are any."""
 QUIET: Final = 10
 """Probe intervals without a change of who is alive, until what members have counts as all there is."""
+MARKED_AT_ONCE: Final = 1024
+"""Marked writers that are looked at in one round."""
+STEP: Final = 0.05
+"""Seconds between two rounds that each go as they should, while very many writers are to be closed."""
 LONGEST_PAUSE: Final = 16
 """Probe intervals between two rounds at most, when they do not help."""
 
@@ -82,10 +88,13 @@ class Closing:
         if not work:
             self._batch, self._pause = (), 1
             self._answers.clear()
-        else:
-            self._choose(work)
-            self._go_on(now)
+            self._next = now + self._out.config.probe_interval
+            return
+        self._choose(work)
         self._next = now + self._out.config.probe_interval * self._pause
+        before = self._limits()
+        self._go_on(now)
+        self._hurry(now, before)
 
     def _work(self) -> list[ReplicaId]:
         """The writers that we see to: all that are over if we lead, and those whose limit we have set before we did not
@@ -96,9 +105,9 @@ class Closing:
             return []
         if self._leads():
             return self._over()
-        if not self._former and not kernel.retiring:
-            return []
-        return [writer for writer in self._over() if writer in self._former or self._own_words(writer)]
+        ours = [writer for writer in kernel.retiring if writer in self._former or self._own_words(writer)]
+        former = [w for w in self._former if w not in kernel.limits and not self._is_unconfirmed(w)]
+        return self._unless_incomplete([*ours, *former])
 
     def _leads(self) -> bool:
         me = self._out.identity.node_id
@@ -107,16 +116,16 @@ class Closing:
     def _over(self) -> list[ReplicaId]:
         """The writers that will write no more, of which there is more to do, in order."""
         kernel = self._out.kernel
-        found = []
-        for writer in kernel.exported_context().replicas():
-            limit = kernel.limits.get(writer)
-            if writer == kernel.replica_id:
-                continue
-            if self._incomplete.get(writer) == (self._mark, kernel.context.steps(writer)):
-                continue
-            if limit is not None or (self._is_to_close(writer) and not self._is_unconfirmed(writer)):
-                found.append(writer)
-        return found
+        marked = islice(filter(kernel.context.last, kernel.marked), MARKED_AT_ONCE)
+        over = [w for w in kernel.open_writers() if self._is_to_close(w) and not self._is_unconfirmed(w)]
+        return self._unless_incomplete([*kernel.retiring, *marked, *over])
+
+    def _unless_incomplete(self, writers: list[ReplicaId]) -> list[ReplicaId]:
+        """Those of the writers that wrote something, in order. Not those of whom nothing more can be done now."""
+        kernel = self._out.kernel
+        context, done = kernel.context, self._incomplete
+        found = [w for w in writers if context.last(w) and w != kernel.replica_id]
+        return sorted([w for w in found if w not in done or done[w] != (self._mark, context.steps(w))])
 
     def _is_unconfirmed(self, writer: ReplicaId) -> bool:
         """True if the writer is an earlier life of this node, and no member could know more of it.
@@ -169,9 +178,8 @@ class Closing:
         for peer in self._members.listed():
             if not peer.is_present and peer.is_proven and not self._keeps_nothing(peer):
                 return True
-        kernel = self._out.kernel
-        for writer in kernel.exported_context().replicas():
-            if writer not in kernel.limits and not self._is_over(writer):
+        for writer in self._out.kernel.open_writers():
+            if not self._is_over(writer):
                 life = life_of(writer)
                 if life is None or life.epoch != self._epoch_of(life.node_id):
                     return True
@@ -226,12 +234,14 @@ class Closing:
     def _lives_of(self, node_id: NodeId) -> list[ReplicaId]:
         """The lives of a node that are waited for: those that wrote, and are not being closed."""
         kernel = self._out.kernel
-        return [writer for writer in writers_of(kernel.exported_context(), node_id) if writer not in kernel.limits]
+        return [writer for writer in writers_of(kernel.context, node_id) if writer not in kernel.limits]
 
     def _take_over(self) -> None:
         """Speak for those who have set a limit and are over: it may have to be raised."""
         kernel = self._out.kernel
         for writer in self._batch:
+            if writer in kernel.marked:
+                continue
             authors = [event.replica for event in kernel.at(RETIRED, writer.encode())]
             if authors and all(author in kernel.limits or self._is_over(author) for author in authors):
                 self._try(lambda writer=writer: self._out.replica.retire(writer))  # type: ignore[misc]
@@ -290,13 +300,26 @@ class Closing:
         """What we have said of its end, in this life."""
         return self._out.replica.said_of(writer)
 
+    def is_own(self, writer: ReplicaId) -> bool:
+        """True if this node wrote under that id before."""
+        return writer in self._former
+
+    @property
+    def quiet_time(self) -> float:
+        """Seconds without a change of who is alive, until what members have counts as all there is."""
+        return QUIET * self._out.config.probe_interval
+
+    def is_settled(self, now: float) -> bool:
+        """True if the list of members has been the same for a while."""
+        self._watch(now)
+        return now - self._unchanged_since >= self.quiet_time
+
     def _is_clear(self, now: float) -> bool:
         """True if the list of members has been the same for a while, and none of them is missing.
 
         Whoever has just started, or come out of a cut, may not have heard yet of those who have more.
         """
-        self._watch(now)
-        return now - self._unchanged_since >= QUIET * self._out.config.probe_interval and not self._misses_somebody()
+        return self.is_settled(now) and not self._misses_somebody()
 
     def _watch(self, now: float) -> None:
         mark = self._members.alive_mark()
@@ -310,7 +333,8 @@ class Closing:
         match message:
             case Ask():
                 clear = self._is_clear(now)
-                context = self._out.kernel.exported_context().only(message.writers)
+                kernel = self._out.kernel
+                context = kernel.context.only([writer for writer in message.writers if not kernel.is_closed(writer)])
                 answer = [Report(context, self._mark, clear)]
                 if len(self._out.sealed([*answer])) <= self._out.config.datagram_bytes:  # else dots are still missing
                     self._out.send_data(peer.address, [*answer])
@@ -327,6 +351,7 @@ class Closing:
         present = peer.replica_id
         if not self._batch or present is None:  # it is asked again once it has said what it writes under
             return
+        before = self._limits()
         if self._answers.get(peer.node_id) != (peer.epoch, report):
             self._rounds = 0
             if self._pause > 1:  # it goes on
@@ -340,6 +365,20 @@ class Closing:
         for life in lives:
             self._report(life, report.context)
         self._begin_where_agreed(now)
+        self._hurry(now, before)
+
+    def _limits(self) -> list[Limit | None]:
+        """How far the writers in `_batch` are."""
+        return [self._out.kernel.limits.get(writer) for writer in self._batch]
+
+    def _hurry(self, now: float, before: list[Limit | None]) -> None:
+        """Do not wait for the next probe interval if all writers of the batch are further than ``before``, and very
+        many others wait.
+        """
+        kernel = self._out.kernel
+        is_marked = any(writer in kernel.marked for writer in self._batch)
+        if len(kernel.marked) > WRITERS_ASKED and not is_marked and self._limits() != before:
+            self._next = min(self._next, now + STEP)
 
     def _report(self, life: ReplicaId, context: Context) -> None:
         if life not in self._out.kernel.limits:

@@ -226,6 +226,25 @@ class Engine:
         self._compare_where_needed(now)
         return self._out.drain()
 
+    def retire_writer(self, now: float, writer: ReplicaId) -> list[Effect]:
+        """Have a writer closed that belongs to no member.
+
+        Raises `MemberAlive` if it belongs to one, `UnknownMember` if nothing was heard of it or this node cannot tell,
+        `NodeRetired`, and else as a mutation does.
+        """
+        self._settle()
+        self._retiring.retire_writer(writer)
+        self._compare_where_needed(now)
+        return self._out.drain()
+
+    def retire_unknown(self, now: float, *, dry: bool = False) -> list[ReplicaId]:
+        """Have all writers closed that belong to no member, some in each `tick`; returns them, which is all if ``dry``.
+
+        Raises `UnknownMember` if this node cannot tell yet which they are, and `NodeRetired`.
+        """
+        self._settle()
+        return self._retiring.retire_unknown(now, dry=dry)
+
     # ---- time
 
     def deadline(self) -> float:
@@ -238,6 +257,7 @@ class Engine:
             self._detector.deadline(),
             self._streams.deadline(),
             self._retiring.closing.deadline(),
+            self._retiring.unknown.deadline(),
         )
 
     def tick(self, now: float) -> list[Effect]:
@@ -250,6 +270,7 @@ class Engine:
         self._antientropy.tick(now)
         self._streams.tick(now)
         self._retiring.closing.tick(now)
+        self._retiring.unknown.tick(now)
         self._compare_where_needed(now)
         return self._out.drain()
 
@@ -263,6 +284,19 @@ class Engine:
     def retired(self) -> bool:
         """True if this node was retired and knows; then it takes no part any more."""
         return self._retiring.retired
+
+    @property
+    def unknown_writers(self) -> list[ReplicaId] | None:
+        """The writers in the context that belong to no member, and are not being closed, sorted.
+
+        None if this node does not list all members, and so cannot tell.
+        """
+        return self._retiring.unknown.find() if self._retiring.unknown.is_known else None
+
+    def check_closable(self, writer: ReplicaId) -> None:
+        """Raise what `retire_writer` would raise."""
+        self._retiring.check_writable()
+        self._retiring.unknown.check(writer)
 
     def check_writable(self) -> None:
         """Refuse a mutation of a node that was retired; raises `NodeRetired`."""

@@ -7,7 +7,7 @@ writer, the fence takes no room in any context, travels with events and states, 
 from crdts.kernel import Kernel
 from crdts.schema import RETIRED
 
-from .identity import NodeId, fence_of, fenced_by
+from .identity import NodeId, fence_of, fences_in
 
 
 def is_fenced(kernel: Kernel, node_id: NodeId) -> bool:
@@ -17,7 +17,7 @@ def is_fenced(kernel: Kernel, node_id: NodeId) -> bool:
 
 def fenced_nodes(kernel: Kernel) -> list[NodeId]:
     """The ids of all nodes that were retired, in order."""
-    return [node_id for node_id in map(fenced_by, sorted(kernel.limits)) if node_id is not None]
+    return fences_in(kernel.limits)
 
 
 def count_closures(kernel: Kernel) -> int:

@@ -6,6 +6,7 @@ this module makes and parses these ids.
 """
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NewType
 
@@ -109,10 +110,21 @@ def fence_of(node_id: NodeId) -> ReplicaId:
     return ReplicaId(f"{node_id.hex()}.{_ANY_LIFE}")
 
 
+def is_fence(writer: ReplicaId) -> bool:
+    """True if ``writer`` is the fence of a node."""
+    return fenced_by(writer) is not None
+
+
 def fenced_by(writer: ReplicaId) -> NodeId | None:
     """The id of the node whose fence ``writer`` is; None if it is no fence."""
-    parted = _parted(writer) if writer.endswith(_ANY_LIFE) else None  # of very many ids few are fences
+    parted = _parted(writer) if writer.endswith(_ANY_LIFE) else None
     return parted[0] if parted is not None and parted[1] == _ANY_LIFE else None
+
+
+def fences_in(writers: Iterable[ReplicaId]) -> list[NodeId]:
+    """The ids of the nodes whose fences are among ``writers``, sorted."""
+    some = [writer for writer in writers if writer.endswith(_ANY_LIFE)]  # of very many ids few are fences
+    return [node_id for node_id in map(fenced_by, sorted(some)) if node_id is not None]
 
 
 def node_of(writer: ReplicaId) -> NodeId | None:

@@ -6,6 +6,7 @@ is told so; it then takes no part any more, and writes nothing. How the writers 
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from crdts import ReplicaId
@@ -14,13 +15,14 @@ from crdts.schema import names_of
 from . import notices
 from .closing import Closing
 from .errors import Fenced, NodeRetired
-from .fence import fenced_nodes, is_fenced
-from .identity import Address, NodeId, fence_of
+from .fence import is_fenced
+from .identity import Address, NodeId, fence_of, fences_in
 from .members import Members
 from .messages import Ask, Gone, Hello, Message, Report, Retired
 from .output import Output
 from .peers import Peer
 from .streams import Streams
+from .unknown import UnknownWriters
 
 TOLD_INTERVAL: Final = 1.0
 """Seconds between two times that a retired node is told so at one address, at least."""
@@ -39,8 +41,9 @@ class Retiring:
         self._members = members
         self._streams = streams
         self.closing = Closing(output, members, ended)
+        self.unknown = UnknownWriters(output, members, self.closing)
         self._known: dict[NodeId, None] = {}
-        self._limits = 0
+        self._limited = 0
         self._told: dict[tuple[NodeId, Address], float] = {}
         self.retired = False
         """True if this node was retired, and knows."""
@@ -52,6 +55,16 @@ class Retiring:
         self.check_writable()
         self._out.replica.forbid(fence_of(node_id))
         self.notice()
+
+    def retire_writer(self, writer: ReplicaId) -> None:
+        """Have a writer closed that belongs to no member; raises `MemberAlive`, `UnknownMember`, or as a mutation."""
+        self.check_writable()
+        self.unknown.retire(writer)
+
+    def retire_unknown(self, now: float, *, dry: bool) -> list[ReplicaId]:
+        """Have all writers closed that belong to no member; returns them. Raises `UnknownMember`."""
+        self.check_writable()
+        return self.unknown.retire_all(now, dry=dry)
 
     def check_writable(self) -> None:
         """Raise `NodeRetired` if this node was retired: no member would take what it writes."""
@@ -68,11 +81,12 @@ class Retiring:
 
     def notice(self) -> None:
         """Act on what the shared state says by now of who is retired."""
-        limits = len(self._out.kernel.limits)
-        if limits == self._limits:
+        kernel = self._out.kernel
+        new = kernel.limited - self._limited
+        if not new:
             return
-        self._limits = limits
-        for node_id in fenced_nodes(self._out.kernel):
+        self._limited = kernel.limited
+        for node_id in fences_in(islice(reversed(kernel.limits), new)):
             if node_id not in self._known:
                 self._known[node_id] = None
                 self._forget(node_id)

@@ -327,8 +327,11 @@ class World:
 
     # ---- retiring
 
-    def retire(self, by: int, *, graceful: bool) -> None:
-        """The last replica stops; what only it had is lost, unless it says a last word to the one that retires it."""
+    def retire(self, by: int, *, graceful: bool, marked_by: int | None = None) -> None:
+        """The last replica stops; what only it had is lost, unless it says a last word to the one that retires it.
+
+        ``marked_by``: who marks it before, or at the same time.
+        """
         if graceful:
             self.merge(LEAVER, by)
         if not self.replicas[by].context.last(NAMES[LEAVER]):
@@ -338,6 +341,9 @@ class World:
             if peer != by:  # whoever retires must have heard of everybody, however little
                 self.replicas[by].report(NAMES[peer], Context())
         self.exchanges = [exchange for exchange in self.exchanges if LEAVER not in exchange.members]
+        if marked_by is not None and self.replicas[marked_by].context.last(NAMES[LEAVER]):
+            self.send(self.replicas[marked_by].mark(NAMES[LEAVER]))
+            self.check(marked_by)
         self.send(self.replicas[by].retire(NAMES[LEAVER]))
         self.check(by)
 
@@ -615,9 +621,9 @@ class Machine(RuleBasedStateMachine):
         self.world.resume(which, messages, answer_was_lost=answer_was_lost)
 
     @precondition(lambda self: self.world.retirer is None and len(self.world.units) > 8)
-    @rule(by=st.integers(0, LEAVER - 1), graceful=st.booleans())
-    def retire(self, by: int, graceful: bool) -> None:
-        self.world.retire(by, graceful=graceful)
+    @rule(by=st.integers(0, LEAVER - 1), graceful=st.booleans(), marked_by=st.none() | st.integers(0, LEAVER - 1))
+    def retire(self, by: int, graceful: bool, marked_by: int | None) -> None:
+        self.world.retire(by, graceful=graceful, marked_by=marked_by)
 
     @precondition(lambda self: self.world.retirer is not None)
     @rule(peer=st.integers(0, LEAVER - 1))

@@ -153,6 +153,73 @@ def test_a_writer_of_whom_nothing_was_heard_cannot_be_retired() -> None:
         a.retire("\n")
 
 
+def test_a_mark_limits_nothing_and_whoever_retires_the_writer_replaces_it() -> None:
+    a, b, gone = team("a", "b", "gone")
+    b.merge(sent(a.mark("gone")))
+    assert not a.mark("gone")
+    assert not b.mark("gone"), "once is enough"
+    assert list(b.store.kernel.marked) == ["gone"]
+    assert not b.store.kernel.retiring
+    b.merge(gone.orset("s").add("later"))
+    assert "later" in b.orset("s")
+    a.merge(b)
+    assert not a.retired, "a mark closes nothing"
+    assert "gone" in a.context.replicas()
+    a.merge(sent(b.retire("gone")))
+    assert not a.store.kernel.marked
+    for _ in range(3):
+        spread([a, b])
+    assert a.retired == b.retired == {"gone": 2}
+    assert len(a.store.kernel.at(RETIRED, b"gone")) == 1, "nothing is left of the mark"
+
+
+def test_who_only_marked_a_writer_closes_nobody() -> None:
+    a, b, _ = team("a", "b", "gone")
+    a.mark("gone")
+    for _ in range(3):
+        spread([a, b])
+    assert a.store.kernel.limits == b.store.kernel.limits
+    assert not a.retired
+    close([a, b], "gone")
+
+
+def test_a_mark_of_nobody_and_of_oneself_is_refused() -> None:
+    a = team("a")[0]
+    with pytest.raises(InvalidValue, match="nothing was ever heard"):
+        a.mark("nobody")
+    with pytest.raises(InvalidValue, match="is this replica"):
+        a.mark("a")
+    with a.transaction(), pytest.raises(InTransaction):
+        a.mark("nobody")
+
+
+def test_a_mark_travels_with_a_state() -> None:
+    a, b, _ = team("a", "b", "gone")
+    a.mark("gone")
+    b.store.kernel.join(a.store.kernel.state())
+    assert list(b.store.kernel.marked) == ["gone"]
+    assert b.store.kernel.open_writers() == ["a", "b"]
+
+
+def test_the_writers_without_a_limit_are_those_of_the_context_that_have_none() -> None:
+    a, b, c = team("a", "b", "c")
+    kernel = a.store.kernel
+    assert kernel.open_writers() == ["a", "b", "c"]
+    a.mark("c")
+    assert kernel.open_writers() == ["a", "b"]
+    a.merge(replica("d").orset("s").add(1))
+    assert kernel.open_writers() == ["a", "b", "d"]
+    a.retire("b")
+    assert kernel.open_writers() == ["a", "d"]
+    with suppress(ZeroDivisionError), a.transaction():
+        a.orset("s").add("undone")
+        raise ZeroDivisionError
+    assert kernel.open_writers() == ["a", "d"]
+    assert b.store.kernel.open_writers() == ["a", "b", "c"]
+    assert c.store.kernel.limited == 0
+    assert kernel.limited == 2
+
+
 def test_a_reader_that_has_gone_holds_up_nothing_once_it_is_retired() -> None:
     a, b, gone = team("a", "b", "gone")
     a.report("reader", replica("reader").merge(gone).context)

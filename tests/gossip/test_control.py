@@ -175,6 +175,8 @@ ARGUMENTS = {
     "map": ("op", "name", "key", "value"),
     "import": ("items", "add"),
     "retire": ("member", "force"),
+    "retire_look_up": ("member", "force"),
+    "retire_unknown": ("dry",),
 }
 
 

@@ -9,9 +9,10 @@ from threading import Event
 from typing import Any
 
 import pytest
+import trio
 
 from crdts import Event as Written
-from crdts import ORSet
+from crdts import ORSet, Replica
 from crdts.schema import object_id
 from crdts.values import encode_value
 from gossip import DiskFailed, Node, open_node
@@ -486,7 +487,7 @@ async def test_a_member_that_has_gone_is_retired_by_name_or_id(node: Node, gossi
     assert node.members() == []
     assert set(node.orset("x")) == {"stays"}
     again = json.loads((await gossip("retire", bob.id, "--yes", "--json")).out)
-    assert again == {"retired": True, "id": bob.id, "name": None}
+    assert again == {"retired": True, "id": bob.id, "name": None, "kind": "node"}
 
 
 async def test_what_fences_a_retired_node_does_not_count_as_an_object(node: Node, gossip: Gossip) -> None:
@@ -514,15 +515,68 @@ async def test_a_suspect_is_not_retired_before_it_counts_as_failed(
 
 
 async def test_nobody_is_retired_without_being_asked_for_or_by_mistake(node: Node, gossip: Gossip) -> None:
-    answer = await gossip("retire", "bob")  # its input is no terminal: nobody says yes
-    assert (answer.code, answer.out) == (2, "")
-    assert "bob can never come back; add --yes" in answer.err
     for name in ("bob", "0123456789abcdef", "w"):
-        answer = await gossip("retire", name, "--yes")
-        assert (answer.code, answer.out) == (1, "")
-        assert one_line(answer.err).startswith(f"gossip: no member is called {name};")
+        for yes in ((), ("--yes",)):  # a name is looked up before anybody is asked
+            answer = await gossip("retire", name, *yes)
+            assert (answer.code, answer.out) == (1, "")
+            assert one_line(answer.err).startswith(f"gossip: no member is called {name};")
     for name in (node.name, node.id):
         assert "is this node itself" in (await gossip("retire", name, "--yes")).err
+    node.replica.merge(Replica(f"{'0b' * 8}.3").orset("x").add("of one that was forgotten"))
+    answer = await gossip("retire", "0b" * 8)  # its input is no terminal: nobody says yes
+    assert (answer.code, answer.out) == (2, "")
+    assert f"{'0b' * 8}, a node that is not listed, can never come back" in answer.err
+    assert "add --yes" in answer.err
+    assert "give one NODE, or --unknown" in (await gossip("retire", "--yes")).err
+    assert "give one NODE, or --unknown" in (await gossip("retire", "bob", "--unknown", "--yes")).err
+
+
+async def test_a_writer_that_belongs_to_no_member_is_closed_by_its_id(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        bob.replica.merge(Replica("invented").orset("x").add("stays"))
+        await until(node, lambda: node.unknown_writers() == ["invented"])
+        found = json.loads((await gossip("status", "--json")).out)["writers"]
+        assert found == {"known": 0, "unknown": 1, "closing": 0, "closed": 0}
+        assert "1 of nobody (`gossip retire --unknown`)" in (await gossip("status")).out
+        answer = await gossip("retire", "invented")
+        assert (answer.code, answer.out) == (2, "")
+        assert "invented belongs to no member" in one_line(answer.err)
+        bob.orset("y").add(1)
+        await until(node, lambda: bool(node.orset("y")))
+        answer = await gossip("retire", bob.replica.replica_id, "--yes")
+        assert (answer.code, answer.out) == (1, "")
+        assert one_line(answer.err).endswith(f"retire it: `gossip retire {bob.id}`\n")
+        told = json.loads((await gossip("retire", "invented", "--yes", "--json")).out)
+        assert told == {"retired": True, "id": "invented", "name": None, "kind": "writer"}
+        for each in (node, bob):
+            await until(each, lambda each=each: "invented" in each.replica.retired)
+            assert set(each.orset("x")) == {"stays"}
+        found = json.loads((await gossip("status", "--json")).out)["writers"]
+        assert (found["unknown"], found["closing"], found["closed"]) == (0, 0, 1)
+        assert "closed already" in (await gossip("retire", "invented", "--yes")).err
+
+
+async def test_all_writers_that_belong_to_no_member_are_closed_at_once(node: Node, gossip: Gossip) -> None:
+    async with open_node("bob", join=[node.address], config=FAST) as bob:
+        await acquainted(node, bob)
+        for number in range(20):
+            bob.replica.merge(Replica(f"r{number:02}").orset("x").add(number))
+        await until(node, lambda: len(node.orset("x")) == 20)
+        answer = await gossip("retire", "--unknown")
+        assert (answer.code, answer.out) == (1, "")
+        assert "Wait until it has stayed the same" in answer.err
+        await trio.sleep(11 * FAST.probe_interval)
+        answer = await gossip("retire", "--unknown")
+        assert (answer.code, answer.out) == (2, "")
+        assert "20 writers belong to no member: r00, r01, r02, r03, r04, ..." in one_line(answer.err)
+        told = await gossip("retire", "--unknown", "--yes")
+        assert told.out.startswith("closing 20 writers, once all members agree")
+        for each in (node, bob):
+            await until(each, lambda each=each: len(each.replica.retired) == 20)
+            assert len(each.orset("x")) == 20
+        told = await gossip("retire", "--unknown")
+        assert told.out == "every writer belongs to a member, or is being closed\n"
 
 
 async def test_members_that_share_a_name_are_told_apart_by_their_ids(node: Node, gossip: Gossip) -> None:
