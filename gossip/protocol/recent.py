@@ -1,10 +1,12 @@
-"""What was pushed a moment ago: it may be on its way still, and who is met only now has not got it."""
+"""What was pushed a moment ago, and who was met a moment ago: push and meetings may have missed each other."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crdts import Event
+
+from .peers import Peer
 
 BATCHES_KEPT: Final = 512
 """Batches of events under way that are remembered at most; what was pushed before counts as everywhere."""
@@ -13,6 +15,10 @@ MEETING: Final = 5.0
 whoever is met."""
 BROUGHT_BYTES: Final = 4096
 """Of these writes, the latest, as far as they take so much; a digest finds the rest."""
+STRANGE: Final = 1.0
+"""Seconds for which other members may not know yet a member that was just met: it gets our writes from us, too."""
+STRANGE_MEMBERS: Final = 32
+"""Members that get our writes for that reason at most, the latest met. The others wait for relays and digests."""
 
 
 class Recent:
@@ -63,3 +69,22 @@ class Written:
         """Those that are still news to whoever is met now."""
         self._drop(now)
         return [event for _, events, _ in self._batches for event in events]
+
+
+class Newcomers:
+    """The members that were just met. A relay that does not list them would leave them out."""
+
+    __slots__ = ("_met",)
+
+    def __init__(self) -> None:
+        self._met: deque[tuple[float, Peer]] = deque(maxlen=STRANGE_MEMBERS)
+
+    def note(self, now: float, peer: Peer) -> None:
+        """We list this member since now."""
+        self._met.append((now, peer))
+
+    def present(self, now: float) -> list[Peer]:
+        """Those of them that other members may not know yet, each once."""
+        while self._met and self._met[0][0] < now - STRANGE:
+            self._met.popleft()
+        return [*dict.fromkeys(peer for _, peer in self._met if peer.is_present)]

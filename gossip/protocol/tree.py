@@ -19,6 +19,7 @@ from .members import Members
 from .messages import Message, Push, Receipt, Relay
 from .output import Output
 from .peers import Peer
+from .recent import Newcomers
 from .spread import Span, divide, everybody_but
 from .wire import RELAY_BYTES
 
@@ -68,6 +69,7 @@ class SplitTree(Dissemination):
         self._receipts_due = float("inf")
         self._lossy = 0
         self._repaired: dict[Dot, None] = {}
+        self._newcomers = Newcomers()
         self._listed: Sequence[Peer] = ()
         self._ring: list[NodeId] = []
 
@@ -83,17 +85,31 @@ class SplitTree(Dissemination):
         return hops * (self._typical.mean / 2 + self._out.config.push_interval) if self._typical.mean else 0.0
 
     def bring(self, now: float, peer: Peer, events: Sequence[Event]) -> None:
+        self._newcomers.note(now, peer)
+        for delta in pack(events, payload_budget(self._out) - RELAY_BYTES):
+            self._bring(now, [peer], delta)
+
+    def _bring(self, now: float, peers: list[Peer], delta: Delta) -> None:
         # Relays may bring it too, with a share that is still to be passed on: the empty span says so.
         me = self._out.identity.node_id
-        for delta in pack(events, payload_budget(self._out) - RELAY_BYTES):
-            self._send(now, [peer], delta, Span(me, me))
+        self._send(now, peers, delta, Span(me, me))
 
     def originate(self, now: float, events: Sequence[Event]) -> None:
         if self._members.is_partial:
             self._flood.originate(now, events)
             self._take_from_flood()
         else:
-            self._share_out_events(now, events, everybody_but(self._out.identity.node_id))
+            self._share_out_own(now, events)
+
+    def _share_out_own(self, now: float, events: Sequence[Event]) -> None:
+        """Send our writes to all. Relays may not know members that we have just met: so those get them from us."""
+        newcomers = [peer for peer in self._newcomers.present(now) if self._members.find(peer.node_id) is peer]
+        me = self._out.identity.node_id
+        for delta in pack(events, payload_budget(self._out) - RELAY_BYTES):
+            reached = self._share_out(now, delta, everybody_but(me), me)
+            missed = [peer for peer in newcomers if peer not in reached]
+            if missed:
+                self._bring(now, missed, delta)
 
     def take(
         self, now: float, message: Message, new: list[Event], peer: Peer | None, sender: NodeId
@@ -104,8 +120,10 @@ class SplitTree(Dissemination):
             return self._flood.take(now, message, new, peer, sender)
         if not isinstance(message, Relay):
             return (), None
-        saved = self._arrived(now, peer, message, bool(new)) if peer is not None else 0
         is_brought = message.span is not None and message.span.first == message.span.stop
+        # What came twice because it was brought is no sign that receipts are lost.
+        is_sound = bool(new) or is_brought or any(event.dot in self._repaired for event in message.delta.events)
+        saved = self._arrived(now, peer, message, is_sound) if peer is not None else 0
         if is_brought and not self._members.is_partial:
             self._remember_repaired(new)
             events: Sequence[Event] = ()
@@ -156,17 +174,20 @@ class SplitTree(Dissemination):
         for delta in pack(events, payload_budget(self._out) - RELAY_BYTES):
             self._share_out(now, delta, span, self._out.identity.node_id)
 
-    def _share_out(self, now: float, delta: Delta, span: Span, without: NodeId) -> None:
-        """Send to all of a span: to some directly, to the others by relays among them."""
+    def _share_out(self, now: float, delta: Delta, span: Span, without: NodeId) -> list[Peer]:
+        """Send to all of a span: to some directly, who are returned, to the others by relays among them."""
         leaves: list[Peer] = []
+        relays: list[Peer] = []
         for share in divide(self._all_ids(), span, without, self._out.config.fanout):
             peer = self._relay_among(share.ids)
             if peer is not None and len(share.ids) > 1:
                 self._send(now, [peer], delta, share.span)
+                relays.append(peer)
             elif peer is not None:
                 leaves.append(peer)
         if leaves:
             self._send(now, leaves, delta, None)
+        return leaves + relays
 
     def _all_ids(self) -> list[NodeId]:
         alive = self._members.alive()
@@ -303,14 +324,14 @@ class SplitTree(Dissemination):
 
     # ---- receipts
 
-    def _arrived(self, now: float, peer: Peer, relay: Relay, brought_news: bool) -> int:
+    def _arrived(self, now: float, peer: Peer, relay: Relay, is_sound: bool) -> int:
         """Note it for the next receipt. Returns up to which seq the sender's writes are saved when all here is."""
         arrivals = self._arrivals.get(peer.node_id)
         if arrivals is None or arrivals.epoch != peer.epoch:
             self._tidy()
             arrivals = self._arrivals[peer.node_id] = Arrivals(peer.epoch)
         arrivals.add(relay.number)
-        self._note_loss(brought_news)
+        self._note_loss(is_sound)
         self._owe_receipt(now, peer.node_id, 2 if self._lossy >= LOSSY else 1)
         if arrivals.unconfirmed >= WINDOW // 4:
             self._receipts_due = now
@@ -318,9 +339,9 @@ class SplitTree(Dissemination):
         seq = self._out.kernel.context.prefix(writer) if writer is not None else 0
         return seq if seq > arrivals.saved else 0
 
-    def _note_loss(self, brought_news: bool) -> None:
-        """Count what comes twice against what comes once."""
-        self._lossy = max(0, self._lossy - 1) if brought_news else min(LOSSY_MAX, self._lossy + LOSSY_STEP)
+    def _note_loss(self, is_sound: bool) -> None:
+        """Count what comes twice against what comes once, or twice for a good reason."""
+        self._lossy = max(0, self._lossy - 1) if is_sound else min(LOSSY_MAX, self._lossy + LOSSY_STEP)
 
     def _owe_receipt(self, now: float, node_id: NodeId, copies: int) -> None:
         self._receipts[node_id] = max(copies, self._receipts.get(node_id, 0))

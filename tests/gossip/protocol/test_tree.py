@@ -13,6 +13,7 @@ from gossip.protocol import Address, Config, Effect, Send
 from gossip.protocol.identity import replica_id_of
 from gossip.protocol.links import LEAST_TIMEOUT, PATIENCE, SILENT_OUTSTANDING, TRIES, WINDOW
 from gossip.protocol.messages import Digest, Push, Receipt, Relay
+from gossip.protocol.recent import STRANGE
 from gossip.protocol.spread import Span, everybody_but
 from gossip.protocol.tree import REPEATS_SAVED
 from simulations import Cluster
@@ -25,7 +26,8 @@ def crowd(rig: Rig, count: int) -> list[Puppet]:
     puppets = [Puppet(f"p{i}", host=f"10.2.0.{i + 1}") for i in range(count)]
     for puppet in puppets:
         puppet.meets(rig)
-    rig.pass_time(0.001)
+    rig.now += STRANGE + 0.001
+    rig.tick()
     return puppets
 
 
