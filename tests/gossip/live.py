@@ -43,12 +43,14 @@ async def acquainted(*nodes: Node) -> None:
 
 
 async def equal(*nodes: Node) -> None:
-    """Wait until every node has what any of them has now."""
+    """Wait until every node has what any of them has, what they write by themselves meanwhile included."""
     with patience():
-        for node in nodes:
-            for other in nodes:
-                await node.wait_for(other.version())
-    assert len({node.replica.fingerprint for node in nodes}) == 1
+        while True:
+            for node in nodes:
+                for other in nodes:
+                    await node.wait_for(other.version())
+            if len({node.replica.fingerprint for node in nodes}) == 1:
+                return
 
 
 @asynccontextmanager
