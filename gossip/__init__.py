@@ -2,8 +2,6 @@
 
 from crdts import Change
 
-from .collector import short_collections
-from .faults import TransportFaults
 from .keeping import Storage
 from .log import LogLoss
 from .node import Node
@@ -23,6 +21,8 @@ from .protocol.errors import (
     UnknownMember,
     WrongThread,
 )
+from .runtime.collector import short_collections
+from .runtime.faults import TransportFaults
 from .storage.errors import DamagedData, DiskFailed, StorageError, UnknownFormat
 from .version import Version
 from .watch import Watch

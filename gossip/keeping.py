@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .driver import Driver
 from .protocol.errors import ConfigError
+from .runtime.driver import Driver
 from .storage.database import NONE
 from .storage.writer import DatabaseDisk
 

@@ -14,7 +14,6 @@ from crdts import CrdtError, Replica, ReplicaId, Transaction
 from crdts.ormap import Accessors
 from crdts.store import Store
 
-from .driver import Driver
 from .inherited import Inherited, disown_in_children
 from .keeping import Keeper, Storage
 from .log import WRITES_UNSAVED, WRITES_UNSHARED, LogLoss, SafeLog
@@ -23,6 +22,7 @@ from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
 from .protocol.identity import node_id_of
 from .protocol.peers import ALIVE, FAILED, SUSPECT
+from .runtime.driver import Driver
 from .storage.errors import DiskFailed
 from .storage.patience import DISK_GRACE
 from .version import Version

@@ -16,15 +16,11 @@ from crdts import Replica
 from crdts.clock import END_OF_TIME, date_of
 from crdts.spelling import composed
 
-from .addresses import can_reach, is_loopback, resolve, split_address
-from .advertised import resolve_advertised, warn_of_loopback
-from .announcement import Card
-from .control import open_control, serve_control
-from .datadir import DataDir
-from .discovery import Discovery
-from .disk import Disk
-from .driver import Driver
-from .faults import TransportFaults
+from .control.server import open_control, serve_control
+from .discovery.advertised import resolve_advertised, warn_of_loopback
+from .discovery.announcement import Card
+from .discovery.neighbours import Discovery
+from .discovery.seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
 from .keeping import Keeper
 from .log import (
     CLOCK_WRONG,
@@ -44,12 +40,16 @@ from .protocol.peers import FAILED, LEFT
 from .protocol.profile import Profile, check_tags
 from .protocol.seal import DEFAULT_CLUSTER
 from .release import RELEASE
-from .seeds import SeedBook, SeedFinder, parse_seeds, refuse_strangers
+from .runtime.addresses import can_reach, is_loopback, resolve, split_address
+from .runtime.driver import Driver
+from .runtime.faults import TransportFaults
+from .runtime.transport import Sockets, Transport
 from .storage.database import DURABILITIES, FULL, NONE
+from .storage.datadir import DataDir
 from .storage.hints import decode_hints
-from .storage.records import Past
-from .stored import close_stored, open_stored
-from .transport import Sockets, Transport
+from .storage.lifecycle import close_stored, open_stored
+from .storage.rows import Past
+from .storage.saver import Disk
 
 PLAUSIBLE: Final = (1_735_689_600.0, 3_313_526_400.0)
 """The times that a right clock may show, in seconds since 1970: from 2025 (this program is younger) to 2075."""

@@ -20,7 +20,7 @@ from simulations.scenario.file import load_scenario
 
 from .gossip.protocol.test_wire import FRAMES, MESSAGES
 from .gossip.storage.life import Life
-from .gossip.storage.test_ledger import Keeper
+from .gossip.storage.test_checkpointer import Keeper
 
 FILE: Final = Path(__file__).with_name("golden.json")
 SEEDS: Final = range(20)

@@ -131,7 +131,7 @@ def test_no_package_imports_its_tests(path: Path) -> None:
 SPELLED: Final = re.compile(r"node_id|\.hex\(|epoch|nonce|writer|replica|life|lives|fence")
 """What a replica id is made of or stands in, in the source of an expression."""
 OTHER_DOTS: Final = {
-    "gossip/mdns.py": "names in the DNS",
+    "gossip/discovery/mdns.py": "names in the DNS",
     "gossip/protocol/hearsay.py": "an incarnation, for people",
     "gossip/protocol/identity.py": "this is the module",
 }
@@ -194,9 +194,9 @@ TEXT: Final = {
     ("crdts/schema.py", "replica_id"): "it is checked there",
     ("crdts/store.py", "lives_of"): "a caller names a member",
     ("crdts/store.py", "replica_id"): "a caller names a replica",
-    ("gossip/announcement.py", "node_id"): "hexadecimal digits, as in the DNS",
-    ("gossip/datadir.py", "_holder"): "a process, for people",
-    ("gossip/discovery.py", "node_id"): "hexadecimal digits, as in the DNS",
+    ("gossip/discovery/announcement.py", "node_id"): "hexadecimal digits, as in the DNS",
+    ("gossip/storage/datadir.py", "_holder"): "a process, for people",
+    ("gossip/discovery/neighbours.py", "node_id"): "hexadecimal digits, as in the DNS",
     ("gossip/naming.py", "_own_id"): "hexadecimal digits, as in `Member.id`",
     ("gossip/naming.py", "node_of"): "a caller names a member",
     ("gossip/node.py", "replica_id"): "a caller names a replica",

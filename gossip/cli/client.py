@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import click
 
-from gossip.control import socket_path
-from gossip.datadir import user_of
+from gossip.control.server import socket_path
 from gossip.protocol.errors import LocalError
+from gossip.storage.datadir import user_of
 
 TIMEOUT: Final = 30.0
 """Seconds to wait for an answer."""

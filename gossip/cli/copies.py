@@ -11,11 +11,11 @@ from typing import BinaryIO, Final, TypeVar
 import click
 
 from crdts import Replica
-from gossip.control import MAX_REQUEST_BYTES
-from gossip.document import DocumentError, Item, document_of, items_in, read_document
-from gossip.porting import Outcome, cut, parts_of, size_of, write_items
+from gossip.control.document import DocumentError, Item, document_of, items_in, read_document
+from gossip.control.porting import Outcome, cut, parts_of, size_of, write_items
+from gossip.control.server import MAX_REQUEST_BYTES
 from gossip.protocol.errors import ConfigError, DataDirInUse
-from gossip.storage.copies import back_up_closed, restore_into, written_beside
+from gossip.storage.backup import back_up_closed, restore_into, written_beside
 from gossip.storage.files import DATABASE_FILE, why
 from gossip.storage.sqlite import failures
 

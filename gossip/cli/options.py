@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import click
 import platformdirs
 
-from gossip.addresses import split_address
 from gossip.protocol.errors import ConfigError
 from gossip.protocol.profile import check_tags
+from gossip.runtime.addresses import split_address
 
 
 def default_data_dir() -> Path:

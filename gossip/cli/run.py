@@ -16,8 +16,7 @@ import click
 import structlog
 import trio
 
-from gossip.advertised import resolve_advertised
-from gossip.collector import short_collections
+from gossip.discovery.advertised import resolve_advertised
 from gossip.log import PORT_TAKEN, SafeLog, safe_log
 from gossip.node import Node
 from gossip.open import open_node
@@ -25,6 +24,7 @@ from gossip.protocol import Address, Config, seal_for
 from gossip.protocol.errors import AddressInUse, ConfigError
 from gossip.protocol.identity import check_name
 from gossip.protocol.seal import DEFAULT_CLUSTER
+from gossip.runtime.collector import short_collections
 from gossip.storage.database import DURABILITIES, FULL
 from gossip.storage.errors import DiskFailed
 from gossip.storage.files import open_regular

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from crdts.spelling import told_apart
-from gossip.datadir import user_of
+from gossip.storage.datadir import user_of
 
 from .client import ask
 from .options import parse_tags, verb_options

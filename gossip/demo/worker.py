@@ -15,8 +15,8 @@ import trio
 
 from crdts import Change
 from gossip import Config, Node, TransportFaults, open_node
-from gossip.addresses import split_address
 from gossip.protocol import Address
+from gossip.runtime.addresses import split_address
 
 from .figures import Sighting
 from .jsonlines import JsonLines

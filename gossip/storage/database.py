@@ -15,11 +15,11 @@ from threading import Lock
 from typing import Any, Final
 
 from ..protocol.errors import NotRunning
-from .asides import wal_out_of_reach
 from .errors import DamagedData, DiskFailed
 from .files import wal_of
 from .meta import check_sum, get_meta, put_meta, sum_in, sum_of
-from .records import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
+from .quarantine import wal_out_of_reach
+from .rows import SUM_BYTES, Checkpoint, Contents, Part, Rows, Transaction, identity_row
 from .sqlite import check_version, connect, failures, in_brief
 from .wal import look_behind
 

@@ -10,7 +10,7 @@ from crdts.schema import check_replica_id
 
 from ..protocol.identity import NODE_ID_BYTES, NodeId
 from .errors import DamagedData
-from .marks import Mark
+from .origin import Mark
 from .wal import Dropped
 
 

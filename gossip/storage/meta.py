@@ -8,7 +8,7 @@ from typing import Any
 import cbor2
 
 from .errors import DamagedData
-from .records import SUM_BYTES
+from .rows import SUM_BYTES
 
 
 def sum_of(*columns: object) -> bytes:

@@ -9,19 +9,19 @@ from pathlib import Path
 import trio
 
 from ..protocol import Identity, Persist
-from .beside import Beside
-from .copies import back_up
+from .backup import back_up
+from .checkpointer import Ledger
 from .database import Database
 from .errors import DiskFailed, StorageError
-from .ledger import Ledger
-from .marks import Mark, make_mark, remove_other_marks
+from .origin import Mark, make_mark, remove_other_marks
 from .patience import DISK_GRACE, NO_ANSWER, run_patiently
-from .records import Encoding, Rows, Transaction
+from .rows import Encoding, Rows, Transaction
 from .sqlite import failures
+from .worker import Beside
 
 
 class DatabaseDisk:
-    """A `gossip.disk.Disk`: what comes while one transaction is written goes into the next (group commit)."""
+    """A `gossip.storage.saver.Disk`: what comes while one transaction is written goes into the next (group commit)."""
 
     def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database

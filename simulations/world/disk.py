@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from crdts import Replica, ReplicaId
 from gossip.storage.errors import DiskFailed
-from gossip.storage.records import read_into
+from gossip.storage.rows import read_into
 
 from .queue import EventQueue
 from .tables import Commit, Operation, Owner, Tables, encode_frames, recover

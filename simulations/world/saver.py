@@ -1,4 +1,4 @@
-"""What `gossip.disk.Saver` is for Trio: hands a node's batches to its disk, one transaction at a time, in virtual time.
+"""What `gossip.storage.saver.Saver` is for Trio: hands a node's batches to its disk, one at a time, in virtual time.
 
 All that it decides is decided by the real `Backlog` and `Ledger`; only waiting is made up.
 """
@@ -11,9 +11,9 @@ from crdts import Context, Dot
 from crdts.kernel import Kernel
 from gossip.protocol import Persist
 from gossip.storage.backlog import Backlog
+from gossip.storage.checkpointer import Ledger
 from gossip.storage.errors import DiskFailed, StorageError
-from gossip.storage.ledger import Ledger
-from gossip.storage.records import Rows, Transaction, rows_of
+from gossip.storage.rows import Rows, Transaction, rows_of
 
 from .disk import Disk
 from .queue import EventQueue

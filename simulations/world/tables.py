@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import cbor2
 
 from crdts import ReplicaId
-from gossip.storage.records import Checkpoint, Contents, Rows, Transaction
+from gossip.storage.rows import Checkpoint, Contents, Rows, Transaction
 
 from ..errors import SimulationError
 

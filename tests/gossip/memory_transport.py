@@ -13,7 +13,7 @@ import trio
 from trio.abc import HalfCloseableStream
 
 from gossip import Address
-from gossip.transport import StreamHandler
+from gossip.runtime.transport import StreamHandler
 
 QUEUED_DATAGRAMS: Final = 2_000
 """Datagrams that wait for one receiver at most; more are lost, as in a socket's buffer."""
@@ -78,7 +78,7 @@ class MemoryNetwork:
 
 
 class MemoryTransport:
-    """One host's end of a network: a `gossip.transport.Transport`."""
+    """One host's end of a network: a `gossip.runtime.transport.Transport`."""
 
     def __init__(self, network: MemoryNetwork, address: Address) -> None:
         self.network = network

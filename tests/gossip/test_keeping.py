@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gossip import ConfigError, DiskFailed, NotRunning, Storage, StorageError, open_node
-from gossip.document import document_of
-from gossip.porting import items_of
-from gossip.storage.copies import restore_into
+from gossip.control.document import document_of
+from gossip.control.porting import items_of
+from gossip.storage.backup import restore_into
 from gossip.storage.database import Database
 
 from .live import FAST, until

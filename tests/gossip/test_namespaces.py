@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gossip import new_key
-from gossip.storage.opening import EPOCH_STEP
+from gossip.storage.recovery import EPOCH_STEP
 
 from .namespaces import Host, missing, network, wait_acquainted, wait_equal, wait_until
 

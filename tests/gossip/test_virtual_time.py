@@ -16,11 +16,13 @@ from trio.testing import MockClock
 
 from crdts import Context, Replica, encode
 from crdts.catchup import MAX_PIECE
-from gossip import Address, Config, Node, NotRunning, disk, driver
+from gossip import Address, Config, Node, NotRunning
 from gossip.log import WRITES_UNSAVED, WRITES_UNSHARED
 from gossip.node import DISK_GRACE, SHUTDOWN_GRACE
 from gossip.open import run_node
 from gossip.protocol import Effect, Engine, Identity, Persist
+from gossip.runtime import driver
+from gossip.storage import saver as disk
 from gossip.storage.errors import DiskFailed
 
 from .live import FAST, Journal, acquainted, equal, states, until

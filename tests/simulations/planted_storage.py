@@ -10,8 +10,8 @@ from crdts.delta import state_delta
 from crdts.sweep import Sweep
 from gossip.protocol import Persist
 from gossip.storage.backlog import Backlog
-from gossip.storage.ledger import Ledger
-from gossip.storage.records import Rows, Transaction
+from gossip.storage.checkpointer import Ledger
+from gossip.storage.rows import Rows, Transaction
 from simulations.world.disk import Disk
 from simulations.world.node import Node
 from simulations.world.saver import Saver

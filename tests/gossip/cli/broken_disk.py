@@ -10,7 +10,8 @@ from typing import Any
 
 from gossip import node
 from gossip.cli import main
-from gossip.storage import beside, patience, writer
+from gossip.storage import patience, writer
+from gossip.storage import worker as beside
 from gossip.storage.database import Database
 from gossip.storage.errors import DiskFailed
 

@@ -10,9 +10,9 @@ import pytest
 
 from gossip.cli import client
 from gossip.cli.client import NodeUnreachable, ask, follow
-from gossip.control import SOCKET_FILE
-from gossip.datadir import DataDir
+from gossip.control.server import SOCKET_FILE
 from gossip.protocol.errors import LocalError
+from gossip.storage.datadir import DataDir
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ import trio
 from gossip import LocalError, new_key, open_node
 from gossip.cli.client import NodeUnreachable, ask
 from gossip.cli.run import DEFAULT_PORT
-from gossip.datadir import user_of
 from gossip.protocol import parse_key
+from gossip.storage.datadir import user_of
 
 from ..live import FAST, patience, until
 from ..storage.marking import named

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gossip.storage.database import Database
 from gossip.storage.files import DATABASE_FILE, wal_of
-from gossip.storage.marks import Mark, make_mark, marks_in, remove_marks
+from gossip.storage.origin import Mark, make_mark, marks_in, remove_marks
 
 
 def change(directory: Path, how: Callable[[Database], object]) -> None:

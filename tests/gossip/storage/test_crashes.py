@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from crdts import Replica
-from gossip.storage.opening import open_data
+from gossip.storage.recovery import open_data
 
 from ..cli.process import environment
 from ..live import patience

@@ -10,11 +10,11 @@ import pytest
 
 from crdts import HybridClock, Replica, encode_context
 from gossip.protocol import Persist
+from gossip.storage.checkpointer import Ledger
 from gossip.storage.database import NORMAL, WAL_BYTES, Database
 from gossip.storage.errors import DamagedData, UnknownFormat
 from gossip.storage.files import wal_of
-from gossip.storage.ledger import Ledger
-from gossip.storage.records import Contents, read_into, rows_of
+from gossip.storage.rows import Contents, read_into, rows_of
 
 VERSION_AT = range(60, 64)
 """Where SQLite keeps ``PRAGMA user_version``, our format."""

@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 import trio
 
-import gossip.disk
+import gossip.storage.saver
 from crdts import Replica, Value
 from gossip import Node, open_node
 from gossip.storage import backlog
+from gossip.storage.checkpointer import Ledger
 from gossip.storage.database import Database
 from gossip.storage.errors import DiskFailed
 from gossip.storage.files import DATABASE_FILE
-from gossip.storage.ledger import Ledger
-from gossip.storage.opening import open_data
-from gossip.storage.records import read_into
+from gossip.storage.recovery import open_data
+from gossip.storage.rows import read_into
 from gossip.storage.writer import DatabaseDisk
 
 from ..cli.process import environment
@@ -146,7 +146,7 @@ async def test_what_comes_while_the_disk_has_failed_for_long_is_saved_once_it_is
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than is kept for it: then the whole replica is written anew, and a failure meanwhile changes nothing."""
-    monkeypatch.setattr(gossip.disk, "UNSAVED_BATCHES", 4)
+    monkeypatch.setattr(gossip.storage.saver, "UNSAVED_BATCHES", 4)
     async with pair(tmp_path, Journal()) as (a, b, faults):
         faults.begin()
         await written_until_it_fails(a, "a")
@@ -270,7 +270,7 @@ import os, sys, trio
 from pathlib import Path
 from gossip import Config, open_node
 from gossip.storage.errors import DiskFailed
-from gossip.storage.ledger import Ledger
+from gossip.storage.checkpointer import Ledger
 
 async def main(place):
     filler = Path(place, "filler")

@@ -18,10 +18,10 @@ import pytest
 import crdts.sweep
 from crdts import HybridClock, Replica, encode
 from gossip.protocol import Persist
+from gossip.storage.checkpointer import Ledger
 from gossip.storage.database import FULL, NORMAL, Database
 from gossip.storage.errors import DamagedData
-from gossip.storage.ledger import Ledger
-from gossip.storage.records import Contents, read_into, rows_of
+from gossip.storage.rows import Contents, read_into, rows_of
 from gossip.storage.wal import Dropped
 
 SECTOR: Final = 512

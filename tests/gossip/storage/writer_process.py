@@ -19,7 +19,7 @@ import trio
 from crdts import Event
 from crdts.delta import REPLACED
 from gossip import Config, Node, open_node
-from gossip.storage.ledger import Ledger
+from gossip.storage.checkpointer import Ledger
 
 PAUSE: Final = 0.002
 """Seconds between two writes: three such nodes must fit on a small machine."""

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crdts import Replica
+from gossip.storage.checkpointer import Ledger
 from gossip.storage.database import NORMAL, Database
-from gossip.storage.ledger import Ledger
-from gossip.storage.records import Contents, Rows, Transaction, read_into, rows_of
+from gossip.storage.rows import Contents, Rows, Transaction, read_into, rows_of
 from simulations.errors import SimulationError
 from simulations.world.tables import Commit, LogRow, Operation, PartRow, Tables, encode_frames, operations_of, recover
 

@@ -1,0 +1,1 @@
+"""How nodes find each other: neighbours on the local network, and seeds."""

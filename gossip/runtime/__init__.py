@@ -1,0 +1,1 @@
+"""The protocol's driver on Trio: sockets, threads, addresses."""
