@@ -124,6 +124,8 @@ class Chaos:
     """Seconds that a fault lasts at most."""
     settings: bool = True
     """Draw the nodes' settings as well: how much fits a datagram, how soon a stream is needed, how long a log is."""
+    log_limits: tuple[int, ...] = (4, 20, 65_536)
+    """The scenario's `log_limit` is one of these, in kills, where settings are drawn."""
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in DRAWS]
@@ -131,6 +133,8 @@ class Chaos:
             raise ScenarioError(f"chaos: kinds are some of {', '.join(DRAWS)}, not {', '.join(unknown) or 'none'}")
         if self.count < 0 or self.longest <= 0:
             raise ScenarioError("chaos: count is not negative, and longest is in seconds, above 0")
+        if not self.log_limits or min(self.log_limits) < 0:
+            raise ScenarioError("chaos: log_limits are numbers of kills, none of them negative, at least one")
 
     def setting(self, rng: random.Random) -> dict[str, Any]:
         """Fields of `Scenario` that differ in one run."""
@@ -148,7 +152,7 @@ class Chaos:
         }
         return {
             "config": tuple(config.items()),
-            "log_limit": rng.choice([4, 20, 65_536]),
+            "log_limit": rng.choice(self.log_limits),
             "disk_delay": rng.choice([0.0, 0.005, 0.5]),
             "start": rng.choice(["boot", "warm"]),
             "disk": rng.choice([True, True, True, False]),

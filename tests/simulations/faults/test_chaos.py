@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,6 +12,7 @@ from simulations.campaign.outcome import Outcome
 from simulations.campaign.pools import LocalPool
 from simulations.campaign.runner import run_scenario
 from simulations.campaign.sweep import Sweep
+from simulations.errors import ScenarioError
 from simulations.faults.chaos import DRAWS, Chaos
 from simulations.scenario.file import load_scenario
 
@@ -72,6 +74,14 @@ def test_the_schedules_cover_what_they_are_meant_to() -> None:
 
 def one_of_each() -> Iterable[object]:
     return [draw(Random(1), 10, 1.0, 1.0) for draw in DRAWS.values()]
+
+
+def test_logs_are_as_long_as_one_of_those_that_are_asked_for() -> None:
+    short = replace(CHAOS, chaos=Chaos(log_limits=(0, 7)))
+    assert {short.concrete(seed).log_limit for seed in range(20)} == {0, 7}
+    for limits in ((), (4, -1)):
+        with pytest.raises(ScenarioError, match="log_limits"):
+            Chaos(log_limits=limits)
 
 
 def test_a_seed_draws_the_same_faults_and_settings_each_time_and_another_seed_draws_others() -> None:
