@@ -24,7 +24,9 @@ from crdts.spelling import composed
 from .errors import ConfigError, KeyFormatError, Unauthentic, UnknownKey, UnknownVersion
 from .identity import MAX_NAME_BYTES, name_is_valid
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of the protocol. A node refuses all that comes in another version, and says so in its log: members of two versions
+would take each other for failed, as neither answers the pings of the other."""
 KEY_BYTES: Final = 32
 DEFAULT_CLUSTER: Final = "default"
 """The cluster's name where nobody says otherwise."""

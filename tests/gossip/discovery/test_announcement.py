@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from gossip.discovery.announcement import Card, Seen, parse_card, why_unreadable
 from gossip.protocol.errors import MalformedMessage
+from gossip.protocol.seal import VERSION
 
-CARD = Card("00112233445566aa", "alice", "default", "deadbeef", 1)
+CARD = Card("00112233445566aa", "alice", "default", "deadbeef", VERSION)
 
 
 def seen(text: dict[bytes, bytes | None], *, instance: str = CARD.node_id, port: int = 4747) -> Seen:
@@ -92,7 +93,7 @@ def test_nothing_that_is_announced_raises_anything_else(
     ("other", "reason"),
     [
         (replace(CARD, name="bob", node_id="0" * 16), None),
-        (replace(CARD, version=2), "it speaks protocol version 2, this node speaks 1"),
+        (replace(CARD, version=1), f"it speaks protocol version 1, this node speaks {VERSION}"),
         (replace(CARD, cluster="tea"), "it belongs to cluster 'tea', this node to 'default'"),
         (replace(CARD, key_id="00000000"), "it has another cluster key, or one of the two has none"),
     ],

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.protocol import Seal, new_key, parse_key, seal_for
+from gossip.protocol import Seal, new_key, notices, parse_key, seal_for
+from gossip.protocol import seal as seals
 from gossip.protocol.errors import ConfigError, KeyFormatError, RemoteError, Unauthentic, UnknownKey, UnknownVersion
-from gossip.protocol.seal import GREETING_BYTES, OVERHEAD_BYTES, SALT_BYTES, FrameSeal
+from gossip.protocol.seal import GREETING_BYTES, OVERHEAD_BYTES, SALT_BYTES, VERSION, FrameSeal
+from simulations import Cluster
 
 from .support import KEY, OTHER_KEY
 
@@ -55,7 +57,7 @@ def test_refusals_say_what_is_wrong() -> None:
     with pytest.raises(UnknownKey):
         seal_for(OTHER_KEY).open(sealed)
     with pytest.raises(UnknownVersion):
-        seal.open(b"\x02" + sealed[1:])
+        seal.open(bytes([VERSION + 1]) + sealed[1:])
     with pytest.raises(Unauthentic):
         seal.open(sealed[:-1] + b"\0")
     with pytest.raises(Unauthentic):
@@ -134,6 +136,28 @@ def test_a_greeting_of_another_version_is_refused(seal: Seal) -> None:
     assert len(greeting) == GREETING_BYTES
     with pytest.raises(UnknownVersion):
         seal.frames(b"\x09" + greeting[1:], b"t" * SALT_BYTES, opened_by_us=False)
+
+
+@pytest.mark.parametrize("key", [None, bytes(32)])
+def test_nodes_of_two_protocol_versions_refuse_each_other_and_say_why(
+    key: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(2, seed=1, key=key)
+    monkeypatch.setattr(seals, "VERSION", VERSION - 1)
+    cluster.seal = seal_for(key)
+    former = cluster.add()
+    monkeypatch.undo()
+    cluster[0].join([former.address])
+    cluster.run(10.0)
+    former.replica.orset("s").add("former")
+    cluster[0].replica.orset("s").add("present")
+    cluster.run(10.0)
+    assert [len(node.engine.members(node.now)) for node in cluster.nodes] == [1, 1, 0]
+    assert [set(node.replica.orset("s")) for node in cluster.nodes] == [{"present"}, {"present"}, {"former"}]
+    for node, theirs, ours in ((cluster[0], VERSION - 1, VERSION), (former, VERSION, VERSION - 1)):
+        told = [each.fields for each in node.notices if each.event == notices.INPUT_REJECTED]
+        assert [each["reason"] for each in told] == ["unknown_version"]
+        assert str(told[0]["detail"]).startswith(f"protocol version {theirs}, this node speaks {ours}: another release")
 
 
 def test_a_key_is_read_as_text_as_bytes_and_with_the_newline_of_its_file() -> None:
