@@ -165,6 +165,13 @@ class Replica(Accessors):
         """The dots of what this replica has said of a writer's retirement: whose context has them knows of it."""
         return self._retirement.said_of(check_replica_id(other_id))
 
+    def succeed(self, *writer_ids: str) -> None:
+        """Speak for these writers, under whose ids this replica wrote before: it may change what they said of others.
+
+        It must have all that they wrote, and nobody may write under their ids any more. Nothing is written by this.
+        """
+        self._retirement.succeed([check_replica_id(writer_id) for writer_id in writer_ids])
+
     @property
     def retired(self) -> dict[ReplicaId, int]:
         """Writers that are closed, with the seq of their last event: 0 for ids that were forbidden."""

@@ -8,6 +8,7 @@ a report does go beyond, the first step is repeated with a later last event.
 
 Several replicas may retire o at once. Each replaces only what it has said itself, or what was said by writers that are
 closed, and the lowest limit holds: so who has reported to one of them keeps within its limit, whatever another says.
+A replica may speak for writers that it was itself before: else nobody could raise the limit that one of them has set.
 
 Before the first step a writer may be marked: it is then known to be over, by everybody who reads the mark, and all of
 its events are still accepted. A mark is a limit at the highest seq there is. Whoever takes the first step replaces it.
@@ -16,7 +17,7 @@ Who counts as everybody: all writers in the context that are not themselves bein
 reported. No clock is involved: what cannot report is either waited for or retired too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cbor2
 
@@ -31,11 +32,17 @@ from .store import Store
 class Retirement:
     """What a replica knows of others' progress, and the retirements it has begun."""
 
-    __slots__ = ("_reports", "_store")
+    __slots__ = ("_former", "_reports", "_store")
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reports: dict[ReplicaId, Context] = {}
+        self._former: dict[ReplicaId, None] = {}
+        """Writers that this replica speaks for."""
+
+    def succeed(self, writers: Iterable[ReplicaId]) -> None:
+        """Speak for these writers, which write no more: what they said of retirements counts as said here."""
+        self._former |= dict.fromkeys(writers)
 
     def retire(self, writer: ReplicaId) -> Delta:
         """Begin, or begin again, to retire ``writer``; an empty delta if nothing is left to do for it here."""
@@ -135,13 +142,16 @@ class Retirement:
         """The limits that we have set for a writer."""
         kernel = self._store.kernel
         held = kernel.at(RETIRED, writer.encode())
-        return tuple(e for e in held if e.replica == kernel.replica_id and not _is_mark(e))
+        return tuple(e for e in held if self._speaks_for(e.replica) and not _is_mark(e))
 
     def _replaceable(self, writer: ReplicaId) -> tuple[Event, ...]:
         """Those, marks, and limits of those who will not speak again. Others rely on the limits that they set."""
         kernel = self._store.kernel
         held = kernel.at(RETIRED, writer.encode())
-        return tuple(e for e in held if e.replica == kernel.replica_id or kernel.is_closed(e.replica) or _is_mark(e))
+        return tuple(e for e in held if self._speaks_for(e.replica) or kernel.is_closed(e.replica) or _is_mark(e))
+
+    def _speaks_for(self, author: ReplicaId) -> bool:
+        return author == self._store.kernel.replica_id or author in self._former
 
     def _write(self, writer: ReplicaId, last: int, *, closed: bool) -> Delta:
         key = writer.encode()

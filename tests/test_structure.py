@@ -191,6 +191,7 @@ TEXT: Final = {
     ("crdts/replica.py", "peer_id"): "a caller names a replica",
     ("crdts/replica.py", "replica_id"): "a caller names a replica",
     ("crdts/replica.py", "writer_id"): "a caller names a replica",
+    ("crdts/replica.py", "writer_ids"): "a caller names replicas",
     ("crdts/schema.py", "replica_id"): "it is checked there",
     ("crdts/store.py", "lives_of"): "a caller names a member",
     ("crdts/store.py", "replica_id"): "a caller names a replica",

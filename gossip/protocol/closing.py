@@ -55,6 +55,7 @@ class Closing:
         self._out = output
         self._members = members
         self._former = dict.fromkeys(former)
+        output.replica.succeed(*self._former)
         self._next = float("-inf")
         self._pause = 1
         self._batch: tuple[ReplicaId, ...] = ()
@@ -82,6 +83,7 @@ class Closing:
         if now < self._next:
             return
         self._watch(now)
+        self._raise_limits()
         work = self._work()
         if not self._is_clear(now):
             work = [writer for writer in work if self._has_ended_itself(writer)]
@@ -95,6 +97,17 @@ class Closing:
         before = self._limits()
         self._go_on(now)
         self._hurry(now, before)
+
+    def _raise_limits(self) -> None:
+        """Raise limits that an earlier life of this node has set, and that some member has gone beyond.
+
+        This waits for nobody. Until it is done, members that heard of the limit first refuse what the others have, and
+        no other member can raise the limit before that earlier life is closed.
+        """
+        kernel = self._out.kernel
+        for writer in [each for each in kernel.retiring if kernel.context.last(each) > kernel.limits[each].last]:
+            if any(event.replica in self._former for event in kernel.at(RETIRED, writer.encode())):
+                self._try(lambda writer=writer: self._out.replica.retire(writer))  # type: ignore[misc]
 
     def _work(self) -> list[ReplicaId]:
         """The writers that we see to: all that are over if we lead, and those whose limit we have set before we did not

@@ -305,6 +305,24 @@ def test_a_node_whose_disk_was_put_back_closes_no_earlier_life_while_it_is_alone
         assert first not in node.replica.context.replicas(), "that life is closed in the end"
 
 
+def test_a_limit_that_an_earlier_life_has_set_is_raised_where_others_have_gone_beyond_it() -> None:
+    """While a member is missing, too: else those that heard of the limit first would refuse the rest for ever."""
+    cluster = cluster_of()
+    writer = cluster[3].replica.replica_id
+    cluster.cut([1], [0, 2, 3])
+    cluster[3].replica.orset("s").add("beyond")
+    cluster.run(1.0)
+    cluster[3].stop()
+    cluster[1].replica.retire(writer)
+    cluster.run(1.0)
+    cluster[1].stop()
+    cluster.restart(1)
+    cluster.heal()
+    cluster.run_until_converged()
+    assert all("beyond" in elements(node) for node in cluster.running())
+    assert {node.replica.store.kernel.limits[writer].last for node in cluster.running()} == {2}
+
+
 def test_nobody_else_closes_the_earlier_lives_of_a_node_that_is_away() -> None:
     cluster = cluster_of()
     cluster[2].stop()
