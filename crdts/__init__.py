@@ -1,11 +1,9 @@
 """Delta-state CRDTs: shared data types that merge without coordination. See README.md in this package."""
 
-from .bounded import BoundedCounter
 from .changes import Change
 from .clock import HybridClock
 from .codec import encode, encode_context
 from .context import Context, Dot, ReplicaId
-from .counters import GCounter, PNCounter
 from .decoding import decode, decode_context
 from .delta import Delta, Event
 from .errors import (
@@ -23,15 +21,17 @@ from .errors import (
     WriterRetired,
     WrongClock,
 )
-from .flags import DWFlag, EWFlag
-from .lwwmap import LWWMap
-from .ormap import ORMap
-from .reconcile import Reconciliation
-from .registers import LWWRegister, MVRegister
+from .reconcile.reconcile import Reconciliation
 from .replica import Replica
-from .sets import GSet, ORSet, RWSet
 from .stats import Stats
 from .store import Transaction
+from .types.bounded import BoundedCounter
+from .types.counters import GCounter, PNCounter
+from .types.flags import DWFlag, EWFlag
+from .types.lwwmap import LWWMap
+from .types.ormap import ORMap
+from .types.registers import LWWRegister, MVRegister
+from .types.sets import GSet, ORSet, RWSet
 from .values import Value
 
 __all__ = [

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 from .context import Dot, ReplicaId
 from .delta import Event
 from .livemap import LiveMap
+from .nesting import ObjectTree
 from .schema import RETIRED, SEPARATOR
-from .tree import ObjectTree
 
 Place: TypeAlias = Event | tuple[Event, ...]
 """What is at a place: nearly always one entry, and then without a tuple around it, which would take 64 bytes more."""

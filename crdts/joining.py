@@ -12,9 +12,9 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from .collisions import doubled_in
 from .context import Context, Dot, DotRange, ReplicaId
 from .delta import Delta, Event
-from .doubled import doubled_in
 from .entries import Entries, entry_hash
 from .errors import DecodeError
 from .schema import RETIRED, closed_writers, with_closed_writers

@@ -24,10 +24,10 @@ from typing import Final, NamedTuple
 from .bulk import PAUSE_FROM, collection_paused
 from .catchup import pieces_of, prefers_state, takes_more_than, whole_delta
 from .closures import Closures
+from .collisions import Doubled, doubled_in
 from .context import Context, Dot, DotRange, ReplicaId, count_within, runs_in, seqs_within
 from .delta import REPLACED, Batch, Delta, Event, state_delta
 from .dependents import Held
-from .doubled import Doubled, doubled_in
 from .entries import BULK_EVENTS, Entries
 from .errors import InvalidValue
 from .joining import Joining

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Final, Self
 
-from .base import Crdt, check_context, check_home, not_mergeable
 from .changes import OnChange
 from .clock import HybridClock
 from .context import Context, Dot, ReplicaId
@@ -12,12 +11,13 @@ from .delta import Delta
 from .errors import InvalidValue, UnsupportedType
 from .kernel import Kernel
 from .killlog import DEFAULT_LOG_LIMIT
-from .ormap import TYPE_OF_TAG, Accessors, view
-from .reconcile import Reconciliation
+from .reconcile.reconcile import Reconciliation
 from .retirement import Retirement
 from .schema import KIND_OF_TAG, SEPARATOR, check_replica_id, type_tag
 from .stats import Stats, stats_of
 from .store import OnMerge, OnWrite, Store, Transaction
+from .types.base import Crdt, check_context, check_home, not_mergeable
+from .types.ormap import TYPE_OF_TAG, Accessors, view
 
 TYPES: Final[dict[str, type[Crdt]]] = {KIND_OF_TAG[tag]: kind for tag, kind in TYPE_OF_TAG.items()}
 """Every type by the name of its accessor."""

@@ -123,7 +123,7 @@ class Store:
         return Delta(events)
 
     def write_again(self) -> int:
-        """Write again, under the present id, the next lost transaction of an earlier id; see `crdts.doubled`.
+        """Write again, under the present id, the next lost transaction of an earlier id; see `crdts.collisions`.
 
         Returns how many events the lost transaction had; 0 if there is none, or the present id is retired too. If a
         guard raises, so does this, and the transaction is kept.

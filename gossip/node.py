@@ -11,8 +11,8 @@ from weakref import WeakSet
 import trio
 
 from crdts import CrdtError, Replica, ReplicaId, Transaction
-from crdts.ormap import Accessors
 from crdts.store import Store
+from crdts.types.ormap import Accessors
 
 from .inherited import Inherited, disown_in_children
 from .keeping import Keeper, Storage

@@ -184,9 +184,9 @@ IDS: Final = re.compile(
 )
 """Names of what is, or holds, a node id or a replica id."""
 TEXT: Final = {
-    ("crdts/base.py", "replica_id"): "a caller names a replica",
-    ("crdts/bounded.py", "holder"): "a caller names a replica, or a member of a node",
-    ("crdts/bounded.py", "replica_id"): "a caller names a replica",
+    ("crdts/types/base.py", "replica_id"): "a caller names a replica",
+    ("crdts/types/bounded.py", "holder"): "a caller names a replica, or a member of a node",
+    ("crdts/types/bounded.py", "replica_id"): "a caller names a replica",
     ("crdts/replica.py", "other_id"): "a caller names a replica",
     ("crdts/replica.py", "peer_id"): "a caller names a replica",
     ("crdts/replica.py", "replica_id"): "a caller names a replica",
@@ -204,9 +204,9 @@ TEXT: Final = {
 }
 """Where an id is text, or a name is another thing's."""
 MAKERS: Final = {
-    "crdts/bounded.py": "a caller names a replica",
+    "crdts/types/bounded.py": "a caller names a replica",
     "crdts/context.py": "the type itself",
-    "crdts/exchange.py": "a bound below all replica ids",
+    "crdts/reconcile/messages.py": "a bound below all replica ids",
     "crdts/joining.py": "a bound below all replica ids",
     "crdts/schema.py": "checks text, and reads keys that are checked",
     "gossip/demo/cluster.py": "a worker that has not said its id",

@@ -32,9 +32,9 @@ from crdts import (
     Replica,
     RWSet,
 )
-from crdts.base import Crdt
-from crdts.ormap import TYPE_OF_TAG, Accessors, view
 from crdts.schema import names_of, type_tag
+from crdts.types.base import Crdt
+from crdts.types.ormap import TYPE_OF_TAG, Accessors, view
 from crdts.values import encode_value
 
 from .document import DocumentError, Item, from_json, to_json

@@ -19,9 +19,9 @@ from typing import Any, Final
 import trio
 
 from crdts import Change, CrdtError, LWWMap
-from crdts.base import Crdt
-from crdts.ormap import Accessors
 from crdts.spelling import composed
+from crdts.types.base import Crdt
+from crdts.types.ormap import Accessors
 
 from ..log import REQUEST_FAILED
 from ..node import Node

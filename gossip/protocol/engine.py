@@ -390,7 +390,7 @@ class Engine:
         self._out.notify(notices.DATA_RECEIVED)  # whoever waits for acknowledgements of former writes looks again
 
     def _write_again(self, now: float) -> None:
-        """Write again the lost writes that `crdts.doubled` keeps, a slice at a time. Each slice leads to the next."""
+        """Write again the lost writes that `crdts.collisions` keeps, a slice at a time. Each leads to the next."""
         count = 0
         try:
             while count < WRITTEN_AGAIN_AT_ONCE and (written := self._out.replica.store.write_again()):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crdts import Context, DecodeError, Delta, Dot, Event, OutOfStep, Reconciliation
-from crdts.reconcile import MIN_MESSAGE_BYTES
+from crdts.reconcile.reconcile import MIN_MESSAGE_BYTES
 from crdts.store import Store
 
 from .config import Config

@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 
 from crdts import Context, DecodeError, Delta, LogTrimmed
 from crdts.codec import event_bytes
-from crdts.exchange import VERSION
 from crdts.joining import PART_EVENTS, Joining
 from crdts.packing import packed
+from crdts.reconcile.messages import VERSION
 from crdts.store import Store
 
 from .config import Config

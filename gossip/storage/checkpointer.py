@@ -2,16 +2,16 @@
 
 Pure bookkeeping: it says what the next transaction is to do, and is told whether it is safe. It asks of a disk that a
 transaction is all or nothing, and that they become safe in order. A checkpoint is a sweep of the replica in parts
-(`crdts.sweep`). Each part goes into one transaction with the batches that were applied before it was made, so the work
-is spread, nobody waits for it, and the parts of the former checkpoint go as they are replaced: the file never holds
-two states. Were a part written without them, a crash could leave an entry replaced by what was never saved.
+(`crdts.checkpoint`). Each part goes into one transaction with the batches that were applied before it was made, so the
+work is spread, nobody waits for it, and the parts of the former checkpoint go as they are replaced: the file never
+holds two states. Were a part written without them, a crash could leave an entry replaced by what was never saved.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
+from crdts.checkpoint import Sweep
 from crdts.kernel import Kernel
-from crdts.sweep import Sweep
 
 from ..protocol import Persist
 from .rows import Contents, Finish, Part, Rows, Transaction

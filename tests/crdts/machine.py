@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from crdts import Change, Context, HybridClock, InsufficientRights, LogTrimmed, Replica, decode, encode
-from crdts.base import Crdt
 from crdts.clock import stamp_at
 from crdts.delta import NOTHING, Delta
-from crdts.reconcile import Reconciliation
+from crdts.reconcile.reconcile import Reconciliation
+from crdts.types.base import Crdt
 
 from .specs import LOWER, UNKNOWN, Between, LastWriter, Op, Ops, Path, agree, is_closed, plain, related, spec_of
 

@@ -11,7 +11,7 @@ from crdts import Context, DecodeError, Delta, Event, Replica, decode, encode
 from crdts.joining import Joining
 from crdts.kernel import Kernel
 
-from .test_reconcile import SEEDS, full_copy, replica, snapshot, world
+from .reconcile.test_reconcile import SEEDS, full_copy, replica, snapshot, world
 
 
 def parts(events: Sequence[Event], rng: Random) -> Iterator[Sequence[Event]]:

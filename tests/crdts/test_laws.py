@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crdts import Context, Delta, HybridClock, InsufficientRights, decode, decode_context, encode, encode_context
-from crdts.base import Crdt
 from crdts.replica import TYPES
+from crdts.types.base import Crdt
 
 from .machine import ALONE, BUDGETS, START, Operation, operations, repr_of
 from .specs import LOWER, Path

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-import crdts.registers
-import crdts.sets
+import crdts.types.registers
+import crdts.types.sets
 from crdts import (
     BoundedCounter,
     DWFlag,
@@ -28,7 +28,6 @@ from crdts import (
     PNCounter,
     RWSet,
 )
-from crdts.base import Crdt
 from crdts.clock import stamp_at
 from crdts.delta import NOTHING, Delta
 from crdts.folds import BY_PLACE, all_values, counts_of, entries_of, last_written, stamp_of, winner
@@ -36,6 +35,7 @@ from crdts.kernel import Kernel
 from crdts.retirement import Retirement
 from crdts.schema import ADDED, REGISTER, RWSET, STAMP_BYTES
 from crdts.store import Store
+from crdts.types.base import Crdt
 from crdts.values import encode_key, encode_value
 
 from .machine import ALONE, COUNTERS_IN_MAPS, IN_MAPS, machine_of, operations
@@ -176,7 +176,7 @@ FAULTS: Final[dict[str, tuple[str, list[tuple[Any, str, Any]]]]] = {
     ),
     "an add wins over a remove": (
         "rwset",
-        [(crdts.sets, "all_added", any_added), (BY_PLACE, RWSET, any_added)],
+        [(crdts.types.sets, "all_added", any_added), (BY_PLACE, RWSET, any_added)],
     ),
     "a purge forgets what is in": ("rwset", [(RWSet, "purge", lambda self: self._remove_everything())]),
     "a disable takes only its own replica's enables": (
@@ -198,13 +198,16 @@ FAULTS: Final[dict[str, tuple[str, list[tuple[Any, str, Any]]]]] = {
         [(BoundedCounter, "transfer", transfer_for_nothing)],
     ),
     "a reset forgets what was spent": ("bounded_counter", [(BoundedCounter, "_reset", Crdt._remove_everything)]),
-    "a write hides only what it beats": ("register", [(crdts.registers, "write_stamped", write_over_what_it_beats)]),
+    "a write hides only what it beats": (
+        "register",
+        [(crdts.types.registers, "write_stamped", write_over_what_it_beats)],
+    ),
     "the first written wins": ("register", [(BY_PLACE, REGISTER, lambda held: last_written(held[-1:]))]),
-    "a loser is dropped": ("register", [(crdts.registers, "losers", lambda held: [])]),
+    "a loser is dropped": ("register", [(crdts.types.registers, "losers", lambda held: [])]),
     "the clock does not follow": ("register", [(HybridClock, "follows", lambda self, stamp: True)]),
     "only one of concurrent values is kept": (
         "mvregister",
-        [(crdts.registers, "all_values", lambda held: all_values(held)[:1])],
+        [(crdts.types.registers, "all_values", lambda held: all_values(held)[:1])],
     ),
     "a write takes only its own replica's values": (
         "mvregister",

@@ -16,7 +16,7 @@ from crdts.delta import events_delta
 from crdts.schema import RETIRED
 
 from .oracle import Oracle, assert_equal, dots_of, flat, operate, read, replica, sent
-from .test_reconcile import converse, exchange, reconcile, snapshot
+from .reconcile.test_reconcile import converse, exchange, reconcile, snapshot
 
 SEEDS = st.integers(0, 1 << 32).map(Random)
 

@@ -17,7 +17,7 @@ from crdts import (
     decode,
     decode_context,
 )
-from crdts.ormap import TYPE_OF_TAG
+from crdts.types.ormap import TYPE_OF_TAG
 
 ODD: list[Any] = [5, -1, 1.5, math.nan, math.inf, 10**400, True, None, b"x", [], {}, [5], object(), "", "\ud800", ()]
 MAKERS: list[type] = [*TYPE_OF_TAG.values(), Replica]

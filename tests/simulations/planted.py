@@ -10,14 +10,14 @@ from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
 from crdts import Context, Delta, Dot, Event, InsufficientRights, Reconciliation
-from crdts.bounded import BoundedCounter
 from crdts.delta import state_delta
-from crdts.exchange import Body
 from crdts.joining import Joining
 from crdts.kernel import Kernel, Snapshot
 from crdts.killlog import KillLog
+from crdts.reconcile.messages import Body
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
 from crdts.store import Store
+from crdts.types.bounded import BoundedCounter
 from gossip.protocol.effects import Effect
 from gossip.protocol.messages import Frame, Relay, StatePart, WholeContext
 from gossip.protocol.output import Output

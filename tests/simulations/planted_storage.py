@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
+from crdts.checkpoint import Sweep
 from crdts.delta import state_delta
-from crdts.sweep import Sweep
 from gossip.protocol import Persist
 from gossip.storage.backlog import Backlog
 from gossip.storage.checkpointer import Ledger

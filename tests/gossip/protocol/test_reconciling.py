@@ -7,7 +7,7 @@ import pytest
 
 from crdts import Context, Replica
 from crdts.delta import events_delta, state_delta
-from crdts.exchange import VERSION
+from crdts.reconcile.messages import VERSION
 from gossip.protocol import Config, Identity, seal_for
 from gossip.protocol.errors import MalformedMessage, Oversized
 from gossip.protocol.exchanges import KEPT_EXCHANGES, KEPT_SECONDS, Exchange, Exchanges

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import crdts.sweep
+import crdts.checkpoint
 from crdts import Replica
 from gossip.protocol import Persist
 from gossip.storage.checkpointer import Ledger
@@ -23,7 +23,7 @@ STEPS = 150
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a sweep has many, and much happens between them."""
-    monkeypatch.setattr(crdts.sweep, "PART_EVENTS", 3)
+    monkeypatch.setattr(crdts.checkpoint, "PART_EVENTS", 3)
 
 
 class Keeper:

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-import crdts.sweep
+import crdts.checkpoint
 from crdts import HybridClock, Replica, encode
 from gossip.protocol import Persist
 from gossip.storage.checkpointer import Ledger
@@ -164,7 +164,7 @@ def judge(seeds: range, directory: Path, durability: str = FULL, *, lives: int =
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crdts.sweep, "PART_EVENTS", 4)
+    monkeypatch.setattr(crdts.checkpoint, "PART_EVENTS", 4)
 
 
 def test_a_power_loss_takes_nothing_that_was_acknowledged_and_no_half_of_a_transaction(tmp_path: Path) -> None:

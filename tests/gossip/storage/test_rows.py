@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from crdts import Context, Delta, Event, Replica, encode, limits
+from crdts.checkpoint import Sweep
 from crdts.delta import events_delta
-from crdts.sweep import Sweep
 from gossip.protocol import Persist
 from gossip.storage.errors import DamagedData
 from gossip.storage.rows import (

@@ -6,10 +6,10 @@ from unittest.mock import patch
 import pytest
 
 from crdts import Dot, Event
-from crdts.bounded import BoundedCounter
 from crdts.context import Context
 from crdts.kernel import Kernel
 from crdts.store import Store
+from crdts.types.bounded import BoundedCounter
 from gossip.storage.backlog import Backlog
 from gossip.storage.errors import DiskFailed
 from simulations import Cluster, Node

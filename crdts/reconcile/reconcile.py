@@ -21,12 +21,17 @@ from typing import Any, Final, TypeAlias
 
 import cbor2
 
-from .codec import encode, encode_context, event_bytes
-from .context import Context, Dot, seqs_within
-from .decoding import decode_context
-from .delta import Delta, Event
-from .errors import DecodeError, InvalidValue, LocalError, OutOfStep
-from .exchange import (
+from ..codec import encode, encode_context, event_bytes
+from ..context import Context, Dot, seqs_within
+from ..decoding import decode_context
+from ..delta import Delta, Event
+from ..errors import DecodeError, InvalidValue, LocalError, OutOfStep
+from ..limits import MAX_DELTA_BYTES
+from ..livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
+from ..packing import packed
+from ..schema import closed_writers
+from ..store import Store
+from .messages import (
     CHUNK_BYTES,
     DOT_BYTES,
     HASH_BYTES,
@@ -41,11 +46,6 @@ from .exchange import (
     parse,
     range_bytes,
 )
-from .limits import MAX_DELTA_BYTES
-from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks, dots_in, masked
-from .packing import packed
-from .schema import closed_writers
-from .store import Store
 
 JoinDifference: TypeAlias = Callable[[Context, list[Dot], list[Event], list[Dot], Context], bool]
 """What `Store.join_difference` does."""

@@ -11,14 +11,14 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-from .context import Dot, ReplicaId
-from .decoding import decode, decode_context
-from .delta import Delta
-from .errors import DecodeError, LocalError
-from .limits import MAX_DELTA_BYTES, MAX_SEQ
-from .livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks
-from .schema import check_replica_id
-from .values import strict_loads
+from ..context import Dot, ReplicaId
+from ..decoding import decode, decode_context
+from ..delta import Delta
+from ..errors import DecodeError, LocalError
+from ..limits import MAX_DELTA_BYTES, MAX_SEQ
+from ..livemap import CHUNK_BITS, CHUNK_DOTS, ChunkKey, Chunks
+from ..schema import check_replica_id
+from ..values import strict_loads
 
 VERSION: Final = 1
 HASH_BYTES: Final = 8

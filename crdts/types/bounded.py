@@ -12,17 +12,17 @@ can leave a holder below zero, which its next rights make up for; but nothing is
 
 import cbor2
 
+from ..clock import HybridClock
+from ..context import ReplicaId
+from ..delta import NOTHING, Delta, Event
+from ..errors import InsufficientRights, InvalidValue, UnsupportedType
+from ..folds import Shares, read_share
+from ..kernel import Kernel
+from ..limits import MAX_INT
+from ..schema import BOUNDED, check_replica_id, type_tag
+from ..store import Store
+from ..values import encode_value
 from .base import Crdt, check_amount, check_total
-from .clock import HybridClock
-from .context import ReplicaId
-from .delta import NOTHING, Delta, Event
-from .errors import InsufficientRights, InvalidValue, UnsupportedType
-from .folds import Shares, read_share
-from .kernel import Kernel
-from .limits import MAX_INT
-from .schema import BOUNDED, check_replica_id, type_tag
-from .store import Store
-from .values import encode_value
 
 
 class BoundedCounter(Crdt):

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from ..delta import Delta, joined
+from ..errors import CrdtError, InvalidValue
+from ..folds import WHOLE, entries_of, is_there
+from ..limits import MAX_NAME_BYTES
+from ..schema import KIND_OF_TAG, ORMAP, child_id, name_to_bytes, names_of, object_id, type_tag
+from ..spelling import composed
+from ..store import Store
 from .base import Crdt
 from .bounded import BoundedCounter
 from .counters import GCounter, PNCounter
-from .delta import Delta, joined
-from .errors import CrdtError, InvalidValue
 from .flags import DWFlag, EWFlag
-from .folds import WHOLE, entries_of, is_there
-from .limits import MAX_NAME_BYTES
 from .lwwmap import LWWMap
 from .registers import LWWRegister, MVRegister
-from .schema import KIND_OF_TAG, ORMAP, child_id, name_to_bytes, names_of, object_id, type_tag
 from .sets import GSet, ORSet, RWSet
-from .spelling import composed
-from .store import Store
 
 _T = TypeVar("_T", bound=Crdt)
 

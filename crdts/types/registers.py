@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..clock import seconds_of, stamp_at
+from ..delta import NOTHING, Delta, joined
+from ..errors import UnsupportedType
+from ..folds import all_values, last_written, losers, stamp_of, winner
+from ..schema import MVREGISTER, REGISTER, STAMP_BYTES
+from ..store import Store
+from ..values import Value, encode_value
 from .base import Crdt
-from .clock import seconds_of, stamp_at
-from .delta import NOTHING, Delta, joined
-from .errors import UnsupportedType
-from .folds import all_values, last_written, losers, stamp_of, winner
-from .schema import MVREGISTER, REGISTER, STAMP_BYTES
-from .store import Store
-from .values import Value, encode_value
 
 
 def write_stamped(store: Store, obj: bytes, key: bytes, value: Value, timestamp: float | None) -> Delta:

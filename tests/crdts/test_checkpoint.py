@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from crdts import Delta, HybridClock, Replica, encode, sweep
+from crdts import Delta, HybridClock, Replica, encode
+from crdts import checkpoint as sweep
+from crdts.checkpoint import PART_EVENTS, Sweep, restored
 from crdts.delta import events_delta
-from crdts.sweep import PART_EVENTS, Sweep, restored
 
 
 def held(replica: Replica) -> bytes:

@@ -17,11 +17,11 @@ from operator import add
 
 import cbor2
 
+from ..delta import NOTHING, Delta, Event
+from ..folds import Held, counted, counts_of
+from ..schema import COUNTER, GCOUNTER
+from ..values import decode_value
 from .base import Crdt, check_amount, check_total
-from .delta import NOTHING, Delta, Event
-from .folds import Held, counted, counts_of
-from .schema import COUNTER, GCOUNTER
-from .values import decode_value
 
 
 class _Counter(Crdt):

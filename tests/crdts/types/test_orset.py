@@ -11,7 +11,7 @@ from crdts import Delta, ForeignDelta, InvalidValue, ORSet, PNCounter, Replica, 
 from crdts.delta import NOTHING
 from crdts.values import encode_value
 
-from .strategies import VALUES
+from ..strategies import VALUES
 
 
 def trio() -> tuple[ORSet, ORSet, ORSet]:

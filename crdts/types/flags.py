@@ -1,9 +1,9 @@
 """Flags: of concurrent changes one way wins (Shapiro et al., 2011)."""
 
+from ..delta import Delta
+from ..folds import BY_PLACE
+from ..schema import DWFLAG, EWFLAG
 from .base import Crdt
-from .delta import Delta
-from .folds import BY_PLACE
-from .schema import DWFLAG, EWFLAG
 
 
 class _Flag(Crdt):

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self
 
-from .changes import OnChange
-from .clock import HybridClock
-from .context import Context, ReplicaId
-from .delta import NOTHING, Delta
-from .errors import ForeignDelta, InvalidValue, UnsupportedType
-from .folds import entries_of
-from .limits import MAX_INT
-from .schema import KIND_OF_TAG, RETIRED, SEPARATOR, names_of, object_id, type_tag
-from .stats import Stats, stats_of
-from .store import Store, Transaction
+from ..changes import OnChange
+from ..clock import HybridClock
+from ..context import Context, ReplicaId
+from ..delta import NOTHING, Delta
+from ..errors import ForeignDelta, InvalidValue, UnsupportedType
+from ..folds import entries_of
+from ..limits import MAX_INT
+from ..schema import KIND_OF_TAG, RETIRED, SEPARATOR, names_of, object_id, type_tag
+from ..stats import Stats, stats_of
+from ..store import Store, Transaction
 
 
 class Crdt:

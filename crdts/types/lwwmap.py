@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+from ..delta import Delta, Event
+from ..errors import CrdtError
+from ..folds import last_written, losers, stamped_value, winner
+from ..limits import MAX_KEY_BYTES
+from ..schema import LWWMAP, name_to_bytes
+from ..values import Value
 from .base import Crdt
-from .delta import Delta, Event
-from .errors import CrdtError
-from .folds import last_written, losers, stamped_value, winner
-from .limits import MAX_KEY_BYTES
 from .registers import write_stamped
-from .schema import LWWMAP, name_to_bytes
-from .values import Value
 
 
 def _key(key: str) -> bytes:

@@ -5,12 +5,12 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
 
+from ..delta import NOTHING, Delta
+from ..errors import CrdtError
+from ..folds import all_added, entries_of
+from ..schema import ADDED, GSET, ORSET, REMOVED, RWSET
+from ..values import Value, decode_element, encode_key
 from .base import Crdt
-from .delta import NOTHING, Delta
-from .errors import CrdtError
-from .folds import all_added, entries_of
-from .schema import ADDED, GSET, ORSET, REMOVED, RWSET
-from .values import Value, decode_element, encode_key
 
 
 class Elements(AbstractSet[Any]):

@@ -23,7 +23,7 @@ from crdts.delta import NOTHING
 from crdts.limits import MAX_BATCH_BYTES
 from crdts.values import encode_value
 
-from .strategies import VALUES
+from ..strategies import VALUES
 
 AnySet = GSet | ORSet | RWSet
 EVERY = pytest.mark.parametrize("kind", [GSet, ORSet, RWSet])

@@ -2,8 +2,9 @@
 
 import pytest
 
-from crdts import HybridClock, Replica, doubled
-from crdts.doubled import Doubled
+from crdts import HybridClock, Replica
+from crdts import collisions as doubled
+from crdts.collisions import Doubled
 
 
 def copies(*names: str) -> list[Replica]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import crdts.reconcile
+import crdts.reconcile.reconcile
 from crdts import (
     Context,
     DecodeError,
@@ -25,11 +25,11 @@ from crdts import (
 from crdts.codec import encode_context
 from crdts.delta import events_delta
 from crdts.livemap import CHUNK_DOTS
-from crdts.reconcile import MIN_MESSAGE_BYTES
+from crdts.reconcile.reconcile import MIN_MESSAGE_BYTES
 from crdts.schema import RETIRED
 
-from . import mutations
-from .oracle import Oracle, assert_equal, check_structure, dots_of, flat, random_step, replica, sent
+from .. import mutations
+from ..oracle import Oracle, assert_equal, check_structure, dots_of, flat, random_step, replica, sent
 
 SEEDS = st.integers(0, 1 << 32).map(Random)
 BUDGETS = st.sampled_from([512, 700, 2000, 65_536])
@@ -493,10 +493,10 @@ def cost_of(shared: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int
         return counted
 
     with monkeypatch.context() as patch:
-        encoded = count("entries", crdts.reconcile.encode, lambda delta: len(delta.events))
-        patch.setattr(crdts.reconcile, "encode", encoded)
-        sent_chunks = count("chunks", crdts.reconcile.Names.chunks, lambda _, chunks: len(chunks))
-        patch.setattr(crdts.reconcile.Names, "chunks", sent_chunks)
+        encoded = count("entries", crdts.reconcile.reconcile.encode, lambda delta: len(delta.events))
+        patch.setattr(crdts.reconcile.reconcile, "encode", encoded)
+        sent_chunks = count("chunks", crdts.reconcile.reconcile.Names.chunks, lambda _, chunks: len(chunks))
+        patch.setattr(crdts.reconcile.reconcile.Names, "chunks", sent_chunks)
         sizes = reconcile(a, b)
     assert a.fingerprint == b.fingerprint
     assert a.context == b.context

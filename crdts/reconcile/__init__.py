@@ -1,0 +1,1 @@
+"""Finds out what differs between two replicas by fingerprints of ranges, and exchanges just that."""
