@@ -87,8 +87,9 @@ class Replica(Accessors):
     def deltas_since(self, context: Context, max_bytes: int) -> Iterator[Delta]:
         """The same as events, in pieces of at most ``max_bytes`` encoded: send as many as you like, each helps.
 
-        A single event or transaction larger than that travels alone. Raises `LogTrimmed`, at the start or midway, when
-        the kill log does not reach back so far: then `delta_since` gives a state, and `reconcile` just the difference.
+        A piece has 512 events at most. A single event or transaction larger than either travels alone. Raises
+        `LogTrimmed`, at the start or midway, when the kill log does not reach back so far: then `delta_since` gives a
+        state, and `reconcile` just the difference.
         """
         self.store.check_settled("handing out a delta")
         if type(max_bytes) is not int:

@@ -47,6 +47,9 @@ def figures(entries: int = ENTRIES) -> Iterator[Figure]:
     yield from _run(
         partial(_behind, entries=entries, what="replaced twice", changed=entries // 10 * 3, change=_replace)
     )
+    trimmed = partial(_behind, entries=entries, what="removed, logs trimmed,", change=_remove, trimmed=True)
+    yield from _run(partial(trimmed, changed=entries // 100))
+    yield from _run(partial(trimmed, changed=entries // 10 * 4))
     yield from _run(partial(_apart, entries=entries))
 
 
@@ -77,7 +80,13 @@ async def _newcomer(directory: Path, entries: int, what: str, trimmed: bool) -> 
 
 
 async def _behind(
-    directory: Path, entries: int, what: str, changed: int, change: Callable[[gossip.Node, range], None]
+    directory: Path,
+    entries: int,
+    what: str,
+    changed: int,
+    change: Callable[[gossip.Node, range], None],
+    *,
+    trimmed: bool = False,
 ) -> list[Figure]:
     """A member comes back that lacks what happened to so many of the entries."""
     key = gossip.new_key()
@@ -90,6 +99,8 @@ async def _behind(
         for start in range(0, changed, PART):
             change(one, range(start, min(start + PART, changed)))
             await _saved(one)
+        if trimmed:
+            one._replica.trim_log()
         async with gossip.open_node("two", key=key, data_dir=where["two"], join=[one.address]) as two:
             return await _measured(f"{changed:,} {what} of {entries:,}", [one, two])
 
