@@ -134,8 +134,9 @@ def _owed(held: Held, lines: dict[ReplicaId, _Line]) -> Counter[Dot]:
         return owed
     for replica, line in lines.items():
         log = held.log.kills.get(replica, {})
-        kills = [dot for seq in line.all_dots() if seq in log for dot in log[seq]]
-        owed.update([dot for dot in kills if dot[0] != replica and dot[0] in lines])
+        seqs = [seq for seq in line.all_dots() if seq in log] if line.batches else line.seqs
+        others = lines.keys() - {replica}
+        owed.update([dot for seq in seqs for dot in log[seq] if dot[0] in others])
     return owed
 
 
