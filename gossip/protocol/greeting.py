@@ -15,6 +15,7 @@ from .errors import UnprovenAddress
 from .identity import NOBODY, Address, NodeId
 from .messages import Challenge, Hello, Message, Proof, Welcome
 from .output import Output
+from .pings import longest_answer
 from .roster import Roster
 from .wire import COOKIE_BYTES, HELLO_BYTES
 
@@ -45,7 +46,7 @@ class Proven:
     """Members that it knows of."""
     rtt: float | None
     """Seconds it took to answer, if it was asked."""
-    has_answered: bool = True
+    has_answered: bool
     """True if the node has just shown that it hears us."""
 
 
@@ -282,7 +283,7 @@ class Greeter:
             return None
         self._out.send(source, [Proof(welcome.cookie)])
         self.drop(source)
-        return Proven(sender, source, welcome.name, welcome.epoch, welcome.known, rtt)
+        return Proven(sender, source, welcome.name, welcome.epoch, welcome.known, rtt, has_answered=self._counts(rtt))
 
     def _on_challenge(self, sender: NodeId, source: Address, challenge: Challenge) -> None:
         """Prove where we are, if we may have written to that address, so that it has a reason to ask.
@@ -301,7 +302,7 @@ class Greeter:
         self._candidates.pop(source, None)
         greeted = self._greeted.pop((sender, source), None)
         if greeted is not None:
-            return Proven(sender, source, *greeted, rtt, has_answered=rtt is not None)
+            return Proven(sender, source, *greeted, rtt, has_answered=rtt is not None and self._counts(rtt))
         # The node is there, and its name is not known yet. Without the pause, greetings that cross would go round for
         # ever: each answer belongs to a greeting that later ones have pushed out, so it is challenged, which ends here.
         if not self._is_proven(sender, source) and not self._hellos.is_asked_since(
@@ -309,6 +310,10 @@ class Greeter:
         ):
             self.greet(now, source)
         return None
+
+    def _counts(self, rtt: float) -> bool:
+        """True if an answer that took so long shows that the node is there; the network may have kept it for longer."""
+        return rtt <= longest_answer(self._out.config)
 
     def _is_proven(self, sender: NodeId, source: Address) -> bool:
         peer = self._peers.find(sender)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from .config import Config
 from .identity import Address, NodeId
 from .output import Output
 from .wire import PING_BYTES
@@ -54,9 +55,7 @@ class Pings:
     def asked(self, now: float, number: int) -> SentPing | None:
         """The ping that an answer is about, unless that comes so late that it says nothing of the present any more."""
         ping = self._pings.get(number)
-        config = self._out.config
-        longest = max(ANSWERS_COUNT * config.probe_interval, REQUEST_TIMEOUTS * config.probe_timeout_max)
-        late = ping is not None and now - ping.sent > longest
+        late = ping is not None and now - ping.sent > longest_answer(self._out.config)
         return None if late else ping
 
     def has_answered(self, number: int, helper: NodeId) -> None:
@@ -67,3 +66,8 @@ class Pings:
     def forget(self, number: int) -> None:
         """The target itself has answered."""
         del self._pings[number]
+
+
+def longest_answer(config: Config) -> float:
+    """Seconds after a question for which an answer shows that the node that answers is there."""
+    return max(ANSWERS_COUNT * config.probe_interval, REQUEST_TIMEOUTS * config.probe_timeout_max)

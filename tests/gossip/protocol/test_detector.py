@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from gossip.protocol import Config, Effect
-from gossip.protocol.messages import Ack, Digest, Nack, Ping, PingRequest, Roll
+from gossip.protocol.messages import Ack, Digest, Hello, Nack, Ping, PingRequest, Roll, Welcome
 from gossip.protocol.suspicion import PATIENCE
 from simulations import Cluster, Link, Node
 
@@ -63,6 +63,20 @@ def test_an_answer_that_the_network_kept_for_long_brings_nobody_back(late: float
         pings = of_type(Ping, puppet.hears(rig.tick()))
     rig.pass_time(late)
     rig.receive(puppet.address, puppet.says(Ack(pings[0].number)))
+    assert rig.states()["p0"] == state
+
+
+@pytest.mark.parametrize(("late", "state"), [(4.0, "alive"), (25.0, "failed")])
+def test_an_answer_to_a_greeting_that_the_network_kept_for_long_brings_nobody_back(late: float, state: str) -> None:
+    rig, (puppet,) = acquainted(1)
+    rig.seed(puppet.address)
+    rig.pass_time(120.0)  # greetings are rare by now, so that the cookie of one still counts much later
+    hellos: list[Hello] = []
+    while not hellos:
+        hellos = of_type(Hello, puppet.hears(rig.tick()))
+    assert rig.states()["p0"] == "failed"
+    rig.pass_time(late)
+    rig.receive(puppet.address, puppet.says(Welcome("p0", 1, 0, hellos[-1].cookie, bytes(8))))
     assert rig.states()["p0"] == state
 
 
