@@ -222,7 +222,7 @@ FAULTS: Final[dict[str, tuple[str, list[tuple[Any, str, Any]]]]] = {
         [(Kernel, "rollback", rollback_without_the_replaced)],
     ),
     "a reconciliation keeps what is gone": ("orset", [(Kernel, "join_difference", join_without_the_gone)]),
-    "a writer is closed before all have its events": ("orset", [(Retirement, "_have_settled", lambda *_: True)]),
+    "a writer is closed before all have its events": ("lwwmap", [(Retirement, "_have_settled", lambda *_: True)]),
     "a listener hears of half a change": ("lwwmap", [(Kernel, "_touch", touch_the_last_only)]),
 }
 

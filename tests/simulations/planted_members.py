@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from gossip.protocol import Address, Engine
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
-from gossip.protocol.greeting import Greeter, _Questions
+from gossip.protocol.greeting import Greeter
 from gossip.protocol.hearsay import Hearsay
 from gossip.protocol.members import Members
 from gossip.protocol.messages import Update, Updates
@@ -213,11 +213,6 @@ def pings_numbered_from_one() -> AbstractContextManager[Any]:
     return replaced(Pings, "number", make)
 
 
-def greeting_for_every_proof() -> AbstractContextManager[Any]:
-    """Each proof of an unknown address is answered with a greeting, even while the address is being greeted."""
-    return replaced(_Questions, "is_asked_since", lambda _: lambda *_: False)
-
-
 PLANTED: Final[dict[Plant, str]] = {
     pings_numbered_from_one: "replay",
     stale_incarnation_accepted: "stale-incarnation",
@@ -230,7 +225,6 @@ PLANTED: Final[dict[Plant, str]] = {
     no_refutation: "chaos",
     counter_never_bumped: "chaos",
     obituaries_believed_at_once: "partition-heal",
-    greeting_for_every_proof: "chaos",
     greeting_for_every_stranger: "chaos",
     candidates_never_given_up: "churn",
     news_told_for_ever: "chaos",

@@ -39,7 +39,7 @@ def look(_: Run, node: Node) -> Iterable[str]:
 def test_every_oracle_holds_and_nodes_come_back_as_who_they_were() -> None:
     wrong, counts = watched("crashing-clones", NORMAL, look)
     assert wrong == []
-    assert min(counts[each] for each in ("comes back as who it was", "comes back as the new one")) > 1, counts
+    assert min(counts[each] for each in ("comes back as who it was", "comes back as the new one")) > 0, counts
 
 
 @pytest.mark.soak

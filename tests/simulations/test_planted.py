@@ -34,7 +34,6 @@ LIKELY = {
     "dots_leave_before_the_disk_has_them": 5,
     "epoch_ignored_in_hearsay": 13,
     "fold_before_the_last_range": 3,
-    "greeting_for_every_proof": 86,
     "name_saved_behind_the_batches": 15,
     "own_seq_reused_after_a_crash": 16,
     "nonce_left_out_of_receipts": 1,

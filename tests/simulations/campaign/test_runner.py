@@ -213,7 +213,7 @@ def test_to_watch_a_run_does_not_change_it() -> None:
 
 TRACE = """
 from simulations.campaign.runner import run_scenario
-from simulations.scenario.scenario.file import load_scenario
+from simulations.scenario.file import load_scenario
 for name in ("chaos", "partition-heal"):
     recording = run_scenario(load_scenario(name), 3)
     print(name, recording.trace, hash(recording.summary.datagrams), recording.summary.events, recording.failures)
