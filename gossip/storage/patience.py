@@ -19,6 +19,9 @@ LOOK_LATE: Final = 0.2
 """A look that comes more than this many seconds late does not count: the loop did not get to run. It is repeated."""
 LOOKS_MOST: Final = 6
 """Looks until one counts even if it comes late."""
+LAST_LOOK: Final = 0.1
+"""Seconds for which the event loop stands still before a disk counts as silent. The thread that writes may have lacked
+nothing but Python's lock, which it has for itself then."""
 _NO_ANSWER: Final = "the disk does not answer{since}; look at its mount and at the system's log"
 NO_ANSWER: Final = _NO_ANSWER.format(since="")
 

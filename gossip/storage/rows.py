@@ -24,6 +24,11 @@ from .errors import DamagedData
 SUM_BYTES: Final = 8
 _DELTA_EVENTS: Final = 512
 """Events of one delta of the log, as encoding more at once would keep the event loop from its turn for too long."""
+_STEP_EVENTS: Final = 512
+"""Events that are encoded in one step at least: about a millisecond. A turn of a busy event loop takes much longer, so
+a transaction must not take a turn for each of its deltas, of which there may be as many as events."""
+_DELTA_COST: Final = 4
+"""Events that take as long to encode as a delta without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +129,13 @@ class Encoding:
     def steps(self) -> Iterator[None]:
         """Does the work. Others can have their turn between two steps; most transactions are made in one."""
         log: list[bytes] = []
+        cost = 0
         for delta in deltas_of(self._transaction.batches):
-            if log:
+            if cost >= _STEP_EVENTS:
                 yield
+                cost = 0
             log.append(encode(delta))
+            cost += _DELTA_COST + len(delta.events)
         part, finish = self._transaction.part, self._transaction.finish
         if part and log:
             yield

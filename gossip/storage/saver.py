@@ -35,6 +35,17 @@ class Disk(Protocol):
     def is_replacing(self) -> bool:
         """True while the replica is being written anew: nothing counts as saved until that is over."""
 
+    @property
+    def asked_since(self) -> float | None:
+        """When the disk was given what it has not done yet, in Trio's time; None if it has done everything.
+
+        What `save` does before that, such as encoding, takes as long as the event loop lets it, and says nothing of the
+        disk. Nor does the time until the event loop hears of an answer.
+        """
+
+    def answers_within(self, seconds: float) -> bool:
+        """True if the disk has done everything after so many seconds at most, for which the event loop stands still."""
+
     async def save(self, batches: Sequence[Persist]) -> None:
         """Make these durable, all that has come since the last call, in order; return once they are.
 
@@ -64,7 +75,7 @@ class _Turn:
 class Saver:
     """Hands batches to a disk from one task. Batches that come while the disk saves are saved together next.
 
-    A disk that takes very long counts as failing until it answers.
+    A disk that takes very long counts as failing until it answers. An event loop that takes very long does not.
     """
 
     def __init__(self, disk: Disk, settle: Callable[[], None], saved: Callable[[int], None], log: Any) -> None:
@@ -80,7 +91,9 @@ class Saver:
         self._next = _Turn()
         self._present = _Turn()
         self._asked: float | None = None
-        """When the disk was asked for what it is doing now; None if it does nothing."""
+        """When the disk that counts as silent was asked; None while it does not."""
+        self._patient = 0.0
+        """Seconds that the disk may take for what it is saving."""
         self._next_look = inf
         self._looks = 0
         self._is_silent = False
@@ -203,11 +216,14 @@ class Saver:
         self._room = trio.Event()
 
     def _note_asked(self, batches: list[Persist]) -> None:
-        self._asked, self._looks = trio.current_time(), 0
-        patient = patience.DISK_SLOW + patience.DISK_SLOW_EVENT * _events_of(batches)
-        self._next_look = self._asked + patient - patience.DISK_SLOW * patience.SECOND_LOOK
+        self._looks = 0
+        self._patient = patience.DISK_SLOW + patience.DISK_SLOW_EVENT * _events_of(batches)
+        self._next_look = self._first_look(trio.current_time())
         if self._look_again.deadline == inf:  # else `watch` will see by itself: most saves need not set an alarm
             self._look_again.deadline = self._next_look
+
+    def _first_look(self, asked: float) -> float:
+        return asked + self._patient - patience.DISK_SLOW * patience.SECOND_LOOK
 
     def _note_answered(self) -> None:
         self._asked, self._next_look, self._is_silent = None, inf, False
@@ -216,8 +232,8 @@ class Saver:
     async def watch(self) -> None:
         """Look whether the disk answers, until cancelled.
 
-        The disk counts as silent if it has not answered by the second look, or by a later one if that look came late:
-        an event loop that was kept from running has not heard an answer that may be there.
+        The disk counts as silent if it has not answered by the second look, or by a later one if that look came late,
+        and does not answer while the event loop stands still: a busy event loop may keep the thread from its work.
         """
         while True:
             with trio.CancelScope(deadline=self._next_look) as self._look_again:
@@ -225,15 +241,20 @@ class Saver:
             now = trio.current_time()
             if now < self._next_look:
                 continue
+            asked = self._disk.asked_since
+            if asked is None or now < self._first_look(asked):  # the time went by before the disk was asked
+                self._looks, self._next_look = 0, self._first_look(now if asked is None else asked)
+                continue
             self._looks += 1
             is_late = now > self._next_look + patience.LOOK_LATE and self._looks < patience.LOOKS_MOST
-            if self._looks > 1 and not is_late:
+            if self._looks > 1 and not is_late and not self._disk.answers_within(patience.LAST_LOOK):
                 self._next_look = inf
-                self._note_silence()
+                self._note_silence(asked)
             else:
                 self._next_look = now + patience.DISK_SLOW * patience.SECOND_LOOK
 
-    def _note_silence(self) -> None:
+    def _note_silence(self, asked: float) -> None:
+        self._asked = asked
         self._log.error(DISK_SLOW, seconds=round(self._waited, 1), unsaved=self.unsaved)
         self._is_silent = True
         self._backlog.failure = DiskFailed(patience.NO_ANSWER)

@@ -1,7 +1,7 @@
 """Writes beside the event loop, one at a time: what is short is waited for, what is long is awaited."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from threading import Lock
 from typing import Final
@@ -35,6 +35,21 @@ class Beside:
         """True if a piece of work is not done yet."""
         return self._piece is not None and not self._piece.is_done
 
+    @property
+    def busy_since(self) -> float | None:
+        """When the piece of work was begun that is not done yet, in Trio's time; None if there is none.
+
+        A piece counts as done as soon as the thread has done it, even if the event loop has not heard of that yet.
+        """
+        return None if self._piece is None or self._piece.is_done else self._piece.begun
+
+    def is_done_within(self, seconds: float) -> bool:
+        """True if no work is left after so many seconds at most, for which the event loop stands still.
+
+        The thread has Python's lock for itself meanwhile.
+        """
+        return self._piece is None or self._piece.is_done_within(seconds)
+
     async def run(self, work: Callable[[], object]) -> None:
         """Do it; raises what it raises, and `DiskFailed` while an earlier one is not done.
 
@@ -59,11 +74,16 @@ class _Piece:
         self._loop = trio.lowlevel.current_trio_token()
         self._result: Future[object] = Future()
         self._is_awaited = False
+        self.begun = trio.current_time()
         start_thread_soon(self._run, lambda _: None, "gossip disk")
 
     @property
     def is_done(self) -> bool:
         return self._result.done()
+
+    def is_done_within(self, seconds: float) -> bool:
+        """True if the work is done after so many seconds at most, for which the event loop stands still."""
+        return bool(wait([self._result], timeout=seconds).done)
 
     def _run(self) -> None:
         """In the thread. At its end it sees that it is awaited, or whoever is about to await it sees the result."""

@@ -42,6 +42,13 @@ class DatabaseDisk:
     def is_replacing(self) -> bool:
         return self._ledger.is_replacing
 
+    @property
+    def asked_since(self) -> float | None:
+        return self._beside.busy_since
+
+    def answers_within(self, seconds: float) -> bool:
+        return self._beside.is_done_within(seconds)
+
     def replace(self) -> None:
         self._ledger.replace()
 

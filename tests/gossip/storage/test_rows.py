@@ -13,6 +13,7 @@ from gossip.protocol import Persist
 from gossip.storage.errors import DamagedData
 from gossip.storage.rows import (
     Contents,
+    Encoding,
     Finish,
     Part,
     Transaction,
@@ -155,3 +156,16 @@ def test_what_an_earlier_version_has_saved_beyond_the_bounds_is_read_and_shed(mo
     assert replica.store.kernel.room.refused == 0
     more = events_delta([Event("evil", 40, b"", b"", None, (("nobody", 100),))])
     assert replica.store.merge(more) == []
+
+
+def test_very_many_marks_are_encoded_in_few_turns_of_the_event_loop() -> None:
+    """Each has a delta of its own, and a turn of a busy loop takes longer than many of them."""
+    replica = Replica("me")
+    writers = [f"w{number}" for number in range(1024)]
+    replica.merge(events_delta([Event(writer, 1, b"", b"", None, ()) for writer in writers]))
+    batches = written(replica)
+    for writer in writers:
+        replica.mark(writer)
+    encoding = Encoding(Transaction(tuple(batches)))
+    assert sum(1 for _ in encoding.steps()) <= 16
+    assert len(read_log_row(encoding.rows.log)) == len(writers)

@@ -125,3 +125,17 @@ async def test_work_without_end_is_left_alone_and_nothing_else_is_begun(
         while beside.is_busy:
             await trio.sleep(0.01)
     await beside.run(lambda: None)
+
+
+async def test_work_is_known_to_be_done_before_the_event_loop_has_heard_of_it(go_on: Event) -> None:
+    beside = Beside()
+    with patience():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beside.run, partial(go_on.wait, 30))
+            await trio.testing.wait_all_tasks_blocked()
+            assert beside.busy_since is not None
+            assert not beside.is_done_within(0.01)
+            go_on.set()
+            assert beside.is_done_within(30.0)
+            assert beside.busy_since is None
+    assert beside.is_done_within(0.0)
