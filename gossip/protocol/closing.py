@@ -41,8 +41,12 @@ QUIET: Final = 10
 """Probe intervals without a change of who is alive, until what members have counts as all there is."""
 MARKED_AT_ONCE: Final = 1024
 """Marked writers that are looked at in one round."""
+OPEN_AT_ONCE: Final = 4096
+"""Open writers that are looked at in one round: some milliseconds at most. The others get their turn in later ones."""
 STEP: Final = 0.05
 """Seconds between two rounds that each go as they should, while very many writers are to be closed."""
+LAG_SHARE: Final = 4
+"""A round that comes late is followed by a pause of so many times the delay: others need the event loop."""
 LONGEST_PAUSE: Final = 16
 """Probe intervals between two rounds at most, when they do not help."""
 
@@ -58,9 +62,13 @@ class Closing:
         output.replica.succeed(*self._former)
         self._next = float("-inf")
         self._pause = 1
+        self._late = 0.0
+        """Seconds by which the last round came late."""
         self._batch: tuple[ReplicaId, ...] = ()
         self._rounds = 0
         self._start = 0
+        self._looked = 0
+        """How many of the open writers were looked at in earlier rounds: in this one, those behind them are."""
         self._answers: dict[NodeId, tuple[int, Report]] = {}
         """By member: its epoch, and what it has said of the writers in `_batch`."""
         self._spoke: dict[NodeId, list[ReplicaId]] = {}
@@ -82,6 +90,7 @@ class Closing:
     def tick(self, now: float) -> None:
         if now < self._next:
             return
+        self._late = now - self._next if self._batch else 0.0
         self._watch(now)
         self._raise_limits()
         work = self._work()
@@ -130,7 +139,12 @@ class Closing:
         """The writers that will write no more, of which there is more to do, in order."""
         kernel = self._out.kernel
         marked = islice(filter(kernel.context.last, kernel.marked), MARKED_AT_ONCE)
-        over = [w for w in kernel.open_writers() if self._is_to_close(w) and not self._is_unconfirmed(w)]
+        writers = kernel.open_writers()
+        start = self._looked if self._looked < len(writers) else 0
+        part = islice(writers, start, start + OPEN_AT_ONCE)
+        over = [w for w in part if self._is_to_close(w) and not self._is_unconfirmed(w)]
+        has_time = over and self._rounds < ROUNDS - 1  # else some that nobody agrees on would hide all others
+        self._looked = start if has_time else start + OPEN_AT_ONCE
         return self._unless_incomplete([*kernel.retiring, *marked, *over])
 
     def _unless_incomplete(self, writers: list[ReplicaId]) -> list[ReplicaId]:
@@ -391,7 +405,7 @@ class Closing:
         kernel = self._out.kernel
         is_marked = any(writer in kernel.marked for writer in self._batch)
         if len(kernel.marked) > WRITERS_ASKED and not is_marked and self._limits() != before:
-            self._next = min(self._next, now + STEP)
+            self._next = min(self._next, now + max(STEP, LAG_SHARE * self._late))
 
     def _report(self, life: ReplicaId, context: Context) -> None:
         if life not in self._out.kernel.limits:

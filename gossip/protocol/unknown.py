@@ -13,7 +13,7 @@ from typing import Final
 
 from crdts import CrdtError, ReplicaId
 
-from .closing import Closing
+from .closing import LAG_SHARE, Closing
 from .errors import GossipError, MemberAlive, UnknownMember
 from .fence import is_fenced
 from .identity import NodeId, node_of
@@ -23,7 +23,9 @@ from .output import Output
 MARKED_AT_ONCE: Final = 128
 """Writers marked in one step; a few milliseconds."""
 MARK_INTERVAL: Final = 0.05
-"""Seconds between two steps."""
+"""Seconds between two steps at least."""
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two steps at most, whether the event loop is late or the disk has not saved the last marks yet."""
 RETRY_INTERVAL: Final = 1.0
 """Seconds until writing is tried again when it failed."""
 
@@ -38,6 +40,8 @@ class UnknownWriters:
         self._waiting: deque[ReplicaId] = deque()
         """Writers to mark: at most those in the context, which `crdts.limits.MAX_WRITERS` bounds."""
         self._next = float("inf")
+        self._stepped = float("-inf")
+        """When the last step was made."""
 
     @property
     def is_known(self) -> bool:
@@ -121,8 +125,13 @@ class UnknownWriters:
         """Mark the next writers."""
         if now < self._next:
             return
+        if not self._out.durable and now < self._stepped + LONGEST_PAUSE:  # else the disk falls ever further behind
+            self._next = now + MARK_INTERVAL
+            return
         hinted = {hint.node_id: None for hint in self._members.hints()}
-        self._next = now + MARK_INTERVAL
+        late = now - self._next
+        self._stepped = now
+        self._next = now + min(max(MARK_INTERVAL, LAG_SHARE * late), LONGEST_PAUSE)
         for writer in list(islice(self._waiting, MARKED_AT_ONCE)):
             if writer not in self._out.kernel.limits and self._is_unknown(writer, hinted):
                 try:
