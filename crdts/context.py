@@ -196,6 +196,8 @@ class Context:
     def steps(self, replica: ReplicaId) -> list[int]:
         """The ranges of one replica as gap, length, gap, length, ... from seq 1 on; empty if it has none."""
         bounds = self._bounds.get(replica)
+        if bounds and len(bounds) == 2:  # the usual case, and there may be very many replicas
+            return [bounds[0] - 1, bounds[1] - bounds[0]]
         return [bound - before for before, bound in pairwise((1, *bounds))] if bounds else []
 
     def missing_from(self, other: "Context") -> list[DotRange]:
