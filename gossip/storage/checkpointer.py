@@ -43,7 +43,7 @@ class Ledger:
         self._row = contents.last_row
         self._generation = max(contents.checkpoint.generation, contents.last_generation)
         self._log_bytes = sum(map(len, contents.log))
-        self._checkpoint_bytes = sum(map(len, contents.parts)) + len(contents.checkpoint.head)
+        self._checkpoint_bytes = sum(map(len, contents.parts))
         self._sweep: Sweep | None = None
         self._in_place = True
         self._must_replace = False
@@ -111,7 +111,7 @@ class Ledger:
         if transaction.finish is not None:
             self._sweep = None
             self._log_bytes -= self._log_bytes_before
-            self._checkpoint_bytes = self._swept_bytes + len(rows.head)  # which very many writers make long
+            self._checkpoint_bytes = self._swept_bytes
             self.is_replacing = self._must_replace
 
     def failed(self) -> None:

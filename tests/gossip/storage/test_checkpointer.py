@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 import crdts.checkpoint
-from crdts import Event, Replica
-from crdts.delta import events_delta
+from crdts import Replica
 from gossip.protocol import Persist
 from gossip.storage.checkpointer import Ledger
 from gossip.storage.database import NORMAL, Database
 from gossip.storage.errors import DiskFailed
-from gossip.storage.rows import Checkpoint, Contents, read_into, rows_of
+from gossip.storage.rows import Contents, read_into, rows_of
 
 from .faults import Faults
 from .life import Life, Picture, picture
@@ -143,23 +142,3 @@ def test_a_crash_after_any_transaction_leaves_what_was_written_by_then(seed: int
 def test_a_crash_after_any_transaction_leaves_what_was_written_in_many_lives(start: int, tmp_path: Path) -> None:
     for seed in range(start, start + 100):
         live(seed, tmp_path / f"{seed}.db")
-
-
-def test_very_many_writers_without_entries_do_not_have_the_checkpoint_renewed_again_and_again() -> None:
-    """They make its head long, and each sweep writes that whole."""
-    replica = Replica("me")
-    written = [Event(f"w{number:012x}", 1, b"", b"", None, ()) for number in range(1000)]
-    replica.merge(events_delta(written))
-    ledger = Ledger(replica.store.kernel, Contents(), log_min_bytes=100)
-    ledger.begin_sweep()
-    while ledger.sweeps:
-        transaction = ledger.transaction([])
-        rows = rows_of(transaction)
-        ledger.done(transaction, rows)
-    transaction = ledger.transaction([Persist(1, tuple(written[:100]))])
-    row = rows_of(transaction)
-    assert 100 < len(row.log) < len(rows.head) // 2
-    ledger.done(transaction, row)
-    assert not ledger.wants_sweep
-    contents = Contents(Checkpoint(1, 0, rows.head), [], [row.log], 1)
-    assert not Ledger(replica.store.kernel, contents, log_min_bytes=100).wants_sweep, "nor behind a restart"
