@@ -6,19 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from gossip.protocol import Address, Config, seal_for
-from gossip.protocol.identity import NODE_ID_BYTES, NodeId
+from gossip.protocol import Address, Config
 
 from .clock import SkewedClock
 from .disk import Disk
 from .link import Link
-from .network import Cut, Network
-from .node import Node, address_of
+from .network import Cut
+from .node import Node
 from .observer import Observer
-from .queue import EventQueue
-from .streams import Streams
 from .topology import Topology
 from .twins import resume_twice
+from .world import World
 
 STEP: Final = 0.01
 """Virtual seconds between two looks at whether all are equal."""
@@ -32,7 +30,7 @@ DURABILITIES: Final = (FULL, NORMAL)
 """What is saved survives a power loss; or just the end of the process, and is safe some time later."""
 
 
-class Cluster:
+class Cluster(World):
     """Some nodes on one virtual network. Same arguments, same run, to the last byte.
 
     >>> cluster = Cluster(5, seed=7)
@@ -44,6 +42,8 @@ class Cluster:
     >>> sorted(cluster[2].replica.orset("tasks"))
     ['left', 'right']
     """
+
+    observers: list[Observer]
 
     def __init__(
         self,
@@ -79,35 +79,23 @@ class Cluster:
             )
         if durability not in DURABILITIES:
             raise ValueError(f"durability is {' or '.join(DURABILITIES)}, not {durability!r}")
-        self.seed = seed
-        self.config = config or Config.lan()
+        config = config or Config.lan()
         if view:
-            self.config = replace(self.config, full_membership_max=view, view_size=view)
-        self.seal = seal_for(key)
-        self.log_limit = log_limit
-        self.observers = list(observers)
+            config = replace(config, full_membership_max=view, view_size=view)
+        topology = topology or Topology(near=link or Link())
+        super().__init__(seed, topology, config, key, log_limit=log_limit, observers=observers)
         self.holds: Counter[tuple[str, int]] = Counter()
         """Faults under way by kind and node: what several of them hold ends with the last."""
         self.retired: list[int] = []
         """Nodes that are to be retired, whichever life of theirs it is."""
-        self.rng = random.Random(f"{seed} faults")
-        self.nonces = random.Random(f"{seed} nonces")
-        """Of all lives of all nodes."""
         self._disk = disk
         self._disk_delay = disk_delay
         self._is_lazy = durability == NORMAL
         self._skew, self._drift = clock_skew, clock_drift
-        self.queue = EventQueue()
-        topology = topology or Topology(near=link or Link())
         self._calm = topology
         self._weathers: list[dict[str, Any]] = []
         self.rough_until = 0.0
         """When links last ceased to be rough, or were changed while they were."""
-        self.network = Network(self.queue, random.Random(f"{seed} network"), topology)
-        self.streams = Streams(self.network)
-        self.addresses: list[Address] = []
-        self._node_ids: list[NodeId] = []
-        self._renamed: list[NodeId] = []
         self.nodes: list[Node] = []
         for _ in range(nodes):
             self._boot_next()
@@ -125,35 +113,13 @@ class Cluster:
             known = [who[i] for i in chosen[node.index]] if view else who
             node.engine.acquaint(self.queue.now, known, partial=bool(view))
 
-    # ---- for its nodes
-
-    def node_id(self, who: int) -> NodeId:
-        """The id of the node of that index; below 0, of one that goes on as a new node."""
-        if who < 0:
-            return self._renamed[-1 - who]
-        while len(self._node_ids) <= who:
-            rng = random.Random(f"{self.seed} node {len(self._node_ids)}")
-            self._node_ids.append(NodeId(rng.randbytes(NODE_ID_BYTES)))
-        return self._node_ids[who]
-
-    def rename(self, node_id: NodeId) -> int:
-        """Who a node is from now on that goes on under that id."""
-        self._renamed.append(node_id)
-        return -len(self._renamed)
-
-    def tell(self, what: str, node: Node, *args: Any) -> None:
-        """Tell the observers."""
-        for observer in self.observers:
-            getattr(observer, what)(node, *args)
-
     # ---- nodes
 
     def __getitem__(self, index: int) -> Node:
         return self.nodes[index]
 
     def _boot_next(self, disk: Disk | None = None, who: int | None = None, step: int = 1) -> Node:
-        index = len(self.nodes)
-        self.addresses.append(address_of(index))
+        index = self.add_address()
         rng = random.Random(f"{self.seed} clock {index}")
         clock = SkewedClock(
             self.queue, offset=rng.uniform(-self._skew, self._skew), drift=rng.uniform(-self._drift, self._drift)
@@ -189,7 +155,7 @@ class Cluster:
 
     def twin(self, index: int) -> Node:
         """Let a copy of a running node, memory and all, go on beside it at another address."""
-        return resume_twice(self, index)
+        return resume_twice(self, self.nodes, index)
 
     def _seeds(self, index: int) -> list[Address]:
         """Where the node ``index`` looks for the others: two that run, if there are, so that one may stop."""

@@ -4,7 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from crdts import Delta, Event, HybridClock, Replica
 from gossip.protocol import (
@@ -29,60 +29,49 @@ from .clock import SkewedClock
 from .disk import KEPT, TAILS, Disk
 from .saver import Moment, Saver
 from .tables import IdentityRow
-
-if TYPE_CHECKING:
-    from .cluster import Cluster
+from .world import World
 
 SOCKET_DATAGRAMS: Final = 4096
 """Datagrams that wait for a paused node at most; what comes beyond that is lost, as in a socket's buffer."""
 NOTICES: Final = 10_000
 """Notices of a node that are kept at most; the oldest go first."""
-PORT: Final = 4747
-
-
-def address_of(index: int) -> Address:
-    """Where the node of that index lives: 10.0.0.1, 10.0.0.2, ..."""
-    block, place = divmod(index, 250)
-    return Address(f"10.{block // 250}.{block % 250}.{place + 1}", PORT)
 
 
 class Node:
     """One life of one node."""
 
-    def __init__(
-        self, cluster: "Cluster", index: int, disk: Disk, *, who: int, clock: SkewedClock, step: int = 1
-    ) -> None:
+    def __init__(self, world: World, index: int, disk: Disk, *, who: int, clock: SkewedClock, step: int = 1) -> None:
         """``index`` gives it its address; ``who`` its identity, which a cloned disk shares with another node; ``step``
         is by how much its epoch grows.
         """
-        self._cluster = cluster
-        self._queue = cluster.queue
+        self._world = world
+        self._queue = world.queue
         self.index = index
         self.who = who
-        self.address = cluster.addresses[index]
+        self.address = world.addresses[index]
         self.disk = disk
         self.clock = clock
         epoch = disk.owner.epoch + step
         renamed = f" as {who}" if who < 0 else ""  # its epochs begin anew, and must not draw what others have drawn
-        rng = random.Random(f"{cluster.seed} node {index} epoch {epoch}{renamed}")
-        identity = Identity(cluster.node_id(who), disk.owner.name or f"n{who}", epoch, self._nonce(epoch))
+        rng = random.Random(f"{world.seed} node {index} epoch {epoch}{renamed}")
+        identity = Identity(world.node_id(who), disk.owner.name or f"n{who}", epoch, self._nonce(epoch))
         self.lives = [identity.replica_id]
         """Ids that this process has written under, the present one last."""
-        self.replica = Replica(identity.replica_id, log_limit=cluster.log_limit, clock=HybridClock(clock))
+        self.replica = Replica(identity.replica_id, log_limit=world.log_limit, clock=HybridClock(clock))
         disk.read_into(self.replica)
-        self.saver = Saver(self, disk, self.replica.store.kernel, cluster.queue) if disk.survives else None
+        self.saver = Saver(self, disk, self.replica.store.kernel, world.queue) if disk.survives else None
         """Without one there is only memory: what is applied is as durable as it gets."""
         lives, ended = tuple(disk.owner.lives), tuple(disk.owner.ended)
         self.engine = Engine(
             identity,
-            cluster.config,
+            world.config,
             rng,
             self.replica,
-            cluster.seal,
+            world.seal,
             self._queue.now,
             lives=lives,
             ended=ended,
-            hints=decode_hints(disk.tables.hints, cluster.seal.key_id),
+            hints=decode_hints(disk.tables.hints, world.seal.key_id),
         )
         disk.begin_life(who, identity.name, epoch, identity.replica_id)
         self.replica.on_write(self._wrote)
@@ -101,8 +90,8 @@ class Node:
         """True if the node stopped because the power failed."""
         self._up = True
         self._paused = False
-        cluster.network.attach(self)
-        cluster.tell("started", self)
+        world.network.attach(self)
+        world.tell("started", self)
         self._schedule()
 
     def __repr__(self) -> str:
@@ -111,7 +100,7 @@ class Node:
 
     def _nonce(self, epoch: int) -> str:
         """Of this life, but for the first: two that go on from one copied disk write under two ids."""
-        return Identity.draw_nonce(self._cluster.nonces) if epoch > 1 else ""
+        return Identity.draw_nonce(self._world.nonces) if epoch > 1 else ""
 
     @property
     def name(self) -> str:
@@ -148,7 +137,7 @@ class Node:
 
     def index_heard(self) -> int:
         """The node whose datagram is being taken in; -1 if it is none, or nobody's."""
-        host = self._cluster.network.hosts.get(self.hearing) if self.hearing else None
+        host = self._world.network.hosts.get(self.hearing) if self.hearing else None
         return host.index if host is not None else -1
 
     # ---- what happens to it
@@ -174,14 +163,14 @@ class Node:
 
     def retire(self, who: int) -> None:
         """Say that a node is gone for good; raises as a mutation does."""
-        self._do(self.engine.retire(self._queue.now, self._cluster.node_id(who)))
+        self._do(self.engine.retire(self._queue.now, self._world.node_id(who)))
 
     def vanish(self) -> None:
         """Stop for good, without a word."""
         was_away, self.gone = not (self._up or self.gone), True
         self.stop()
         if was_away:
-            self._cluster.tell("lost", self)
+            self._world.tell("lost", self)
 
     def stop(self, tail: str = KEPT, *, power: bool = False) -> None:
         """Stop without a word; ``tail`` is what is left on the disk of what it was not done with: ``lost``, ``torn``,
@@ -193,22 +182,22 @@ class Node:
         if not self._up:
             return
         self._up, self.lost_power = False, power
-        self._cluster.network.detach(self)
-        self._cluster.streams.detach(self)
-        self.disk.crash(tail, self._cluster.rng, power=power)
-        self._cluster.tell("stopped", self)
+        self._world.network.detach(self)
+        self._world.streams.detach(self)
+        self.disk.crash(tail, self._world.rng, power=power)
+        self._world.tell("stopped", self)
 
     def pause(self) -> None:
         """Do nothing at all, as an agent process that computes: its sockets fill up."""
         self._paused = True
-        self._cluster.tell("paused", self)
+        self._world.tell("paused", self)
 
     def resume(self) -> None:
         """Go on: first with what has come in meanwhile."""
         if not self._paused:
             return
         self._paused = False
-        self._cluster.tell("resumed", self)
+        self._world.tell("resumed", self)
         while self._inbox and not self._paused:
             call, args = self._inbox.popleft()
             call(*args)
@@ -226,19 +215,19 @@ class Node:
             self.saver.backlog.check()
 
     def _wrote(self, events: tuple[Event, ...]) -> None:
-        self._cluster.tell("wrote", self, events)
+        self._world.tell("wrote", self, events)
         self.engine.wrote(self._queue.now, events)
         self._schedule()
 
     def _merged(self, delta: Delta, new: list[Event]) -> None:
-        self._cluster.tell("merged", self, delta, new)
+        self._world.tell("merged", self, delta, new)
 
     def _do(self, effects: list[Effect]) -> None:
-        cluster = self._cluster
+        world = self._world
         for effect in effects:
             match effect:
                 case Send():
-                    cluster.network.send(self.address, effect.address, effect.data)
+                    world.network.send(self.address, effect.address, effect.data)
                 case Persist():
                     self._save(effect)
                 case Rename():
@@ -248,7 +237,7 @@ class Node:
                         self.saver.remember(encode_hints(effect.hints, effect.key_id))
                 case Notify():
                     self.notices.append(effect)
-                    cluster.tell("noticed", self, effect)
+                    world.tell("noticed", self, effect)
                 case _:
                     self._do_with_stream(effect)
         if self.engine.retired:
@@ -258,7 +247,7 @@ class Node:
         self._schedule()
 
     def _do_with_stream(self, effect: Effect) -> None:
-        streams = self._cluster.streams
+        streams = self._world.streams
         match effect:
             case OpenStream():
                 streams.open(self, effect.conn, effect.address)
@@ -275,7 +264,7 @@ class Node:
 
     def _rename(self, identity: Identity) -> None:
         """It goes on as another; the disk has that before anything that it writes as such."""
-        self.who = self._cluster.rename(identity.node_id)
+        self.who = self._world.rename(identity.node_id)
         self.lives.append(identity.replica_id)
         row = IdentityRow(self.who, identity.name, identity.epoch, identity.replica_id)
         if self.saver is None:
@@ -289,7 +278,7 @@ class Node:
 
     def saved(self, token: int, moment: Moment) -> None:
         """Everything up to that token is durable."""
-        self._cluster.tell("saved", self, moment.context)
+        self._world.tell("saved", self, moment.context)
         self._do(self.engine.persisted(self._queue.now, token))
 
     def _schedule(self) -> None:
@@ -322,7 +311,7 @@ class Node:
             call(*args)
             return
         if not self._unread:
-            self._cluster.tell("held_off", self)
+            self._world.tell("held_off", self)
         self._unread.append((call, args))
 
     def _is_far_behind(self) -> bool:
@@ -341,7 +330,7 @@ class Node:
             call(*args)
             self._unread.popleft()
         if not self._unread and self._up:
-            self._cluster.tell("took_in", self)
+            self._world.tell("took_in", self)
 
     def on_datagram(self, source: Address, data: bytes) -> None:
         if max(len(self._inbox), len(self._unread)) < SOCKET_DATAGRAMS or not (self._paused or self._unread):

@@ -65,9 +65,9 @@ def own_seq_reused_after_a_crash() -> Iterator[None]:
     """A restarted node goes on under its old replica id, whatever its disk has forgotten."""
     begin = node_module.Node.__init__
 
-    def begins(self: Any, cluster: Any, index: int, disk: Disk, **options: Any) -> None:
+    def begins(self: Any, world: Any, index: int, disk: Disk, **options: Any) -> None:
         disk.owner.epoch = 0
-        begin(self, cluster, index, disk, **options)
+        begin(self, world, index, disk, **options)
 
     with patch.object(node_module.Node, "__init__", begins):
         yield

@@ -48,9 +48,9 @@ def listed(node: Node) -> dict[str, str]:
     return {member.name: member.state for member in node.engine.members(node.now)}
 
 
-def lives(node: Node) -> list[str]:
+def lives(cluster: Cluster, node: Node) -> list[str]:
     """The writers in its context, by the name of their node and the epoch."""
-    names = {other.engine.identity.node_id.hex(): other.name for other in node._cluster.nodes}
+    names = {other.engine.identity.node_id.hex(): other.name for other in cluster.nodes}
     found = [writer.partition(".") for writer in node.replica.context.replicas()]
     return sorted(f"{names[who]}.{life.partition('-')[0]}" for who, _, life in found)
 
@@ -99,7 +99,7 @@ def test_a_retired_member_is_forgotten_by_all_and_what_it_wrote_stays() -> None:
     for node in cluster.running():
         assert listed(node).keys() == {"n0", "n1", "n2"} - {node.name}
         assert elements(node) == {"n0", "n1", "n2", "n3"}
-        assert lives(node) == ["n0.1", "n1.1", "n2.1"]
+        assert lives(cluster, node) == ["n0.1", "n1.1", "n2.1"]
 
 
 def test_a_retired_node_that_comes_back_is_told_so_and_changes_nothing() -> None:
@@ -133,7 +133,7 @@ def test_a_node_that_comes_back_to_somebody_who_has_not_heard_is_closed_once_tha
     assert cluster[3].engine.retired
     for node in cluster.running():
         assert "taken by n2" in elements(node)
-        assert lives(node) == ["n0.1", "n1.1", "n2.1"]
+        assert lives(cluster, node) == ["n0.1", "n1.1", "n2.1"]
         assert "n3" not in listed(node)
 
 
@@ -341,12 +341,12 @@ def test_all_lives_of_a_node_leave_the_contexts_when_it_is_retired() -> None:
         cluster[3].stop()
         cluster.restart(3).replica.orset("s").add(f"n3 again {turn}")
         cluster.run_until_converged()
-    assert lives(cluster[0]) == ["n0.1", "n1.1", "n2.1", "n3.1", "n3.2", "n3.3", "n3.4"]
+    assert lives(cluster, cluster[0]) == ["n0.1", "n1.1", "n2.1", "n3.1", "n3.2", "n3.3", "n3.4"]
     cluster[3].vanish()
     cluster[0].retire(3)
     cluster.run(40.0)
     for node in cluster.running():
-        assert lives(node) == ["n0.1", "n1.1", "n2.1"]
+        assert lives(cluster, node) == ["n0.1", "n1.1", "n2.1"]
         assert elements(node) == {"n0", "n1", "n2", "n3", "n3 again 0", "n3 again 1", "n3 again 2"}
 
 
@@ -355,7 +355,7 @@ def test_a_writer_that_keeps_nothing_and_leaves_is_closed_by_the_others() -> Non
     cluster[3].leave()
     cluster.run(20.0)
     for node in cluster.running():
-        assert "n3.1" not in lives(node)
+        assert "n3.1" not in lives(cluster, node)
         assert listed(node)["n3"] == "left"
         assert "n3" in elements(node)
 
@@ -371,11 +371,11 @@ def test_nobody_is_closed_while_somebody_is_missing_who_may_have_more(how: str) 
     cluster[0].retire(2)
     cluster.run(60.0)
     for node in cluster.running():
-        assert "n2.1" in lives(node)
+        assert "n2.1" in lives(cluster, node)
         assert list(node.replica.store.kernel.limits) == [fence_of(cluster[2].engine.identity.node_id)]
     cluster.restart(3)
     cluster.run(30.0)
-    assert all("n2.1" not in lives(node) for node in cluster.running())
+    assert all("n2.1" not in lives(cluster, node) for node in cluster.running())
 
 
 def test_what_only_a_cut_off_reader_has_of_a_retired_writer_is_not_lost() -> None:
@@ -394,7 +394,7 @@ def test_what_only_a_cut_off_reader_has_of_a_retired_writer_is_not_lost() -> Non
     cluster.run(40.0)
     for node in cluster.running():
         assert "for n2 only" in elements(node)
-        assert lives(node) == ["n0.1"] or "n3.1" not in lives(node)
+        assert lives(cluster, node) == ["n0.1"] or "n3.1" not in lives(cluster, node)
 
 
 def test_another_goes_on_when_the_one_who_closes_dies() -> None:
@@ -410,8 +410,8 @@ def test_another_goes_on_when_the_one_who_closes_dies() -> None:
     by.retire(first.index)
     cluster.run(60.0)
     for node in cluster.running():
-        assert "n5.1" not in lives(node)
-        assert f"{first.name}.1" not in lives(node)
+        assert "n5.1" not in lives(cluster, node)
+        assert f"{first.name}.1" not in lives(cluster, node)
 
 
 def test_at_heavy_loss_all_writers_that_are_over_are_closed_nevertheless() -> None:
@@ -421,7 +421,7 @@ def test_at_heavy_loss_all_writers_that_are_over_are_closed_nevertheless() -> No
         cluster[0].retire(index)
     cluster.run(120.0)
     for node in cluster.running():
-        assert lives(node) == ["n0.1", "n1.1", "n10.1", "n11.1", "n2.1", "n9.1"]
+        assert lives(cluster, node) == ["n0.1", "n1.1", "n10.1", "n11.1", "n2.1", "n9.1"]
 
 
 def test_nothing_is_asked_while_somebody_is_missing() -> None:
@@ -437,7 +437,7 @@ def test_nothing_is_asked_while_somebody_is_missing() -> None:
     cluster.run(30.0)
     sent.clear()
     cluster.run(60.0)
-    assert "n2.1" in lives(cluster[0])
+    assert "n2.1" in lives(cluster, cluster[0])
     assert sum(sent) < 1.1 * quiet
 
 

@@ -4,21 +4,13 @@ from gossip.protocol import Address
 from simulations import Cluster, Link
 from simulations.world.cluster import EPOCH_STEP
 from simulations.world.disk import KEPT, LOST
-from simulations.world.node import SOCKET_DATAGRAMS, address_of
+from simulations.world.node import SOCKET_DATAGRAMS
 from simulations.world.observer import Observer
 
 
 def pair(**options: object) -> Cluster:
     """Two nodes that know each other."""
     return Cluster(2, warm=True, **{"seed": 1, "disk": True, **options})  # type: ignore[arg-type]
-
-
-def test_addresses_are_of_one_node_each() -> None:
-    addresses = [address_of(index) for index in range(70_000)]
-    assert len(set(addresses)) == 70_000
-    assert addresses[0].host == "10.0.0.1"
-    assert addresses[250].host == "10.0.1.1"
-    assert all(0 <= int(part) < 256 for address in addresses for part in address.host.split("."))
 
 
 # ---- pauses
