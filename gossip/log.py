@@ -45,6 +45,8 @@ _LEVELS: Final[dict[str, str]] = {
     notices.MEMBER_SUSPECTED: "debug",
     notices.MEMBER_FORGOTTEN: "debug",
     notices.MEMBER_RETIRED: "info",
+    notices.WRITER_CHOSEN: "debug",
+    notices.WRITER_BEQUEATHED: "debug",
     notices.IDENTITY_CONTESTED: "error",
     notices.IDENTITY_FORKED: "warning",
     notices.WRITES_REPEATED: "warning",

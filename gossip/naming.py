@@ -83,7 +83,9 @@ class Names:
 
     def name_of(self, replica_id: ReplicaId) -> str:
         """The name of the node that writes under a replica id; the id itself if it is unknown."""
-        return next((node.name for node in self._nodes() if _is_of(replica_id, node.id)), replica_id)
+        nodes = sorted(self._nodes(), key=lambda node: node.state not in (ALIVE, SUSPECT))
+        named = [node for node in nodes if node.replica_id == replica_id or _is_of(replica_id, node.id)]
+        return min(named, key=lambda node: node.replica_id != replica_id).name if named else replica_id
 
     # ---- replicas
 
@@ -99,6 +101,8 @@ class Names:
     def _check_life(self, writer: ReplicaId, life: Life) -> None:
         if writer == self._kernel.replica_id:
             return
+        if any(node.replica_id == writer and node.state in (ALIVE, SUSPECT) for node in self._nodes()):
+            return  # under a borrowed id, it may be
         if is_fenced(self._kernel, life.node_id) or writer in self._kernel.limits:
             raise UnknownMember(f"nobody writes as {writer} any more, so rights given to it would be lost. {_NAME_IT}")
         told = [(node.epoch, node.replica_id) for node in self._nodes() if node.id == life.node_id.hex()]
@@ -149,6 +153,8 @@ class Names:
         if member_id == self._own_id:
             return [self._kernel.replica_id, *self._kernel.former]
         found = [each for each in among if who == each or _is_of(each, member_id)]
+        found += [node.replica_id for node in self._nodes() if node.id == member_id and node.replica_id in among]
+        found = list(dict.fromkeys(found))
         if not found and node is None and life is None and not self._kernel.context.last(ReplicaId(who)):
             raise UnknownMember(f"{who!r:.60} is neither a member nor a replica id. {_NAME_IT}")
         return found

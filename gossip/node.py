@@ -32,6 +32,8 @@ SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a node waits at its end until some member has its last writes."""
 LAST_WORDS_GRACE: Final = 1.0
 """Seconds that it then waits until some member has heard that it will write no more."""
+CHOICE_TIMEOUTS: Final = 5
+"""Times `Config.probe_timeout` until a node writes under an id of its own, though a member has lent it one."""
 
 _TO_DO_FIRST: Final = {
     ALIVE: "stop it first (`gossip leave` there hands over its last writes), or force it if it cannot be stopped",
@@ -87,7 +89,7 @@ class Node(Accessors):
         self.loss: str | None = None
         """What could not be saved when the node ended, and why, for people; None if there is nothing to tell. Look at
         it behind the block, which raises nothing for it."""
-        self._left = False
+        self._left = self._has_bequeathed = False
         self._handed_over = -1
         """The seq up to which writes were handed over, or that was tried in vain."""
         self._last_words = 0
@@ -408,6 +410,9 @@ class Node(Accessors):
             if not self._left:
                 self._driver.resume_writing()
             raise
+        if self._driver.keeps_nothing and not self.retired and not self._is_sole_holder(seq):
+            with trio.CancelScope(shield=True):  # it cannot be undone
+                await self._bequeath()
         self._say_goodbye()
         return len(self._engine.acked_by(seq)[0])
 
@@ -415,6 +420,29 @@ class Node(Accessors):
         if not self._left:
             self._left = True
             self._driver.do(self._engine.leave())
+
+    async def _bequeath(self) -> None:
+        """Offer the writer id to a member, once, and wait for the answer a moment: see `Engine.has_heir`."""
+        if self._has_bequeathed:
+            return
+        self._has_bequeathed = True
+        self._driver.do(self._engine.bequeath(trio.current_time()))
+        with trio.move_on_after(LAST_WORDS_GRACE):
+            while self._engine.has_heir is None and self._may_be_heard():
+                await self._changed()
+
+    async def choose_writer(self) -> None:
+        """Wait until it is certain which replica id this node writes under. For `open_node`.
+
+        A node that keeps nothing may write on under a vacant id. Waits for some round trips where there is a member,
+        and for `Config.probe_timeout` where there is none.
+        """
+        began, patience = trio.current_time(), self._engine.config.probe_timeout
+        with trio.move_on_after(patience) as scope:
+            while self._engine.is_undecided:
+                if self.members():
+                    scope.deadline = began + CHOICE_TIMEOUTS * patience
+                await self._changed()
 
     async def _close_writer(self) -> None:
         """Say that this writer is over, and give that a moment to be heard: so its id can leave the contexts."""
@@ -481,8 +509,10 @@ class Node(Accessors):
         if self.retired or not self._driver.keeps_nothing:
             self._say_goodbye()
             return
-        if seq and not self._is_sole_holder(self._last_seq()):
-            await self._close_writer()
+        if not self._is_sole_holder(self._last_seq()):
+            await self._bequeath()
+            if seq and self._engine.has_heir is False:
+                await self._close_writer()
         self._left = True
         self._driver.do(self._engine.leave(keeps_nothing=True))
 

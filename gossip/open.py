@@ -215,7 +215,17 @@ async def run_node(
         hints = [hint for hint in found if can_reach(transport.address.host, hint.address.host)]
         now = trio.current_time()
         engine = Engine(
-            identity, config, rng, replica, seal, now, profile, lives=past.lives, ended=past.ended, hints=hints
+            identity,
+            config,
+            rng,
+            replica,
+            seal,
+            now,
+            profile,
+            lives=past.lives,
+            ended=past.ended,
+            hints=hints,
+            borrows=bool(seeds) and disk is None,
         )
         driver = Driver(engine, transport, faults or TransportFaults(), log, disk=disk)
         replica.store.guard_writes(driver.check_writable)
@@ -261,6 +271,7 @@ async def run_node(
             _warn_of_clock(log)
             stack.push(partial(_tell_end, node, log))
             async with _running(node, services, answering):
+                await node.choose_writer()
                 yield node
         finally:
             if opened is not None and directory is not None and not driver.inherited:

@@ -7,7 +7,20 @@ not answered again. A node remembers the latest questions only; so the answers t
 from typing import Final
 
 from .config import Config
-from .messages import Ask, ContextPage, Digest, ListMembers, Message, Offer, Ping, PingRequest, Roll, Shuffle
+from .messages import (
+    Ask,
+    Bequest,
+    Borrow,
+    ContextPage,
+    Digest,
+    ListMembers,
+    Message,
+    Offer,
+    Ping,
+    PingRequest,
+    Roll,
+    Shuffle,
+)
 from .peers import Peer
 
 QUESTIONS_KEPT: Final = 8192
@@ -16,7 +29,9 @@ ANSWER_BYTES: Final = 64 * 1024
 """The most bytes of datagrams in one probe interval that answer one member about our data and lists. One round of
 digest, context pages and events takes less; what does not fit goes over a stream."""
 
-_QUESTIONS: Final = frozenset({Ask, ContextPage, Digest, ListMembers, Offer, Ping, PingRequest, Roll, Shuffle})
+_QUESTIONS: Final = frozenset(
+    {Ask, Bequest, Borrow, ContextPage, Digest, ListMembers, Offer, Ping, PingRequest, Roll, Shuffle}
+)
 
 
 class Questions:

@@ -26,6 +26,7 @@ from crdts.schema import RETIRED, Limit
 from .errors import GossipError
 from .fence import is_fenced
 from .identity import NodeId, life_of, writers_of
+from .lending import Lending, is_lent_to
 from .members import Members
 from .messages import Ask, Gone, Message, Report
 from .output import Output
@@ -54,10 +55,13 @@ LONGEST_PAUSE: Final = 16
 class Closing:
     """Finds out which writers are over, and drives their retirement if that is up to this node."""
 
-    def __init__(self, output: Output, members: Members, former: Sequence[ReplicaId] = ()) -> None:
+    def __init__(self, output: Output, members: Members, lending: Lending, former: Sequence[ReplicaId] = ()) -> None:
         """``former``: the ids under which this node wrote before, and nobody does any more: it has all of that."""
         self._out = output
         self._members = members
+        self._lending = lending
+        self._owned: dict[ReplicaId, None] = {}
+        """The writers that were lent, or wait to be, as of the last `tick`: none of them is over."""
         self._former = dict.fromkeys(former)
         output.replica.succeed(*self._former)
         self._next = float("-inf")
@@ -75,6 +79,8 @@ class Closing:
         """Lives of members that the replica has had reports for."""
         self._gone: dict[NodeId, int] = {}
         """Members that left and keep nothing, and the epoch of that life."""
+        self._returned: dict[ReplicaId, None] = {}
+        """The borrowed writers of these members."""
         self._incomplete: dict[ReplicaId, tuple[int, list[int]]] = {}
         """Writers of whom some events are nowhere: who was alive when all knew the limit, and what there is."""
         self._mark = 0
@@ -92,6 +98,7 @@ class Closing:
             return
         self._late = now - self._next if self._batch else 0.0
         self._watch(now)
+        self._owned = self._lending.owned()
         self._raise_limits()
         work = self._work()
         if not self._is_clear(now):
@@ -168,7 +175,9 @@ class Closing:
         Not the earlier lives of others: only they can know how much they wrote, and a limit guessed too low would lose
         what somebody has that nobody else has heard of.
         """
-        if writer in self._former:
+        if writer in self._owned:
+            return False
+        if writer in self._former or writer in self._returned:
             return True
         life = life_of(writer)
         return life is not None and (
@@ -185,6 +194,8 @@ class Closing:
 
     def _is_over(self, writer: ReplicaId) -> bool:
         """True if the writer writes no more."""
+        if writer in self._owned:
+            return False
         life = life_of(writer)
         return self._is_to_close(writer) or (life is not None and life.epoch < self._epoch_of(life.node_id))
 
@@ -206,19 +217,20 @@ class Closing:
             if not peer.is_present and peer.is_proven and not self._keeps_nothing(peer):
                 return True
         for writer in self._out.kernel.open_writers():
-            if not self._is_over(writer):
+            if writer not in self._owned and not self._is_over(writer):
                 life = life_of(writer)
                 if life is None or life.epoch != self._epoch_of(life.node_id):
                     return True
         return False
 
     def _keeps_nothing(self, peer: Peer) -> bool:
-        """True if a member that is gone has said that it keeps nothing, or has ended the writer of its last life.
+        """True if a member that is gone has said that it keeps nothing, or has handed on or ended its writer.
 
         The second tells it where the goodbye was lost, or where only others have heard it.
         """
+        writer = peer.replica_id
         said_so = self._gone.get(peer.node_id, 0) >= peer.epoch
-        return said_so or (peer.replica_id is not None and self._has_ended_itself(peer.replica_id))
+        return said_so or (writer is not None and (writer in self._owned or self._has_ended_itself(writer)))
 
     # ---- rounds
 
@@ -254,7 +266,7 @@ class Closing:
     def _report_own_lives(self) -> None:
         """Nobody but us speaks for those that are over; we have what they would accept."""
         me, kernel = self._out.identity.node_id, self._out.kernel
-        for writer in self._lives_of(me):
+        for writer in (*self._lives_of(me), *self._lending.vacant):
             if writer != kernel.replica_id:
                 self._report(writer, kernel.context)
 
@@ -372,6 +384,10 @@ class Closing:
                 self._gone[peer.node_id] = peer.epoch
                 if len(self._gone) > self._out.config.full_membership_max:
                     del self._gone[next(iter(self._gone))]
+                if peer.replica_id is not None and is_lent_to(peer.node_id, peer.replica_id):
+                    self._returned[peer.replica_id] = None
+                    if len(self._returned) > self._out.config.full_membership_max:
+                        del self._returned[next(iter(self._returned))]
                 self.forget(peer.node_id)
 
     def _on_report(self, now: float, peer: Peer, report: Report) -> None:
@@ -389,7 +405,7 @@ class Closing:
             lives.append(present)
         lives += [writer for writer in self._wrote(peer) if writer not in lives]
         # What is alive has all that its earlier lives have kept: they accept nothing any more.
-        for life in lives:
+        for life in (*lives, *self._lending.held_by(peer.node_id)):
             self._report(life, report.context)
         self._begin_where_agreed(now)
         self._hurry(now, before)

@@ -15,12 +15,15 @@ from crdts import CrdtError, Event, Replica, ReplicaId
 from . import notices
 from .answers import Questions
 from .antientropy import AntiEntropy
+from .bequeathing import Bequeathing
+from .borrowing import Borrowing
 from .config import Config
 from .detector import Detector
 from .dissemination import MakeDissemination
 from .effects import Close, Effect
-from .errors import GossipError, RemoteError
+from .errors import GossipError, NotRunning, RemoteError
 from .identity import Address, Hint, Identity, NodeId
+from .lending import Lending
 from .lineage import Lineage
 from .members import Members
 from .messages import Gone, Message, Push, Relay, Updates
@@ -55,6 +58,7 @@ class Engine:
         lives: Sequence[ReplicaId] | None = None,
         ended: Sequence[ReplicaId] | None = None,
         hints: Sequence[Hint] = (),
+        borrows: bool = False,
         dissemination: MakeDissemination = SplitTree,
     ) -> None:
         """``rng`` must be unpredictable in production: cookies and nonces come from it.
@@ -65,6 +69,9 @@ class Engine:
 
         ``hints``: members of former lives, as the last `Remember` had them; their addresses are greeted like seeds.
 
+        ``borrows``: the node keeps its data in memory only, and looks for members. It writes on under a vacant writer
+        id if one of them has one (see `borrowing`), so its replica id may change until the first write.
+
         ``dissemination``: another way to send news, for comparisons.
         """
         self._out = Output(identity, config, rng, replica, seal)
@@ -72,6 +79,7 @@ class Engine:
         self._make_dissemination = dissemination
         self._lineage = Lineage(self._out, lives)
         self._out.kernel.doubled.lives.update(dict.fromkeys(lives or ()))
+        self._out.is_undecided = borrows
         self._compose(now, profile or Profile(), (lives or ()) if ended is None else ended, hints)
 
     def _compose(self, now: float, profile: Profile, ended: Sequence[ReplicaId], hints: Sequence[Hint]) -> None:
@@ -83,7 +91,10 @@ class Engine:
         self._streams = Streams(self._out, self._members, self._pusher)
         self._antientropy = AntiEntropy(self._out, self._members, self._streams, self._pusher.on_its_way)
         self._detector = Detector(self._out, self._members, self._antientropy, now)
-        self._retiring = Retiring(self._out, self._members, self._streams, ended)
+        self._lending = Lending(self._out, self._members)
+        self._borrowing = Borrowing(self._out, self._members, self._lineage)
+        self._bequeathing = Bequeathing(self._out, self._members, self._lending, self._borrowing)
+        self._retiring = Retiring(self._out, self._members, self._streams, self._lending, ended)
 
     # ---- what happened
 
@@ -101,6 +112,7 @@ class Engine:
         out of turn. Passed over are ourselves, members known already, and all beyond `Config.full_membership_max`.
         ``partial``: the cluster is too large to list, and these are the first view of it.
         """
+        self._out.is_undecided = False
         self._members.acquaint(now, members, partial=partial)
 
     def wrote(self, now: float, events: tuple[Event, ...]) -> bool:
@@ -108,6 +120,7 @@ class Engine:
 
         Returns whether the `deadline` may have moved: it does not for those that join others that wait already.
         """
+        self._borrowing.wrote()
         return self._pusher.wrote(now, events)
 
     def receive(self, now: float, source: Address, datagram: bytes) -> list[Effect]:
@@ -216,6 +229,16 @@ class Engine:
         self._members.say_goodbye([Gone()] if keeps_nothing else [])
         return self._out.drain()
 
+    def bequeath(self, now: float) -> list[Effect]:
+        """Hand the writer id of this node on, as it keeps nothing and is about to leave: write nothing after this.
+
+        Wait until `has_heir` is not None, for a second at most. If it is False by then, retire the replica's own id in
+        its place: it can still be written under.
+        """
+        self._settle()
+        self._bequeathing.begin(now)
+        return self._out.drain()
+
     def retire(self, now: float, node_id: NodeId) -> list[Effect]:
         """Fence a node for good: it is forgotten by all, and never admitted again, in any life.
 
@@ -256,6 +279,9 @@ class Engine:
             self._members.deadline(),
             self._detector.deadline(),
             self._streams.deadline(),
+            self._lending.deadline(),
+            self._borrowing.deadline(),
+            self._bequeathing.deadline(),
             self._retiring.closing.deadline(),
             self._retiring.unknown.deadline(),
         )
@@ -269,6 +295,9 @@ class Engine:
         self._detector.tick(now)
         self._antientropy.tick(now)
         self._streams.tick(now)
+        self._lending.tick(now)
+        self._borrowing.tick(now)
+        self._bequeathing.tick(now)
         self._retiring.closing.tick(now)
         self._retiring.unknown.tick(now)
         self._compare_where_needed(now)
@@ -279,6 +308,20 @@ class Engine:
     @property
     def identity(self) -> Identity:
         return self._out.identity
+
+    @property
+    def config(self) -> Config:
+        return self._out.config
+
+    @property
+    def is_undecided(self) -> bool:
+        """True while the replica id may still change, as a member may have a vacant one: until the first write."""
+        return self._out.is_undecided
+
+    @property
+    def has_heir(self) -> bool | None:
+        """True if a member has taken over the writer id, False if none has, None while that is open; see `bequeath`."""
+        return self._bequeathing.has_heir
 
     @property
     def retired(self) -> bool:
@@ -299,8 +342,13 @@ class Engine:
         self._retiring.unknown.check(writer)
 
     def check_writable(self) -> None:
-        """Refuse a mutation of a node that was retired; raises `NodeRetired`."""
+        """Refuse a mutation of a node that was retired, or has handed its writer id on.
+
+        Raises `NodeRetired` or `NotRunning`.
+        """
         self._retiring.check_writable()
+        if self._bequeathing.is_leaving:
+            raise NotRunning(f"node {self.identity.name} is about to leave: nothing was written")
 
     @property
     def durable(self) -> bool:
@@ -361,7 +409,8 @@ class Engine:
             self._members.challenge(source)
 
     def _take_from_member(self, now: float, peer: Peer, message: Message) -> None:
-        for part in (self._detector, self._dissemination, self._antientropy):
+        succession = self._lending, self._borrowing, self._bequeathing
+        for part in (self._detector, self._dissemination, self._antientropy, *succession):
             if part.handle(now, peer, message):
                 return
 
@@ -382,6 +431,7 @@ class Engine:
         addresses, profile, hints = self._members.addresses(), self._members.profile, self._members.hints()
         self._out.take_identity(Identity.fresh(former.name, self._out.rng))
         self._lineage.begin(now)
+        self._out.is_undecided = False
         self._compose(now, profile, (), hints)
         self._streams.succeed(streams)
         self._members.set_seeds(now, addresses)
@@ -414,7 +464,11 @@ class Engine:
         for peer in self._members.to_compare:
             self._streams.drop_former(peer)
         while self._members.met:
-            self._pusher.bring(now, self._members.met.pop(0))
+            peer = self._members.met.pop(0)
+            self._pusher.bring(now, peer)
+            self._lending.met(peer)
+        if self._out.is_undecided:
+            self._borrowing.step(now)
         for peers in (self._members.to_compare, self._streams.finished_with, self._dissemination.to_compare):
             while peers:
                 self._antientropy.compare_with(peers.pop(0))

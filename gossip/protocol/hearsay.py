@@ -38,6 +38,8 @@ WARNING_INTERVAL: Final = 1.0
 CONTRADICTION: Final = 0.5
 """Of the shortest suspicion: how long a member was suspect at least when we believe others that it has failed. It must
 have had the time to contradict."""
+TOLD_AT_ONCE: Final = 32
+"""Members that are told at once which replica id we write under; the others ask for it with the roll."""
 RIDERS_BYTES: Final = 100
 """Of a datagram with updates: room for what they ride on."""
 
@@ -58,7 +60,8 @@ class Hearsay:
         self._counter = 0
         self._contradicted = float("-inf")
         self._contested = 0
-        self._has_left = False
+        self.has_left = False
+        """True if this node has said goodbye."""
         self.farewells: list[tuple[Peer, int]] = []
         """Members that left according to others, with the incarnation counter, since this list was last emptied. The
         detector asks them whether it is so."""
@@ -113,8 +116,16 @@ class Hearsay:
 
     def _own_row(self) -> Update:
         me, about = self._out.identity, self.profile
-        incarnation = me.node_id, LEFT if self._has_left else ALIVE, me.epoch, self._counter
-        return Update(*incarnation, about.advertise, about.version, about.tags, me.nonce)
+        incarnation = me.node_id, LEFT if self.has_left else ALIVE, me.epoch, self._counter
+        return Update(
+            *incarnation, about.advertise, about.version, about.tags, None if self._out.is_undecided else me.nonce
+        )
+
+    def tell_of_self(self) -> None:
+        """Tell everybody which replica id we write under, now that it is decided: they believe only us."""
+        for peer in sample_targets(self._roster.alive(), TOLD_AT_ONCE, self._out.rng):
+            self.tell(peer, [self._own_row()])
+        self._put(self._own_row())
 
     def set_tags(self, tags: tuple[tuple[str, str], ...]) -> None:
         """Tell everybody of new tags."""
@@ -124,13 +135,13 @@ class Hearsay:
 
     def say_goodbye(self, besides: Sequence[Message]) -> None:
         """Tell every member that we leave on purpose."""
-        self._has_left = True
+        self.has_left = True
         for peer in self._roster.alive():
             self._out.send(peer.address, [*self.goodbye(), *besides])
 
     def goodbye(self) -> list[Updates]:
         """What we answer to a ping once we have left; empty before."""
-        return [Updates((self._own_row(),))] if self._has_left else []
+        return [Updates((self._own_row(),))] if self.has_left else []
 
     def forget(self, peer: Peer) -> None:
         """Say nothing more of a member."""
@@ -218,7 +229,7 @@ class Hearsay:
             self._out.contested = f"{source} says that a copy of this node goes on too, in the same epoch"
             self._out.notify_rarely(now, notices.IDENTITY_CONTESTED, epoch=row.epoch, ours=me.epoch, source=str(source))
             return
-        if row.epoch != me.epoch or row.counter < self._counter or self._has_left:
+        if row.epoch != me.epoch or row.counter < self._counter or self.has_left:
             return
         if row.counter > min(self._counter + COUNTER_JUMP, MAX_COUNTER - 1):
             self._out.reject(now, AbsurdIncarnation(f"{row.epoch}.{row.counter} of ourselves"), source)

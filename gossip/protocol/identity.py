@@ -48,7 +48,7 @@ class Identity:
     epoch: int
     nonce: str = ""
     """Drawn for each life but the first of a node whose id is stored: two that go on from one copied store write under
-    two ids."""
+    two ids. Of a node that has borrowed the id it writes under, that whole id."""
 
     def __post_init__(self) -> None:
         if len(self.node_id) != NODE_ID_BYTES:
@@ -56,8 +56,8 @@ class Identity:
         check_name(self.name)
         if not 0 < self.epoch <= MAX_EPOCH:
             raise ConfigError(f"an epoch is a number from 1 to {MAX_EPOCH}, not {self.epoch}")
-        if not is_nonce(self.nonce):
-            raise ConfigError(f"a nonce is up to {NONCE_CHARS} letters and digits, not {self.nonce!r}")
+        if not is_nonce(self.nonce) and life_of(self.nonce) is None:
+            raise ConfigError(f"a nonce is up to {NONCE_CHARS} letters and digits, or a replica id, not {self.nonce!r}")
 
     @classmethod
     def fresh(cls, name: str, rng: random.Random) -> "Identity":
@@ -90,7 +90,12 @@ class Life(NamedTuple):
 
 
 def replica_id_of(node_id: NodeId, epoch: int, nonce: str) -> ReplicaId:
-    """The replica id under which a node writes in one of its lives."""
+    """The replica id under which a node writes in one of its lives.
+
+    ``nonce`` is the end of the id, or the id itself if it was borrowed.
+    """
+    if "." in nonce:
+        return ReplicaId(nonce)
     return ReplicaId(f"{node_id.hex()}.{epoch}-{nonce}" if nonce else f"{node_id.hex()}.{epoch}")
 
 

@@ -44,6 +44,11 @@ class Lineage:
         self._limited_since = None
         self._out.contested = ""
 
+    def write_on(self) -> None:
+        """This node writes on under an id that others wrote under before: none of that tells of a copy of this node."""
+        kernel = self._out.kernel
+        self._impostors, self._unwritten = kernel.impostors, kernel.context.last(kernel.replica_id)
+
     def doubt(self, now: float) -> str:
         """Why there must be another, for people; empty if nothing says so."""
         if now < self._not_before:

@@ -111,6 +111,11 @@ class Members:
         return self._hearsay.profile
 
     @property
+    def has_left(self) -> bool:
+        """True if this node has said goodbye."""
+        return self._hearsay.has_left
+
+    @property
     def refutations(self) -> int:
         """Times that we had to contradict what was said of us."""
         return self._hearsay.refutations
@@ -319,6 +324,10 @@ class Members:
     def set_tags(self, tags: tuple[tuple[str, str], ...]) -> None:
         """Tell everybody of new tags."""
         self._hearsay.set_tags(tags)
+
+    def tell_of_self(self) -> None:
+        """Tell everybody which replica id we write under, now that it is decided."""
+        self._hearsay.tell_of_self()
 
     def say_goodbye(self, besides: Sequence[Message] = ()) -> None:
         """Tell every member that we leave on purpose."""

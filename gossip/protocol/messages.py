@@ -13,6 +13,8 @@ from .spread import Span
 
 ACCUSED: Final = "accused"
 """Suspect, by the evidence of the very member that says so."""
+MAX_VACANT: Final = 16
+"""Vacant writers that one member holds, and that one message names, at most."""
 STATES: Final = ("alive", "suspect", "failed", "left", ACCUSED)
 
 
@@ -68,7 +70,8 @@ class Update:
     version: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     nonce: str | None = None
-    """The end of the replica id that it writes under in that epoch; None if it is not known."""
+    """The end of the replica id that it writes under in that epoch, or that whole id if it has borrowed it; None if it
+    is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +251,44 @@ class Retired:
 
 
 @dataclass(frozen=True, slots=True)
+class Borrow:
+    """I keep nothing, and have written nothing yet: lend me a writer id that is vacant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lend:
+    """The answer to a `Borrow`: write under this id, once you have all of its events."""
+
+    writer: ReplicaId | None
+    """None if I have none to lend."""
+    last: int
+    """The seq of its last event."""
+    holder: NodeId
+    """A member that has some to lend, if I have none; empty if I know of none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bequest:
+    """I leave, and keep nothing: hold these writers, with the seqs of their last events, for those that come."""
+
+    writers: tuple[tuple[ReplicaId, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The answer to a `Bequest`: I hold these of the writers. You must not write under their ids any more."""
+
+    writers: tuple[ReplicaId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vacant:
+    """I hold these writers: nobody writes under their ids at present, and none of them is over."""
+
+    writers: tuple[ReplicaId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Introduce:
     """First frame of a stream: who is speaking."""
 
@@ -337,6 +378,7 @@ Membership: TypeAlias = Hello | Welcome | Challenge | Proof | Updates | Roll | L
 Detection: TypeAlias = Ping | PingRequest | Ack | Nack
 Data: TypeAlias = Push | Relay | Receipt | Digest | Same | ContextPage | Offer | Busy
 Retiring: TypeAlias = Gone | Ask | Report | Retired
-Message: TypeAlias = Membership | Detection | Data | Retiring
+Succession: TypeAlias = Borrow | Lend | Bequest | Taken | Vacant
+Message: TypeAlias = Membership | Detection | Data | Retiring | Succession
 Reconciliation: TypeAlias = CanReconcile | Reconcile | AskReconcile | Declined
 Frame: TypeAlias = Introduce | HeadPart | WholeContext | Chunk | StatePart | StateEnd | Done | Reconciliation

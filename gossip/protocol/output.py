@@ -40,6 +40,8 @@ class Output:
         self.replica = replica
         self.kernel = replica.store.kernel
         self.seal = seal
+        self.is_undecided = False
+        """True while it is open which replica id this node writes under; see `borrowing`."""
         self.contested = ""
         """Why somebody else must be who we are, for people, as far as members say; empty if none does."""
         self.counts: Counter[str] = Counter()
@@ -60,6 +62,12 @@ class Output:
         self.kernel.go_on_as(identity.replica_id)
         self._outgoing.clear()
         self._held.clear()
+        self._effects.append(Rename(identity))
+
+    def write_on_as(self, identity: Identity) -> None:
+        """Write under another replica id from now on, as the same node; nothing was written under the present one."""
+        self.identity = identity
+        self.kernel.go_on_as(identity.replica_id)
         self._effects.append(Rename(identity))
 
     def drain(self) -> list[Effect]:

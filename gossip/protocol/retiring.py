@@ -17,6 +17,7 @@ from .closing import Closing
 from .errors import Fenced, NodeRetired
 from .fence import is_fenced
 from .identity import Address, NodeId, fence_of, fences_in
+from .lending import Lending, is_lent_to
 from .members import Members
 from .messages import Ask, Gone, Hello, Message, Report, Retired
 from .output import Output
@@ -35,13 +36,16 @@ OBJECTS_NAMED: Final = 5
 class Retiring:
     """Keeps fenced nodes out, and takes this one out of the cluster if it is one of them."""
 
-    def __init__(self, output: Output, members: Members, streams: Streams, ended: Sequence[ReplicaId] = ()) -> None:
+    def __init__(
+        self, output: Output, members: Members, streams: Streams, lending: Lending, ended: Sequence[ReplicaId] = ()
+    ) -> None:
         """``ended``: the ids under which this node wrote before, and nobody does any more."""
         self._out = output
         self._members = members
         self._streams = streams
-        self.closing = Closing(output, members, ended)
-        self.unknown = UnknownWriters(output, members, self.closing)
+        self._lending = lending
+        self.closing = Closing(output, members, lending, ended)
+        self.unknown = UnknownWriters(output, members, lending, self.closing)
         self._known: dict[NodeId, None] = {}
         self._limited = 0
         self._told: dict[tuple[NodeId, Address], float] = {}
@@ -53,7 +57,11 @@ class Retiring:
     def retire(self, node_id: NodeId) -> None:
         """Fence a node and forget it; raises as a mutation does."""
         self.check_writable()
+        peer = self._members.find(node_id)
+        writer = peer.replica_id if peer is not None else None
         self._out.replica.forbid(fence_of(node_id))
+        if writer is not None and is_lent_to(node_id, writer) and self._out.kernel.context.last(writer):
+            self._out.replica.mark(writer)
         self.notice()
 
     def retire_writer(self, writer: ReplicaId) -> None:
@@ -124,6 +132,8 @@ class Retiring:
             case Ask() | Report() | Gone():
                 if peer is not None:
                     self.closing.handle(now, peer, message)
+                    if isinstance(message, Gone):
+                        self._lending.left(peer)
                 return peer is not None
             case _:
                 return False

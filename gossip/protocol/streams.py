@@ -296,6 +296,8 @@ class Streams:
         return peer
 
     def _tell_failure(self, stream: _Stream | None, peer: Peer | None) -> None:
+        if self._members.has_left:
+            return  # streams end as this node does
         reason = "stranger" if stream is not None and stream.member is None else "member"
         self._out.notify(notices.STREAM_FAILED, reason=reason, member=peer.name if peer else None)
 

@@ -17,6 +17,7 @@ from .closing import LAG_SHARE, Closing
 from .errors import GossipError, MemberAlive, UnknownMember
 from .fence import is_fenced
 from .identity import NodeId, node_of
+from .lending import Lending
 from .members import Members
 from .output import Output
 
@@ -33,9 +34,10 @@ RETRY_INTERVAL: Final = 1.0
 class UnknownWriters:
     """Finds the writers that belong to no member, and marks those that are to be closed."""
 
-    def __init__(self, output: Output, members: Members, closing: Closing) -> None:
+    def __init__(self, output: Output, members: Members, lending: Lending, closing: Closing) -> None:
         self._out = output
         self._members = members
+        self._lending = lending
         self._closing = closing
         self._waiting: deque[ReplicaId] = deque()
         """Writers to mark: at most those in the context, which `crdts.limits.MAX_WRITERS` bounds."""
@@ -53,18 +55,23 @@ class UnknownWriters:
 
         Members of a former life of this node count until they have been looked for in vain.
         """
-        hinted = {hint.node_id: None for hint in self._members.hints()}
-        return [writer for writer in self._out.kernel.open_writers() if self._is_unknown(writer, hinted)]
+        known = self._known()
+        return [writer for writer in self._out.kernel.open_writers() if self._is_unknown(writer, known)]
 
-    def _is_unknown(self, writer: ReplicaId, hinted: dict[NodeId, None]) -> bool:
+    def _known(self) -> dict[NodeId | ReplicaId, None]:
+        """Nodes that may come back, and writers that somebody has borrowed or holds."""
+        nodes = [hint.node_id for hint in self._members.hints()]
+        return dict.fromkeys([*nodes, *self._lending.owned()])
+
+    def _is_unknown(self, writer: ReplicaId, known: dict[NodeId | ReplicaId, None]) -> bool:
         node_id = node_of(writer)
-        if writer == self._out.kernel.replica_id or self._closing.is_own(writer):
+        if writer == self._out.kernel.replica_id or self._closing.is_own(writer) or writer in known:
             return False
         if node_id is None:
             return True
         return (
             node_id != self._out.identity.node_id
-            and node_id not in hinted
+            and node_id not in known
             and self._members.find(node_id) is None
             and not is_fenced(self._out.kernel, node_id)
         )
@@ -85,6 +92,8 @@ class UnknownWriters:
         self._check_list()
         if writer == kernel.replica_id or node_id == self._out.identity.node_id:
             raise MemberAlive(f"{writer} is this node's own; earlier lives of a node are closed by themselves")
+        if writer in self._lending.owned():
+            raise MemberAlive(f"{writer} has been borrowed by a member, or waits to be: it is not over")
         peer = None if node_id is None else self._members.find(node_id)
         if peer is not None:
             raise MemberAlive(
@@ -128,12 +137,12 @@ class UnknownWriters:
         if not self._out.durable and now < self._stepped + LONGEST_PAUSE:  # else the disk falls ever further behind
             self._next = now + MARK_INTERVAL
             return
-        hinted = {hint.node_id: None for hint in self._members.hints()}
+        known = self._known()
         late = now - self._next
         self._stepped = now
         self._next = now + min(max(MARK_INTERVAL, LAG_SHARE * late), LONGEST_PAUSE)
         for writer in list(islice(self._waiting, MARKED_AT_ONCE)):
-            if writer not in self._out.kernel.limits and self._is_unknown(writer, hinted):
+            if writer not in self._out.kernel.limits and self._is_unknown(writer, known):
                 try:
                     self._out.replica.mark(writer)
                 except (OSError, CrdtError, GossipError):  # the disk may be full

@@ -12,18 +12,21 @@ from typing import Any, Final
 
 import cbor2
 
-from crdts import CrdtError, DecodeError, Delta, decode, decode_context, encode, encode_context
+from crdts import CrdtError, DecodeError, Delta, ReplicaId, decode, decode_context, encode, encode_context
 from crdts.schema import check_replica_id
 from crdts.values import strict_loads
 
 from .errors import MalformedMessage
-from .identity import MAX_EPOCH, NOBODY, NODE_ID_BYTES, NONCE_CHARS, Address, NodeId, is_nonce, name_is_valid
+from .identity import MAX_EPOCH, NOBODY, NODE_ID_BYTES, NONCE_CHARS, Address, NodeId, is_nonce, life_of, name_is_valid
 from .links import WINDOW
 from .messages import (
+    MAX_VACANT,
     STATES,
     Ack,
     Ask,
     AskReconcile,
+    Bequest,
+    Borrow,
     Busy,
     CanReconcile,
     Challenge,
@@ -37,6 +40,7 @@ from .messages import (
     HeadPart,
     Hello,
     Introduce,
+    Lend,
     ListMembers,
     Message,
     Nack,
@@ -55,8 +59,10 @@ from .messages import (
     Shuffle,
     StateEnd,
     StatePart,
+    Taken,
     Update,
     Updates,
+    Vacant,
     Welcome,
     WholeContext,
 )
@@ -193,6 +199,16 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
             return [62]
         case Retired():
             return [63, message.node_id, message.echo]
+        case Borrow():
+            return [64]
+        case Lend():
+            return [65, message.writer, message.last, message.holder]
+        case Bequest():
+            return [66, [[writer, last] for writer, last in message.writers]]
+        case Taken():
+            return [67, list(message.writers)]
+        case Vacant():
+            return [68, list(message.writers)]
         case Introduce():
             return [1, message.node_id, message.name, message.epoch, message.whole]
         case WholeContext():
@@ -319,9 +335,9 @@ def _update(
 
 
 def _nonce(value: Any) -> str:
-    if not is_nonce(value):
-        raise MalformedMessage(f"a nonce of up to {NONCE_CHARS} letters and digits expected")
-    return str(value)
+    if not is_nonce(value) and (type(value) is not str or life_of(value) is None):
+        raise MalformedMessage(f"a nonce of up to {NONCE_CHARS} letters and digits, or a replica id expected")
+    return str(value) if is_nonce(value) else _writer(value)
 
 
 def _tags(texts: Any) -> tuple[tuple[str, str], ...]:
@@ -399,10 +415,33 @@ def _relay(delta: Any, number: Any, span: Any) -> Relay:
 def _ask(writers: Any) -> Ask:
     if type(writers) is not list or not 0 < len(writers) <= MAX_ASKED:
         raise MalformedMessage("a short list of writers expected")
+    return Ask(tuple(map(_writer, writers)))
+
+
+def _writer(value: Any) -> ReplicaId:
     try:
-        return Ask(tuple([check_replica_id(writer) for writer in writers]))
+        return check_replica_id(value)
     except CrdtError as error:
         raise MalformedMessage(str(error)) from None
+
+
+def _few_writers(writers: Any) -> tuple[ReplicaId, ...]:
+    if type(writers) is not list or len(writers) > MAX_VACANT:
+        raise MalformedMessage(f"a list of at most {MAX_VACANT} writers expected")
+    return tuple(map(_writer, writers))
+
+
+def _lend(writer: Any, last: Any, holder: Any) -> Lend:
+    lender = NOBODY if holder == b"" else _node_id(holder)
+    return Lend(None if writer is None else _writer(writer), _number(last, MAX_COUNT), lender)
+
+
+def _bequest(writers: Any) -> Bequest:
+    if type(writers) is not list or len(writers) > MAX_VACANT or any(type(row) is not list for row in writers):
+        raise MalformedMessage(f"a list of at most {MAX_VACANT} writers expected")
+    if any(len(row) != 2 for row in writers):
+        raise MalformedMessage("writers with their last seqs expected")
+    return Bequest(tuple([(_writer(writer), _number(last, MAX_COUNT, 1)) for writer, last in writers]))
 
 
 def _report(context: Any, mark: Any, clear: Any) -> Report:
@@ -466,6 +505,11 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     61: (3, _report),
     62: (0, Gone),
     63: (2, _retired),
+    64: (0, Borrow),
+    65: (3, _lend),
+    66: (1, _bequest),
+    67: (1, lambda writers: Taken(_few_writers(writers))),
+    68: (1, lambda writers: Vacant(_few_writers(writers))),
 }
 """By type: how many fields, and what builds the message from them."""
 

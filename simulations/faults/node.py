@@ -245,9 +245,9 @@ class Leave(Fault):
             return None
         left = cluster[self.node]
         if not self.seconds:
-            left.leave()
+            left.depart()
             return None
-        left.leave(for_good=False)
+        left.depart(for_good=False)
 
         def end() -> None:
             if cluster[self.node] is left:
@@ -331,7 +331,7 @@ class Churn(Fault):
             if oldest is not None and turn % 2:
                 oldest.vanish()
             elif oldest is not None:
-                oldest.leave()
+                oldest.depart()
             turn += 1
             cluster.queue.at(cluster.queue.now + self.every, replace_one)
 

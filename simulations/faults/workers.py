@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SHORTEST_TURN: Final = 0.01
 """The least seconds between two workers."""
+MAX_WRITES: Final = 1000
+"""Writes of one worker at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,15 @@ class Workers(Fault):
     """Seconds that each worker is there."""
     killed: bool = False
     """True if workers just stop, without a goodbye."""
+    writes: int = 0
+    """Times that each worker counts one and adds an element, evenly over its stay."""
 
     def __post_init__(self) -> None:
         Fault.__post_init__(self)
         if not self.of:
             raise ScenarioError("workers: of is empty; name a node")
+        if not 0 <= self.writes <= MAX_WRITES:
+            raise ScenarioError(f"workers: writes is a number from 0 to {MAX_WRITES}, not {self.writes}")
         if not SHORTEST_TURN <= self.every < float("inf") or not 0 < self.stay < float("inf"):
             raise ScenarioError(
                 f"workers: every is in seconds, at least {SHORTEST_TURN}, and stay above 0, not {self.every} and "
@@ -49,6 +55,9 @@ class Workers(Fault):
             for host in self.of:
                 if is_up(cluster, host):
                     worker = cluster.add_beside(host)
+                    for number in range(self.writes):
+                        at = cluster.queue.now + self.stay * (number + 1) / (self.writes + 1)
+                        cluster.queue.at(at, self._work, worker, number)
                     cluster.queue.at(cluster.queue.now + self.stay, self._dismiss, worker)
             cluster.queue.at(cluster.queue.now + self.every, send_some)
 
@@ -59,11 +68,17 @@ class Workers(Fault):
         send_some()
         return end
 
+    @staticmethod
+    def _work(worker: "Node", number: int) -> None:
+        if worker.up:
+            worker.replica.counter("counter").increment()
+            worker.replica.orset("set").add(number)
+
     def _dismiss(self, worker: "Node") -> None:
         if worker.up and self.killed:
             worker.vanish()
         elif worker.up:
-            worker.leave()
+            worker.depart()
 
     def nodes(self) -> tuple[int, ...]:
         return self.of

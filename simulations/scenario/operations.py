@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from crdts import InsufficientRights, Replica, Value, WriterRetired
 from gossip.demo.history import Step, load_history
-from gossip.protocol.errors import NodeRetired
+from gossip.protocol.errors import NodeRetired, NotRunning
 from gossip.storage.errors import DiskFailed
 
 Operation: TypeAlias = Callable[[Replica, int], object]
@@ -139,6 +139,6 @@ def perform(replica: Replica, write: Write) -> bool:
     """Do it, and say whether it was done; False if the replica refuses, as a user's program would have to accept."""
     try:
         OPERATIONS[write.operation](replica, write.number)
-    except (InsufficientRights, WriterRetired, NodeRetired, DiskFailed):
+    except (InsufficientRights, WriterRetired, NodeRetired, NotRunning, DiskFailed):
         return False
     return True

@@ -35,6 +35,8 @@ SOCKET_DATAGRAMS: Final = 4096
 """Datagrams that wait for a paused node at most; what comes beyond that is lost, as in a socket's buffer."""
 NOTICES: Final = 10_000
 """Notices of a node that are kept at most; the oldest go first."""
+BEQUEST_WAIT: Final = 0.1
+"""Seconds from the offer of a writer id until the node leaves."""
 
 
 class Node:
@@ -72,6 +74,7 @@ class Node:
             lives=lives,
             ended=ended,
             hints=decode_hints(disk.tables.hints, world.seal.key_id),
+            borrows=not disk.survives,
         )
         disk.begin_life(who, identity.name, epoch, identity.replica_id)
         self.replica.on_write(self._wrote)
@@ -150,7 +153,8 @@ class Node:
         """Take leave of the others, and stop; a paused one cannot speak, and goes without a word."""
         if not self._paused:
             keeps_nothing = not self.disk.survives
-            if keeps_nothing and self.replica.store.kernel.context.last(self.replica.replica_id):
+            has_written = self.replica.store.kernel.context.last(self.replica.replica_id)
+            if keeps_nothing and has_written and not self.engine.has_heir:
                 with suppress(LocalError):
                     self.replica.retire(self.replica.replica_id)
             self.settle()
@@ -160,6 +164,18 @@ class Node:
             self._do(self.engine.leave(keeps_nothing=keeps_nothing))
         self.gone = for_good
         self.stop()
+
+    def depart(self, *, for_good: bool = True) -> None:
+        """End in good order, as a process does: a node that keeps nothing hands its writer id on, and leaves then."""
+        if not self.up or self._paused or self.disk.survives:
+            self.leave(for_good=for_good)
+            return
+        self._do(self.engine.bequeath(self._queue.now))
+        self._queue.at(self._queue.now + BEQUEST_WAIT, self._leave_as_told, for_good)
+
+    def _leave_as_told(self, for_good: bool) -> None:
+        if self.up:
+            self.leave(for_good=for_good)
 
     def retire(self, who: int) -> None:
         """Say that a node is gone for good; raises as a mutation does."""
@@ -264,7 +280,8 @@ class Node:
 
     def _rename(self, identity: Identity) -> None:
         """It goes on as another; the disk has that before anything that it writes as such."""
-        self.who = self._world.rename(identity.node_id)
+        if identity.node_id != self._world.node_id(self.who):
+            self.who = self._world.rename(identity.node_id)
         self.lives.append(identity.replica_id)
         row = IdentityRow(self.who, identity.name, identity.epoch, identity.replica_id)
         if self.saver is None:

@@ -12,12 +12,14 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from gossip.protocol import Address, Engine
+from gossip.protocol.borrowing import Borrowing
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
 from gossip.protocol.greeting import Greeter
 from gossip.protocol.hearsay import Hearsay
+from gossip.protocol.lending import Lending
 from gossip.protocol.members import Members
-from gossip.protocol.messages import Update, Updates
+from gossip.protocol.messages import Lend, Update, Updates
 from gossip.protocol.peers import FAILED, Peer
 from gossip.protocol.pings import Pings
 from gossip.protocol.roster import Roster
@@ -213,6 +215,33 @@ def pings_numbered_from_one() -> AbstractContextManager[Any]:
     return replaced(Pings, "number", make)
 
 
+def writer_lent_twice() -> AbstractContextManager[Any]:
+    """A vacant writer id stays with its holder when it is lent, and is lent to the next newcomer too."""
+
+    def make(lend: Any) -> Any:
+        def lends(self: Lending, peer: Peer) -> Lend:
+            vacant = dict(self._vacant)
+            answer: Lend = lend(self, peer)
+            self._vacant.update(vacant)
+            return answer
+
+        return lends
+
+    return replaced(Lending, "_lend", make)
+
+
+def writer_lent_before_it_is_whole() -> AbstractContextManager[Any]:
+    """A newcomer writes under a lent id at once, whatever it lacks of what was written under it."""
+
+    def decide(self: Borrowing, now: float) -> None:
+        if self._loan is not None:
+            self._adopt(self._loan)
+        else:
+            self._ask(now)
+
+    return patch.object(Borrowing, "_decide", decide)
+
+
 PLANTED: Final[dict[Plant, str]] = {
     pings_numbered_from_one: "replay",
     stale_incarnation_accepted: "stale-incarnation",
@@ -232,5 +261,7 @@ PLANTED: Final[dict[Plant, str]] = {
     partner_kept_in_the_view: "half-crash",
     entries_copied_by_shuffles: "shuffles",
     youngest_given_away: "shuffles",
+    writer_lent_twice: "short-lives",
+    writer_lent_before_it_is_whole: "short-lives",
 }
 """And the scenario that finds it."""

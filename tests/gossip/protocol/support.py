@@ -39,6 +39,7 @@ class Rig:
         slow_disk: bool = False,
         profile: Profile | None = None,
         lives: tuple[str, ...] | None = None,
+        borrows: bool = False,
         dissemination: MakeDissemination = SplitTree,
     ) -> None:
         """``lives``: the epochs of its earlier lives, as text, if it knows them."""
@@ -55,6 +56,7 @@ class Rig:
             self.now,
             profile,
             lives=None if lives is None else [f"{self.identity.node_id.hex()}.{life}" for life in lives],
+            borrows=borrows,
             dissemination=dissemination,
         )
         self.replica.on_write(self._wrote)

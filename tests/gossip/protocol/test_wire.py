@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crdts import Context, Delta, Replica, encode, encode_context
+from crdts import Context, Delta, Replica, ReplicaId, encode, encode_context
 from crdts.delta import events_delta, state_delta
 from gossip.protocol import Address
 from gossip.protocol.errors import MalformedMessage
-from gossip.protocol.identity import MAX_EPOCH
+from gossip.protocol.identity import MAX_EPOCH, NOBODY
 from gossip.protocol.links import WINDOW
 from gossip.protocol.messages import (
     Ack,
     Ask,
     AskReconcile,
+    Bequest,
+    Borrow,
     Busy,
     CanReconcile,
     Challenge,
@@ -30,6 +32,7 @@ from gossip.protocol.messages import (
     HeadPart,
     Hello,
     Introduce,
+    Lend,
     ListMembers,
     Message,
     Nack,
@@ -48,8 +51,10 @@ from gossip.protocol.messages import (
     Shuffle,
     StateEnd,
     StatePart,
+    Taken,
     Update,
     Updates,
+    Vacant,
     Welcome,
     WholeContext,
 )
@@ -120,6 +125,13 @@ MESSAGES: list[Message] = [
     Gone(),
     Retired(NODE, COOKIE),
     Retired(NODE, b""),
+    Borrow(),
+    Lend(ReplicaId("0102030405060708.1"), 7, NOBODY),
+    Lend(None, 0, NODE),
+    Bequest(((ReplicaId("0102030405060708.1"), 7), (ReplicaId("other"), MAX_COUNT))),
+    Taken((ReplicaId("0102030405060708.1"),)),
+    Taken(()),
+    Vacant((ReplicaId("0102030405060708.1"), ReplicaId("other"))),
 ]
 FRAMES: list[Frame] = [
     Introduce(NODE, "n", 1, False),
