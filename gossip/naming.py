@@ -5,7 +5,7 @@ have heard the node say it, or have something that it wrote. Rights that are giv
 are lost, so that is refused.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from crdts import ReplicaId
@@ -39,9 +39,15 @@ class Names:
     """Those of the nodes that are known, and of the replicas that they write under."""
 
     def __init__(
-        self, kernel: Kernel, identity: Callable[[], Identity], members: Callable[[], Sequence[Member]]
+        self,
+        kernel: Kernel,
+        identity: Callable[[], Identity],
+        members: Callable[[], Sequence[Member]],
+        vacant: Callable[[], Container[ReplicaId]] = tuple,
     ) -> None:
+        """``vacant``: the writers that wait for a node to borrow them."""
         self._kernel = kernel
+        self._vacant = vacant
         self._identity = identity
         self._members = members
 
@@ -103,7 +109,7 @@ class Names:
             return
         if any(node.replica_id == writer and node.state in (ALIVE, SUSPECT) for node in self._nodes()):
             return  # under a borrowed id, it may be
-        if is_fenced(self._kernel, life.node_id) or writer in self._kernel.limits:
+        if is_fenced(self._kernel, life.node_id) or self._is_over(writer):
             raise UnknownMember(f"nobody writes as {writer} any more, so rights given to it would be lost. {_NAME_IT}")
         told = [(node.epoch, node.replica_id) for node in self._nodes() if node.id == life.node_id.hex()]
         present, present_id = told[0] if told else (0, None)
@@ -118,18 +124,22 @@ class Names:
                 f"nobody is known to write as {writer}, so rights given to it would be lost. {_NAME_IT}"
             )
 
+    def _is_over(self, writer: ReplicaId) -> bool:
+        """True if nobody writes as ``writer`` any more, but for a node that borrows the id later."""
+        return writer in self._kernel.limits or writer in self._vacant()
+
     def _of_member(self, who: str) -> ReplicaId:
         node = self._called(who)
         if node is not None:
             writer = node.replica_id or self._of_life(who, node_id_of(node.id), node.epoch)
-            if writer in self._kernel.limits and writer != self._kernel.replica_id:
+            if self._is_over(writer) and writer != self._kernel.replica_id:
                 raise UnknownMember(
                     f"{who} has left and keeps nothing: nobody writes as {writer} any more, so rights given to it "
                     f"would be lost. {_NAME_IT}"
                 )
             return writer
         other = ReplicaId(who)
-        if self._kernel.context.last(other) and other not in self._kernel.limits:
+        if self._kernel.context.last(other) and not self._is_over(other):
             return other  # no node's, but somebody's
         raise UnknownMember(
             f"{who!r:.60} is neither a member nor a replica id, so rights given to it would be lost. {_NAME_IT}"

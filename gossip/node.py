@@ -94,7 +94,7 @@ class Node(Accessors):
         """The seq up to which writes were handed over, or that was tried in vain."""
         self._last_words = 0
         """The seq of the event by which it has closed itself, if it has."""
-        self._names = Names(replica.store.kernel, lambda: engine.identity, self.members)
+        self._names = Names(replica.store.kernel, lambda: engine.identity, self.members, lambda: engine.vacant_writers)
         self._names.serve(replica.store)
         self._awaited: list[int] = []
         self._watches: WeakSet[Watch] = WeakSet()

@@ -336,6 +336,11 @@ class Engine:
         """
         return self._retiring.unknown.find() if self._retiring.unknown.is_known else None
 
+    @property
+    def vacant_writers(self) -> dict[ReplicaId, None]:
+        """The writers that wait for a node to borrow them, as far as this node has heard."""
+        return self._lending.all_vacant()
+
     def check_closable(self, writer: ReplicaId) -> None:
         """Raise what `retire_writer` would raise."""
         self._retiring.check_writable()

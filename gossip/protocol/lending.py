@@ -37,6 +37,8 @@ TOLD_AT_ONCE: Final = 32
 """Members that are told at a time which writers are vacant here."""
 TELL_INTERVALS: Final = 10
 """Probe intervals between two times that members are told."""
+LAST_ROUNDS: Final = 3
+"""Times that members are told that nothing is vacant here any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Lending:
         self._told: dict[NodeId, tuple[ReplicaId, ...]] = {}
         """What each present member holds, as it said itself."""
         self._next = float("inf")
+        self._rounds = 0
         self._is_closed = False
 
     # ---- reading
@@ -78,14 +81,25 @@ class Lending:
 
         Somebody holds them, or a present member has borrowed them.
         """
-        self._tidy()
-        owned = dict.fromkeys([*self._vacant, *(writer for writer, _ in self._lent.values())])
+        owned = self.all_vacant()
+        owned |= dict.fromkeys([writer for writer, _ in self._lent.values()])
         for peer in self._members.alive():
             writer = peer.replica_id
             if writer is not None and is_lent_to(peer.node_id, writer):
                 owned[writer] = None
-            owned |= dict.fromkeys(self.held_by(peer.node_id))
         return owned
+
+    def all_vacant(self) -> dict[ReplicaId, None]:
+        """The writers that are vacant, here or at a present member, as far as members have said."""
+        self._tidy()
+        vacant = dict.fromkeys(self._vacant)
+        alive = self._members.alive()
+        for peer in alive:
+            vacant |= dict.fromkeys(self.held_by(peer.node_id))
+        for peer in alive if vacant else ():
+            if peer.replica_id is not None:
+                vacant.pop(peer.replica_id, None)  # it was lent since
+        return vacant
 
     def close(self) -> tuple[tuple[ReplicaId, int], ...]:
         """Lend and take no more, as this node leaves; returns the vacant writers, each with its last seq."""
@@ -106,8 +120,14 @@ class Lending:
         self._tidy()
         self._tell_all(now)
 
+    def _changed(self, now: float) -> None:
+        self._rounds = LAST_ROUNDS
+        self._tell_all(now)
+
     def _tell_all(self, now: float) -> None:
-        self._next = now + TELL_INTERVALS * self._out.config.probe_interval if self._vacant else float("inf")
+        self._rounds -= not self._vacant
+        is_over = not self._vacant and self._rounds < 0
+        self._next = float("inf") if is_over else now + TELL_INTERVALS * self._out.config.probe_interval
         for peer in sample_targets(self._members.alive(), TOLD_AT_ONCE, self._out.rng):
             self._tell(peer)
 
@@ -125,7 +145,7 @@ class Lending:
         """Take a message of a member at its proven address; return False if it is about something else."""
         match message:
             case Borrow():
-                self._out.send_data(peer.address, [self._lend(peer)])
+                self._out.send_data(peer.address, [self._lend(now, peer)])
             case Bequest():
                 self._on_bequest(now, peer, message.writers)
             case Vacant():
@@ -137,13 +157,14 @@ class Lending:
                 return False
         return True
 
-    def _lend(self, peer: Peer) -> Lend:
+    def _lend(self, now: float, peer: Peer) -> Lend:
         """The answer to a `Borrow`: always the same loan for the same member."""
         self._tidy()
         if peer.node_id not in self._lent and self._vacant and not self._is_closed:
             writer = next((each for each, vacancy in self._vacant.items() if vacancy.name == peer.name), None)
             writer = writer or next(iter(self._vacant))
             self._lent[peer.node_id] = writer, self._vacant.pop(writer)
+            self._changed(now)
         if peer.node_id in self._lent:
             writer, vacancy = self._lent[peer.node_id]
             return Lend(writer, vacancy.last, NOBODY)
@@ -164,7 +185,7 @@ class Lending:
             del self._taken[next(iter(self._taken))]
         self._out.send_data(peer.address, [Taken(tuple(taken))])
         if taken:
-            self._tell_all(now)
+            self._changed(now)
 
     def _may_take(self, peer: Peer, writer: ReplicaId, last: int) -> bool:
         kernel = self._out.kernel

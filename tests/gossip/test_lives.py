@@ -58,6 +58,7 @@ async def test_jobs_that_are_there_at_the_same_time_write_under_ids_of_their_own
 async def test_leave_hands_the_writer_on_too_and_nothing_is_written_behind_it() -> None:
     async with cluster(2, key=KEY) as nodes:
         async with open_node("job", key=KEY, join=[nodes[0].address], config=FAST) as job:
+            await acquainted(*nodes, job)
             job.counter("jobs").increment()
             await job.synced()
             assert await job.leave() == 2

@@ -465,9 +465,12 @@ async def test_the_last_writes_of_a_block_are_held_by_somebody_when_it_ends() ->
 
 async def test_writes_made_before_anybody_was_met_are_handed_over_too() -> None:
     async with open_node("keeper", config=FAST) as keeper:
-        async with open_node("hasty", join=[keeper.address], config=FAST) as hasty:
+        faults = TransportFaults()
+        faults.cut(keeper.address)
+        async with open_node("hasty", join=[keeper.address], config=FAST, faults=faults) as hasty:
             hasty.orset("x").add("at once")
             assert hasty.members() == []
+            faults.heal()
         assert "at once" in keeper.orset("x")
 
 

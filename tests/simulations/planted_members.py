@@ -219,9 +219,9 @@ def writer_lent_twice() -> AbstractContextManager[Any]:
     """A vacant writer id stays with its holder when it is lent, and is lent to the next newcomer too."""
 
     def make(lend: Any) -> Any:
-        def lends(self: Lending, peer: Peer) -> Lend:
+        def lends(self: Lending, now: float, peer: Peer) -> Lend:
             vacant = dict(self._vacant)
-            answer: Lend = lend(self, peer)
+            answer: Lend = lend(self, now, peer)
             self._vacant.update(vacant)
             return answer
 

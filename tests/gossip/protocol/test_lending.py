@@ -6,7 +6,7 @@ import pytest
 
 from crdts import Delta, Event, ReplicaId
 from gossip.protocol.identity import NOBODY, node_of
-from gossip.protocol.lending import TELL_INTERVALS
+from gossip.protocol.lending import LAST_ROUNDS, TELL_INTERVALS
 from gossip.protocol.messages import (
     MAX_VACANT,
     Ask,
@@ -158,6 +158,16 @@ def test_members_are_told_again_and_again_what_is_vacant_and_newcomers_at_once()
     assert [m.writers for m in other.hears(later) if isinstance(m, Vacant)] == [(writer_of(old),)] * 2
     new = Puppet("new", host="10.3.0.1")
     assert only(Vacant, new.meets(rig)).writers == (writer_of(old),)
+
+
+def test_members_are_told_that_nothing_is_vacant_any_more_and_then_no_more() -> None:
+    rig = Rig()
+    other, old, new = member(rig, "other"), member(rig, "old"), member(rig, "new", last=0)
+    departs(rig, old)
+    effects = rig.receive(new.address, new.says(Borrow()))
+    effects += pass_time_with(rig, 9 * TELL_INTERVALS * rig.engine.config.probe_interval, other, new)
+    told = [m.writers for m in other.hears(effects) if isinstance(m, Vacant)]
+    assert told == [()] * (1 + LAST_ROUNDS)
 
 
 def test_the_writer_of_a_retired_node_that_had_borrowed_it_is_over() -> None:
