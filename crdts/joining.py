@@ -7,30 +7,40 @@ has learnt of meanwhile, and moves the others over in bulk: whole dicts, not sin
 state before the join, and all of it after.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from .collisions import doubled_in
 from .context import Context, Dot, DotRange, ReplicaId
 from .delta import Delta, Event
 from .entries import Entries, entry_hash
 from .errors import DecodeError
-from .schema import RETIRED, closed_writers, with_closed_writers
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
+from .schema import RETIRED, Limit, closed_writers, with_closed_writers
 
 PART_EVENTS: Final = 1024
 """The most entries in one part where other work is to have a turn in between: some milliseconds of work."""
 _BEFORE: Final[Dot] = (ReplicaId(""), 0)
 
 
+class Receiver(Protocol):
+    """What a `Joining` reads of the kernel that will join the state. `Kernel` says what each part means."""
+
+    @property
+    def live(self) -> Mapping[ReplicaId, dict[int, Event]]: ...
+    @property
+    def context(self) -> Context: ...
+    @property
+    def prekilled(self) -> Mapping[ReplicaId, dict[int, None]]: ...
+    @property
+    def limits(self) -> Mapping[ReplicaId, Limit]: ...
+
+
 class Joining:
     """The entries of one state, collected for one kernel. The kernel may go on changing until the join."""
 
-    def __init__(self, kernel: "Kernel") -> None:
+    def __init__(self, kernel: Receiver) -> None:
         self._kernel = kernel
         self._began = kernel.context.copy()
         self._last = _BEFORE
