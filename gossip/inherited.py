@@ -6,16 +6,21 @@ So the copies refuse both.
 """
 
 import os
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn, Protocol
 from weakref import WeakSet
 
 from .protocol.errors import NotRunning
 from .protocol.identity import Identity
 
-if TYPE_CHECKING:
-    from .node import Node
 
-_NODES: Final["WeakSet[Node]"] = WeakSet()
+class Disowning(Protocol):
+    """A running node, as far as this module uses it."""
+
+    def disown(self) -> None:
+        """Have this object, a copy in a forked child, refuse everything."""
+
+
+_NODES: Final[WeakSet[Disowning]] = WeakSet()
 
 
 class Inherited:
@@ -38,7 +43,7 @@ def refuse(identity: Identity) -> NoReturn:
     )
 
 
-def disown_in_children(node: "Node") -> None:
+def disown_in_children(node: Disowning) -> None:
     """Have the copies of a node refuse everything in forked children of this process."""
     _NODES.add(node)
 
