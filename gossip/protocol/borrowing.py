@@ -4,6 +4,7 @@ Until that is decided the node does not say which replica id it writes under. It
 first member that has nothing to lend. The rules that keep two processes from writing under one id are in `lending`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,7 +12,6 @@ from crdts import ReplicaId
 
 from . import notices
 from .identity import NOBODY, NodeId
-from .lineage import Lineage
 from .members import Members
 from .messages import Borrow, Lend, Message
 from .output import Output
@@ -36,10 +36,11 @@ class _Loan:
 class Borrowing:
     """Decides which replica id this node writes under."""
 
-    def __init__(self, output: Output, members: Members, lineage: Lineage) -> None:
+    def __init__(self, output: Output, members: Members, borrowed: Callable[[], None]) -> None:
+        """``borrowed`` is called when the node has begun to write under a lent id."""
         self._out = output
         self._members = members
-        self._lineage = lineage
+        self._borrowed = borrowed
         self._asked: list[NodeId] = []
         self._tries = 0
         self._next = float("-inf")
@@ -125,7 +126,7 @@ class Borrowing:
         if lender is not None:
             lender.acked = loan.last
         self._out.write_on_as(replace(self._out.identity, nonce=loan.writer))
-        self._lineage.write_on()
+        self._borrowed()
         self._keep_own()
 
     def _keep_own(self) -> None:

@@ -6,10 +6,10 @@ who has evidence of its own fails a member; the others believe it (Das, Gupta, M
 Phillips, Currey: Lifeguard, 2018). Failed members are tried now and then for ever, so that every partition heals.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from .antientropy import AntiEntropy
 from .farewells import Farewells
 from .health import Health
 from .identity import NodeId
@@ -56,10 +56,11 @@ class _Probe:
 class Detector:
     """Finds out who is gone."""
 
-    def __init__(self, output: Output, members: Members, antientropy: AntiEntropy, now: float) -> None:
+    def __init__(self, output: Output, members: Members, compare: Callable[[Peer], None], now: float) -> None:
+        """``compare`` compares our data with those of the member that is probed."""
         self._out = output
         self._members = members
-        self._antientropy = antientropy
+        self._compare = compare
         self._health = Health()
         self._pings = Pings(output)
         self._requests = Requests(output, members, self._pings)
@@ -201,7 +202,7 @@ class Detector:
         if not target.is_present or target.state == SUSPECT:
             messages.append(self._members.state_of(target))
         self._out.send(target.address, messages)
-        self._antientropy.compare_with(target)
+        self._compare(target)
 
     def _ping_again(self, now: float, target: Peer) -> None:
         """Nothing but the question, and what the member should contradict if it can, wherever it may be."""

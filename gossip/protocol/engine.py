@@ -90,9 +90,9 @@ class Engine:
         self._pusher = Pusher(self._out, self._dissemination)
         self._streams = Streams(self._out, self._members, self._pusher)
         self._antientropy = AntiEntropy(self._out, self._members, self._streams, self._pusher.on_its_way)
-        self._detector = Detector(self._out, self._members, self._antientropy, now)
+        self._detector = Detector(self._out, self._members, self._antientropy.compare_with, now)
         self._lending = Lending(self._out, self._members)
-        self._borrowing = Borrowing(self._out, self._members, self._lineage)
+        self._borrowing = Borrowing(self._out, self._members, self._lineage.write_on)
         self._bequeathing = Bequeathing(self._out, self._members, self._lending, self._borrowing)
         self._retiring = Retiring(self._out, self._members, self._streams, self._lending, ended)
 

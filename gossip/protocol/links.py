@@ -10,7 +10,7 @@ from typing import Final
 
 from crdts import Delta
 
-from .spread import Span
+from .messages import WINDOW, Span
 
 INITIAL_TIMEOUT: Final = 0.1
 """Seconds until news is sent again to a member, as long as nobody has confirmed anything."""
@@ -20,8 +20,6 @@ PATIENCE: Final = 0.1
 """Seconds up to which the timeout of a silent link doubles, unless it was longer to begin with."""
 GAIN: Final = 1 / 8
 DEVIATION_GAIN: Final = 1 / 4
-WINDOW: Final = 256
-"""Numbers that one receipt names at most, counted back from the highest."""
 OUTSTANDING: Final = 1024
 """Datagrams sent to one member and not confirmed at most; what comes beyond is left to digests."""
 REPEATS_AT_ONCE: Final = 32

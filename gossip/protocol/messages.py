@@ -4,18 +4,32 @@ How they look as bytes, and what is refused, is in `wire`.
 """
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from crdts import Context, Delta, ReplicaId
 
-from .identity import Address, NodeId
-from .spread import Span
+from .identity import NODE_ID_BYTES, Address, NodeId
 
 ACCUSED: Final = "accused"
 """Suspect, by the evidence of the very member that says so."""
+WINDOW: Final = 256
+"""Numbers of datagrams that one `Receipt` names at most, counted back from the highest."""
 MAX_VACANT: Final = 16
 """Vacant writers that one member holds, and that one message names, at most."""
 STATES: Final = ("alive", "suspect", "failed", "left", ACCUSED)
+
+_IDS: Final = 1 << 8 * NODE_ID_BYTES
+
+
+class Span(NamedTuple):
+    """The ids from ``first`` on, up to but not including ``stop``, around the ring; none if the two are equal."""
+
+    first: bytes
+    stop: bytes
+
+    def holds(self, node_id: NodeId) -> bool:
+        first = int.from_bytes(self.first)
+        return (int.from_bytes(node_id) - first) % _IDS < (int.from_bytes(self.stop) - first) % _IDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,22 +7,12 @@ same members each of them is reached exactly once.
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .identity import NODE_ID_BYTES, NodeId
+from .messages import Span
 
-_IDS = 1 << 8 * NODE_ID_BYTES
-
-
-class Span(NamedTuple):
-    """The ids from ``first`` on, up to but not including ``stop``, around the ring; none if the two are equal."""
-
-    first: bytes
-    stop: bytes
-
-    def holds(self, node_id: NodeId) -> bool:
-        first = int.from_bytes(self.first)
-        return (int.from_bytes(node_id) - first) % _IDS < (int.from_bytes(self.stop) - first) % _IDS
+_IDS: Final = 1 << 8 * NODE_ID_BYTES
 
 
 class Share(NamedTuple):

@@ -14,13 +14,13 @@ from crdts.packing import pack
 from .dissemination import Dissemination, payload_budget
 from .flood import Flood
 from .identity import NodeId
-from .links import SILENT_OUTSTANDING, TRIES, WINDOW, Arrivals, Link, RoundTrip, Sent
+from .links import SILENT_OUTSTANDING, TRIES, Arrivals, Link, RoundTrip, Sent
 from .members import Members
-from .messages import Message, Push, Receipt, Relay
+from .messages import WINDOW, Message, Push, Receipt, Relay, Span
 from .output import Output
 from .peers import Peer
 from .recent import Newcomers
-from .spread import Span, divide, everybody_but
+from .spread import divide, everybody_but
 from .wire import RELAY_BYTES
 
 TAKE_OVER_AFTER: Final = 2

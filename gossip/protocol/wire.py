@@ -18,10 +18,10 @@ from crdts.values import strict_loads
 
 from .errors import MalformedMessage
 from .identity import MAX_EPOCH, NOBODY, NODE_ID_BYTES, NONCE_CHARS, Address, NodeId, is_nonce, life_of, name_is_valid
-from .links import WINDOW
 from .messages import (
     MAX_VACANT,
     STATES,
+    WINDOW,
     Ack,
     Ask,
     AskReconcile,
@@ -57,6 +57,7 @@ from .messages import (
     Roll,
     Same,
     Shuffle,
+    Span,
     StateEnd,
     StatePart,
     Taken,
@@ -66,7 +67,6 @@ from .messages import (
     Welcome,
     WholeContext,
 )
-from .spread import Span
 
 COOKIE_BYTES: Final = 8
 PING_BYTES: Final = 8

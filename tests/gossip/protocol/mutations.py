@@ -38,6 +38,7 @@ from gossip.protocol.messages import (
     Roll,
     Same,
     Shuffle,
+    Span,
     StateEnd,
     StatePart,
     Update,
@@ -45,7 +46,6 @@ from gossip.protocol.messages import (
     Welcome,
     WholeContext,
 )
-from gossip.protocol.spread import Span
 from gossip.protocol.wire import encode_datagram, encode_frame
 
 _MARK = b"mark...."

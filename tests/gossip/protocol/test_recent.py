@@ -6,9 +6,8 @@ import pytest
 
 from crdts import Context, Dot, Event
 from gossip.protocol import Config
-from gossip.protocol.messages import ContextPage, Push, Receipt, Relay
+from gossip.protocol.messages import ContextPage, Push, Receipt, Relay, Span
 from gossip.protocol.recent import BATCHES_KEPT, BROUGHT_BYTES, MEETING, STRANGE, STRANGE_MEMBERS, Recent, Written
-from gossip.protocol.spread import Span
 from simulations import Cluster, Link, Node
 
 from .support import Puppet, Rig, acquainted, of_type, only, pass_time_with

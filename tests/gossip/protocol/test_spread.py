@@ -6,7 +6,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.protocol.spread import Span, divide, everybody_but, within
+from gossip.protocol.messages import Span
+from gossip.protocol.spread import divide, everybody_but, within
 
 TOP = (1 << 64) - 1
 NUMBERS = st.one_of(st.integers(0, 20), st.integers(TOP - 20, TOP), st.integers(0, TOP))

@@ -11,10 +11,10 @@ from crdts import Delta, ORSet, Replica
 from crdts.delta import events_delta
 from gossip.protocol import Address, Config, Effect, Send
 from gossip.protocol.identity import replica_id_of
-from gossip.protocol.links import LEAST_TIMEOUT, PATIENCE, SILENT_OUTSTANDING, TRIES, WINDOW
-from gossip.protocol.messages import Digest, Push, Receipt, Relay
+from gossip.protocol.links import LEAST_TIMEOUT, PATIENCE, SILENT_OUTSTANDING, TRIES
+from gossip.protocol.messages import WINDOW, Digest, Push, Receipt, Relay, Span
 from gossip.protocol.recent import STRANGE
-from gossip.protocol.spread import Span, everybody_but
+from gossip.protocol.spread import everybody_but
 from gossip.protocol.tree import REPEATS_SAVED
 from simulations import Cluster
 

@@ -12,8 +12,8 @@ from crdts.delta import events_delta, state_delta
 from gossip.protocol import Address
 from gossip.protocol.errors import MalformedMessage
 from gossip.protocol.identity import MAX_EPOCH, NOBODY
-from gossip.protocol.links import WINDOW
 from gossip.protocol.messages import (
+    WINDOW,
     Ack,
     Ask,
     AskReconcile,
@@ -49,6 +49,7 @@ from gossip.protocol.messages import (
     Roll,
     Same,
     Shuffle,
+    Span,
     StateEnd,
     StatePart,
     Taken,
@@ -58,7 +59,6 @@ from gossip.protocol.messages import (
     Welcome,
     WholeContext,
 )
-from gossip.protocol.spread import Span
 from gossip.protocol.updates import update_bytes
 from gossip.protocol.wire import (
     ENVELOPE_BYTES,
