@@ -17,7 +17,7 @@ from .protocol import Identity, Member
 from .protocol.errors import UnknownMember
 from .protocol.fence import is_fenced
 from .protocol.identity import Life, NodeId, is_fence, life_of, node_id_of, node_of, writers_of
-from .protocol.peers import ALIVE, SUSPECT
+from .protocol.membership.peers import ALIVE, SUSPECT
 
 _NAME_IT: Final = (
     "Give the name or id of a member (`node.members()`), or the replica id that it writes under now (there: "

@@ -21,7 +21,7 @@ from .naming import Names
 from .protocol import Address, Engine, Member, Statistics
 from .protocol.errors import ConfigError, MemberAlive, NotRunning, SyncTimeout, UnknownMember
 from .protocol.identity import node_id_of
-from .protocol.peers import ALIVE, FAILED, SUSPECT
+from .protocol.membership.peers import ALIVE, FAILED, SUSPECT
 from .runtime.driver import Driver
 from .storage.errors import DiskFailed
 from .storage.patience import DISK_GRACE

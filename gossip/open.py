@@ -36,9 +36,9 @@ from .node import Node
 from .protocol import Address, Config, Engine, Identity, parse_key, seal_for
 from .protocol.errors import AddressInUse, ConfigError
 from .protocol.identity import check_name
-from .protocol.peers import FAILED, LEFT
+from .protocol.membership.peers import FAILED, LEFT
 from .protocol.profile import Profile, check_tags
-from .protocol.seal import DEFAULT_CLUSTER
+from .protocol.wire.seal import DEFAULT_CLUSTER
 from .release import RELEASE
 from .runtime.addresses import can_reach, is_loopback, resolve, split_address
 from .runtime.driver import Driver

@@ -14,11 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from gossip.protocol.wire import encode_frame, encode_message
+from gossip.protocol.wire.codec import encode_frame, encode_message
 from simulations.campaign.runner import Run
 from simulations.scenario.file import load_scenario
 
-from .gossip.protocol.test_wire import FRAMES, MESSAGES
+from .gossip.protocol.wire.test_codec import FRAMES, MESSAGES
 from .gossip.storage.life import Life
 from .gossip.storage.test_checkpointer import Keeper
 

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from gossip.protocol.messages import Frame, Message
+from gossip.protocol.wire.messages import Frame, Message
 
 from .golden import PARTS, pinned
 

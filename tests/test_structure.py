@@ -201,7 +201,7 @@ SPELLED: Final = re.compile(r"node_id|\.hex\(|epoch|nonce|writer|replica|life|li
 """What a replica id is made of or stands in, in the source of an expression."""
 OTHER_DOTS: Final = {
     "gossip/discovery/mdns.py": "names in the DNS",
-    "gossip/protocol/hearsay.py": "an incarnation, for people",
+    "gossip/protocol/membership/updates.py": "an incarnation, for people",
     "gossip/protocol/identity.py": "this is the module",
 }
 

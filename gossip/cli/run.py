@@ -23,7 +23,7 @@ from gossip.open import open_node
 from gossip.protocol import Address, Config, seal_for
 from gossip.protocol.errors import AddressInUse, ConfigError
 from gossip.protocol.identity import check_name
-from gossip.protocol.seal import DEFAULT_CLUSTER
+from gossip.protocol.wire.seal import DEFAULT_CLUSTER
 from gossip.runtime.collector import short_collections
 from gossip.storage.database import DURABILITIES, FULL
 from gossip.storage.errors import DiskFailed

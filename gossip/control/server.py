@@ -27,7 +27,7 @@ from ..log import REQUEST_FAILED
 from ..node import Node
 from ..protocol.errors import ConfigError, GossipError
 from ..protocol.fence import count_closures, fenced_nodes
-from ..protocol.peers import ALIVE, SUSPECT
+from ..protocol.membership.peers import ALIVE, SUSPECT
 from ..release import RELEASE
 from ..storage.database import NONE
 from ..storage.datadir import DataDir

@@ -12,7 +12,7 @@ from crdts.spelling import composed
 
 from ..protocol.errors import MalformedMessage
 from ..protocol.identity import NODE_ID_BYTES, name_is_valid
-from ..protocol.seal import KEY_ID_BYTES, VERSION
+from ..protocol.wire.seal import KEY_ID_BYTES, VERSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import trio
 from ..log import SEED_UNRESOLVED
 from ..protocol import Address, Config, Engine, Notify, notices
 from ..protocol.errors import ConfigError
-from ..protocol.seal import DEFAULT_CLUSTER
+from ..protocol.wire.seal import DEFAULT_CLUSTER
 from ..runtime.addresses import families_from, is_ip, is_loopback, reachable, resolve, split_address
 from ..runtime.driver import Driver
 

@@ -4,9 +4,9 @@ from .config import Config
 from .effects import Close, Effect, Notify, OpenStream, Persist, Remember, Rename, Send, Write
 from .engine import Engine
 from .identity import Address, Hint, Identity, NodeId
-from .peers import Member
-from .seal import Seal, new_key, parse_key, seal_for
+from .membership.peers import Member
 from .statistics import Statistics
+from .wire.seal import Seal, new_key, parse_key, seal_for
 
 __all__ = [
     "Address",

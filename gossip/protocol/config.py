@@ -6,7 +6,7 @@ from typing import Final
 from crdts.limits import MAX_VALUE_BYTES
 
 from .errors import ConfigError
-from .wire import MAX_HOPS
+from .wire.codec import MAX_HOPS
 
 MAX_CHUNK_BYTES: Final = 256 * 1024
 MAX_EVENT_BYTES: Final = MAX_VALUE_BYTES + 512 * 1024

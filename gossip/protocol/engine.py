@@ -13,30 +13,30 @@ from typing import Final
 from crdts import CrdtError, Event, Replica, ReplicaId
 
 from . import notices
-from .answers import Questions
-from .antientropy import AntiEntropy
-from .bequeathing import Bequeathing
-from .borrowing import Borrowing
 from .config import Config
-from .detector import Detector
-from .dissemination import MakeDissemination
+from .dissemination.push import Pusher
+from .dissemination.split_tree import SplitTree
+from .dissemination.strategy import MakeDissemination
 from .effects import Close, Effect
 from .errors import GossipError, NotRunning, RemoteError
 from .identity import Address, Hint, Identity, NodeId
-from .lending import Lending
-from .lineage import Lineage
-from .members import Members
-from .messages import Gone, Message, Push, Relay, Updates
+from .membership.answers import Questions
+from .membership.detector import Detector
+from .membership.membership import Members
+from .membership.peers import Member, Peer
 from .output import Output
-from .peers import Member, Peer
 from .profile import Profile, check_tags
-from .push import Pusher
-from .retiring import Retiring
-from .seal import Seal
+from .retirement.clones import Lineage
+from .retirement.nodes import Retiring
 from .statistics import Statistics
-from .streams import Streams
-from .tree import SplitTree
-from .wire import decode_datagram
+from .succession.bequeathing import Bequeathing
+from .succession.borrowing import Borrowing
+from .succession.lending import Lending
+from .sync.antientropy import AntiEntropy
+from .sync.streams import Streams
+from .wire.codec import decode_datagram
+from .wire.messages import Gone, Message, Push, Relay, Updates
+from .wire.seal import Seal
 
 WRITTEN_AGAIN_AT_ONCE: Final = 1024
 """About how many events are written again in one go: some ten milliseconds of work."""

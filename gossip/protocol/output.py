@@ -14,10 +14,10 @@ from .config import Config
 from .effects import Close, Effect, Notify, OpenStream, Persist, Remember, Rename, Send, Write
 from .errors import RemoteError
 from .identity import Address, Hint, Identity, NodeId
-from .messages import Message
-from .seal import OVERHEAD_BYTES, Seal
 from .statistics import Statistics
-from .wire import MAX_MESSAGES, assemble, encode_message
+from .wire.codec import MAX_MESSAGES, assemble, encode_message
+from .wire.messages import Message
+from .wire.seal import OVERHEAD_BYTES, Seal
 
 MESSAGES_OVERHEAD_BYTES: Final = OVERHEAD_BYTES + 20
 """What a datagram takes besides its messages at most: the seal, the sender and its epoch."""

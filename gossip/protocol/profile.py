@@ -7,7 +7,7 @@ from crdts.spelling import composed
 
 from .errors import ConfigError
 from .identity import Address
-from .wire import MAX_TAG_BYTES, MAX_TAGS, MAX_VERSION_BYTES
+from .wire.codec import MAX_TAG_BYTES, MAX_TAGS, MAX_VERSION_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import cbor2
 
-from ..protocol.hints import HINTS
 from ..protocol.identity import MAX_EPOCH, NODE_ID_BYTES, Address, Hint, NodeId, name_is_valid
+from ..protocol.membership.hints import HINTS
 
 
 def encode_hints(hints: Iterable[Hint], key_id: bytes) -> bytes:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gossip.protocol import Address
-from gossip.protocol.messages import Receipt
-from gossip.protocol.wire import decode_datagram, encode_message
+from gossip.protocol.wire.codec import decode_datagram, encode_message
+from gossip.protocol.wire.messages import Receipt
 
 from ..world.cluster import Cluster
 from ..world.node import Node

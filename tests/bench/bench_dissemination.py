@@ -15,9 +15,9 @@ from rich.table import Table
 
 from crdts import Delta, Event
 from gossip.protocol import Config, Engine
-from gossip.protocol.dissemination import MakeDissemination
-from gossip.protocol.flood import Flood
-from gossip.protocol.tree import SplitTree
+from gossip.protocol.dissemination.flood import Flood
+from gossip.protocol.dissemination.split_tree import SplitTree
+from gossip.protocol.dissemination.strategy import MakeDissemination
 from simulations import Cluster, Link
 from simulations.world import node as node_module
 from simulations.world.observer import Observer

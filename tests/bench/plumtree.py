@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from crdts import Delta, Event, encode
 from crdts.packing import pack
-from gossip.protocol import wire
-from gossip.protocol.dissemination import Dissemination, payload_budget
-from gossip.protocol.members import Members
-from gossip.protocol.messages import Message, Push
+from gossip.protocol.dissemination.strategy import Dissemination, payload_budget
+from gossip.protocol.membership.membership import Members
+from gossip.protocol.membership.peers import Peer
 from gossip.protocol.output import Output
-from gossip.protocol.peers import Peer
+from gossip.protocol.wire import codec as wire
+from gossip.protocol.wire.messages import Message, Push
 
 RINGS: Final = 3
 """Each gives a node two neighbours: up to six, one more than HyParView has by default."""

@@ -18,12 +18,12 @@ from crdts.reconcile.messages import Body
 from crdts.schema import STAMP_BYTES, STAMPED, type_tag
 from crdts.store import Store
 from crdts.types.bounded import BoundedCounter
+from gossip.protocol.dissemination.split_tree import SplitTree
 from gossip.protocol.effects import Effect
-from gossip.protocol.messages import Frame, Relay, StatePart, WholeContext
+from gossip.protocol.membership.peers import Peer
 from gossip.protocol.output import Output
-from gossip.protocol.peers import Peer
-from gossip.protocol.session import Session, WholeState
-from gossip.protocol.tree import SplitTree
+from gossip.protocol.sync.session import Session, WholeState
+from gossip.protocol.wire.messages import Frame, Relay, StatePart, WholeContext
 from simulations.world import node as node_module
 from simulations.world.disk import Disk
 

@@ -12,19 +12,19 @@ from unittest.mock import patch
 from weakref import WeakKeyDictionary
 
 from gossip.protocol import Address, Engine
-from gossip.protocol.borrowing import Borrowing
 from gossip.protocol.effects import Effect
 from gossip.protocol.errors import RemoteError
-from gossip.protocol.greeting import Greeter
-from gossip.protocol.hearsay import Hearsay
-from gossip.protocol.lending import Lending
-from gossip.protocol.members import Members
-from gossip.protocol.messages import Lend, Update, Updates
-from gossip.protocol.peers import FAILED, Peer
-from gossip.protocol.pings import Pings
-from gossip.protocol.roster import Roster
-from gossip.protocol.views import View
-from gossip.protocol.wire import decode_datagram, encode_datagram
+from gossip.protocol.membership.handshake import Greeter
+from gossip.protocol.membership.membership import Members
+from gossip.protocol.membership.peers import FAILED, Peer
+from gossip.protocol.membership.pings import Pings
+from gossip.protocol.membership.roster import Roster
+from gossip.protocol.membership.updates import Hearsay
+from gossip.protocol.membership.view import View
+from gossip.protocol.succession.borrowing import Borrowing
+from gossip.protocol.succession.lending import Lending
+from gossip.protocol.wire.codec import decode_datagram, encode_datagram
+from gossip.protocol.wire.messages import Lend, Update, Updates
 
 from .planted import Plant, replaced
 
@@ -89,7 +89,7 @@ def the_first_that_went_forgotten_first() -> AbstractContextManager[Any]:
     def first(left: Sequence[Peer], failed: Sequence[Peer]) -> Peer:
         return min([*left, *failed], key=lambda each: each.since)
 
-    return patch("gossip.protocol.roster.least_missed", first)
+    return patch("gossip.protocol.membership.roster.least_missed", first)
 
 
 def failed_members_never_asked_again() -> AbstractContextManager[Any]:
@@ -150,12 +150,12 @@ def greeting_for_every_stranger() -> AbstractContextManager[Any]:
 
 def candidates_never_given_up() -> AbstractContextManager[Any]:
     """Who was only heard of and never answers is greeted for ever."""
-    return patch("gossip.protocol.greeting.CANDIDATE_TRIES", 10**9)
+    return patch("gossip.protocol.membership.handshake.CANDIDATE_TRIES", 10**9)
 
 
 def news_told_for_ever() -> AbstractContextManager[Any]:
     """An update is told on and on."""
-    return patch("gossip.protocol.updates.TELLINGS", 10**9)
+    return patch("gossip.protocol.membership.update_queue.TELLINGS", 10**9)
 
 
 def dead_links_kept() -> AbstractContextManager[Any]:

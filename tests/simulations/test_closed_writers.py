@@ -13,7 +13,7 @@ from crdts.delta import Event
 from crdts.kernel import Kernel
 from crdts.schema import RETIRED
 from gossip.protocol import notices
-from gossip.protocol.lineage import Lineage
+from gossip.protocol.retirement.clones import Lineage
 from simulations import Cluster, Node
 from simulations.judging.oracles import Judge, read
 

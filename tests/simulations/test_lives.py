@@ -5,7 +5,7 @@ from unittest.mock import patch
 import pytest
 
 from crdts.schema import RETIRED
-from gossip.protocol.roster import ENDED_KEPT
+from gossip.protocol.membership.roster import ENDED_KEPT
 from simulations import Cluster
 
 STABLE = 4

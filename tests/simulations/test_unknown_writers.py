@@ -262,7 +262,7 @@ def test_planted_bugs_are_found(plant: AbstractContextManager[Any], lost: bool) 
 
 
 def test_the_writer_of_a_retired_node_is_closed_however_many_open_ones_are_looked_at_first() -> None:
-    with patch("gossip.protocol.closing.OPEN_AT_ONCE", 1):
+    with patch("gossip.protocol.retirement.writers.OPEN_AT_ONCE", 1):
         cluster = cluster_of(6)
         last = max(range(6), key=lambda index: cluster[index].replica.replica_id)
         writer = cluster[last].replica.replica_id

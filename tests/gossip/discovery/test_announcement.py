@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gossip.discovery.announcement import Card, Seen, parse_card, why_unreadable
 from gossip.protocol.errors import MalformedMessage
-from gossip.protocol.seal import VERSION
+from gossip.protocol.wire.seal import VERSION
 
 CARD = Card("00112233445566aa", "alice", "default", "deadbeef", VERSION)
 

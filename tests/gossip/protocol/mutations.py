@@ -9,7 +9,8 @@ from crdts import Context, Replica, encode
 from crdts.delta import events_delta, state_delta
 from crdts.limits import MAX_SEQ
 from gossip.protocol import Address
-from gossip.protocol.messages import (
+from gossip.protocol.wire.codec import encode_datagram, encode_frame
+from gossip.protocol.wire.messages import (
     Ack,
     Ask,
     Busy,
@@ -46,7 +47,6 @@ from gossip.protocol.messages import (
     Welcome,
     WholeContext,
 )
-from gossip.protocol.wire import encode_datagram, encode_frame
 
 _MARK = b"mark...."
 _ODD: Final[tuple[Any, ...]] = (

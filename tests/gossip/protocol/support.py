@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from crdts import Event, Replica
 from crdts.kernel import Kernel
 from gossip.protocol import Address, Config, Effect, Engine, Identity, Notify, Persist, Send, Write, seal_for
-from gossip.protocol.dissemination import MakeDissemination
-from gossip.protocol.messages import Ack, Challenge, Frame, Hello, Message, Ping, Proof, Update, Updates, Welcome
+from gossip.protocol.dissemination.split_tree import SplitTree
+from gossip.protocol.dissemination.strategy import MakeDissemination
 from gossip.protocol.profile import Profile
-from gossip.protocol.seal import GREETING_BYTES, SALT_BYTES, FrameSeal
-from gossip.protocol.session import LENGTH_BYTES
-from gossip.protocol.tree import SplitTree
-from gossip.protocol.wire import decode_datagram, decode_frame, encode_datagram, encode_frame
+from gossip.protocol.sync.session import LENGTH_BYTES
+from gossip.protocol.wire.codec import decode_datagram, decode_frame, encode_datagram, encode_frame
+from gossip.protocol.wire.messages import Ack, Challenge, Frame, Hello, Message, Ping, Proof, Update, Updates, Welcome
+from gossip.protocol.wire.seal import GREETING_BYTES, SALT_BYTES, FrameSeal
 from simulations import Node
 
 M = TypeVar("M")

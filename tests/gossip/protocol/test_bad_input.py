@@ -3,12 +3,12 @@
 import pytest
 
 from gossip.protocol import Address, Config, Effect, Notify
-from gossip.protocol.hearsay import COUNTER_JUMP
 from gossip.protocol.identity import MAX_EPOCH
-from gossip.protocol.messages import Ack, Challenge, Message, Nack, Ping, PingRequest, Shuffle, Update, Updates
+from gossip.protocol.membership.peers import EPOCH_JUMP
+from gossip.protocol.membership.updates import COUNTER_JUMP
 from gossip.protocol.output import RARELY
-from gossip.protocol.peers import EPOCH_JUMP
-from gossip.protocol.wire import MAX_AGE, MAX_COUNTER
+from gossip.protocol.wire.codec import MAX_AGE, MAX_COUNTER
+from gossip.protocol.wire.messages import Ack, Challenge, Message, Nack, Ping, PingRequest, Shuffle, Update, Updates
 
 from .support import Puppet, Rig, acquainted, of_type, only, pass_time_with, sends
 

@@ -9,7 +9,7 @@ import pytest
 import gossip.protocol
 from crdts import Replica
 from gossip.protocol import Address, Config, Effect, Persist, Send
-from gossip.protocol.messages import Digest, Offer, Push, Relay, Update, Updates
+from gossip.protocol.wire.messages import Digest, Offer, Push, Relay, Update, Updates
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, of_type

@@ -8,8 +8,8 @@ from crdts import Context, Delta, Replica
 from crdts.delta import state_delta
 from gossip.protocol import Address, Close, Send
 from gossip.protocol.errors import AbsurdIncarnation, RemoteError, TooManyNames, UnprovenAddress
-from gossip.protocol.messages import Chunk, Introduce, Push, StateEnd, StatePart, WholeContext
-from gossip.protocol.wire import decode_datagram, decode_frame
+from gossip.protocol.wire.codec import decode_datagram, decode_frame
+from gossip.protocol.wire.messages import Chunk, Introduce, Push, StateEnd, StatePart, WholeContext
 
 from . import mutations
 from .support import HandStream, Puppet, Rig, connect, of_type, pump, say

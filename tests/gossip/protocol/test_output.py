@@ -8,7 +8,9 @@ import pytest
 
 from crdts import Context, Delta, Event, Replica, encode_context
 from gossip.protocol import Close, Config, Effect, Notify, OpenStream, Persist, Send, Write
-from gossip.protocol.messages import (
+from gossip.protocol.output import RARELY
+from gossip.protocol.wire.codec import HASH_BYTES
+from gossip.protocol.wire.messages import (
     Ack,
     Ask,
     Busy,
@@ -41,8 +43,6 @@ from gossip.protocol.messages import (
     Welcome,
     WholeContext,
 )
-from gossip.protocol.output import RARELY
-from gossip.protocol.wire import HASH_BYTES
 
 from .support import HandStream, Puppet, Rig, notices, of_type
 

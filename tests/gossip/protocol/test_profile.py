@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.protocol.errors import ConfigError
-from gossip.protocol.messages import Update, Updates
 from gossip.protocol.profile import Profile, check_tags
-from gossip.protocol.wire import MAX_TAG_BYTES, MAX_TAGS, decode_datagram, encode_datagram
+from gossip.protocol.wire.codec import MAX_TAG_BYTES, MAX_TAGS, decode_datagram, encode_datagram
+from gossip.protocol.wire.messages import Update, Updates
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, acquainted, of_type

@@ -1,6 +1,6 @@
 """What somebody without the key has recorded and sends again keeps nobody alive and brings nobody back."""
 
-from gossip.protocol.messages import Ack, Hello, Nack, Ping, PingRequest, Proof, Welcome
+from gossip.protocol.wire.messages import Ack, Hello, Nack, Ping, PingRequest, Proof, Welcome
 
 from .support import Puppet, Rig, acquainted, notices, of_type, only, pass_time_with
 

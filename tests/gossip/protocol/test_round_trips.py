@@ -3,7 +3,7 @@
 import pytest
 
 from gossip.protocol import Config, Effect
-from gossip.protocol.messages import Ack, Hello, Nack, Ping, PingRequest, Proof, Welcome
+from gossip.protocol.wire.messages import Ack, Hello, Nack, Ping, PingRequest, Proof, Welcome
 from simulations import Cluster, Link
 
 from .support import Puppet, Rig, acquainted, notices, of_type, only, pass_time_with

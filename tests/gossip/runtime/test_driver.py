@@ -18,10 +18,10 @@ import trio
 from crdts import Context
 from gossip import Address, Node, new_key, open_node
 from gossip.protocol import Identity, seal_for
-from gossip.protocol.messages import Introduce, WholeContext
-from gossip.protocol.seal import GREETING_BYTES
-from gossip.protocol.session import LENGTH_BYTES
-from gossip.protocol.wire import encode_frame
+from gossip.protocol.sync.session import LENGTH_BYTES
+from gossip.protocol.wire.codec import encode_frame
+from gossip.protocol.wire.messages import Introduce, WholeContext
+from gossip.protocol.wire.seal import GREETING_BYTES
 from gossip.runtime import driver
 from gossip.runtime.driver import LINGER_TIMEOUT, LINGERING_STREAMS
 from gossip.runtime.transport import Sockets

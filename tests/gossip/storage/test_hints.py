@@ -4,7 +4,7 @@ import cbor2
 import pytest
 
 from gossip.protocol import Address, Hint
-from gossip.protocol.hints import HINTS
+from gossip.protocol.membership.hints import HINTS
 from gossip.storage.hints import decode_hints, encode_hints
 
 KEY = b"key1"

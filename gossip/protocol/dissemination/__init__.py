@@ -1,0 +1,1 @@
+"""How new events reach all members at once."""

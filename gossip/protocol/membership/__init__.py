@@ -1,0 +1,1 @@
+"""The members that are there: how they are met, told of, watched and taken leave of."""

@@ -1,0 +1,1 @@
+"""How nodes and writers end, and how a node notices another one with its identity."""

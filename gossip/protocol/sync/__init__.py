@@ -1,0 +1,1 @@
+"""How members find and exchange what one of them lacks."""

@@ -1,0 +1,1 @@
+"""What travels: the messages, their bytes, and the seal around them."""
