@@ -332,6 +332,7 @@ GIVEN = {
     "full": st.booleans(),
     "stay": st.floats(0.1, 9),
     "killed": st.booleans(),
+    "writes": st.integers(0, 9),
     "share": SHARES,
     "link": st.fixed_dictionaries({"loss": SHARES, "latency": LATENCIES}).map(lambda link: tuple(link.items())),
 }
