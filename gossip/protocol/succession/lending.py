@@ -13,7 +13,8 @@ A writer id must never be used by two processes at a time, so it has one owner a
 * The member lends a writer once. It takes the writer back if the newcomer says goodbye and never wrote under it.
 * The newcomer writes under the lent id once it has processed all that was ever written under it, and only if it has
   not written before; see `borrowing`.
-* A member that holds vacant writers tells the others so. They neither miss nor close these writers (`retirement.writers`).
+* A member that holds vacant writers tells the others so. They neither miss these writers nor close them (see
+  `retirement.writers`).
 
 What is held is lost with its holder. Then the other members close these writers, as those of any node that left.
 """
