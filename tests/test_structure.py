@@ -167,6 +167,38 @@ def test_there_is_no_circle_of_files_even_of_imports_for_types_only() -> None:
     assert circles(arrows) == []
 
 
+FOLDERS: Final = sorted({path.parent for package in OURS for path in modules(package)})
+
+
+@pytest.mark.parametrize("parent", FOLDERS, ids=name_of)
+def test_there_is_no_circle_of_the_folders_inside_another(parent: Path) -> None:
+    """Files that stand in the parent itself do not count: some are above its folders, and some below."""
+    files = {name_of(path): path for package in sorted(OURS) for path in modules(package)}
+    inside = [name_of(folder) for folder in FOLDERS if folder.parent == parent]
+    arrows: dict[str, set[str]] = {folder: set() for folder in inside}
+    for name, path in files.items():
+        here = next((folder for folder in inside if name.startswith(f"{folder}/")), None)
+        targets = [file_of(each, files) or "" for each in imports(path)] if here is not None else []
+        there = {folder for folder in inside for target in targets if target.startswith(f"{folder}/")}
+        arrows[here or parent.name] = arrows.get(here or parent.name, set()) | (there - {here})
+    assert circles({folder: arrows[folder] for folder in inside}) == []
+
+
+PROTOCOL: Final = ["wire", "membership", "dissemination", "sync", "succession", "retirement"]
+"""The folders of the protocol; each may import those before it."""
+
+
+@pytest.mark.parametrize(
+    "path", [each for each in modules("gossip/protocol") if each.parent.name in PROTOCOL], ids=name_of
+)
+def test_the_folders_of_the_protocol_import_those_below_them(path: Path) -> None:
+    below = PROTOCOL[: PROTOCOL.index(path.parent.name) + 1]
+    parts = [
+        name.removeprefix("gossip.protocol.").split(".")[0] for name in imports(path) if "gossip.protocol." in name
+    ]
+    assert {part for part in parts if part in PROTOCOL} <= set(below)
+
+
 @pytest.mark.parametrize(
     ("arrows", "found"),
     [
