@@ -9,9 +9,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from crdts import ReplicaId
-from crdts.kernel import Kernel
-from crdts.spelling import composed, told_apart
-from crdts.store import Store
+from crdts.embedding import Kernel, Store, composed, told_apart
 
 from .protocol import Identity, Member
 from .protocol.errors import UnknownMember

@@ -11,8 +11,7 @@ from weakref import WeakSet
 import trio
 
 from crdts import CrdtError, Replica, ReplicaId, Transaction
-from crdts.store import Store
-from crdts.types.ormap import Accessors
+from crdts.embedding import Accessors, Store
 
 from .inherited import Inherited, disown_in_children
 from .keeping import Keeper, Storage

@@ -13,8 +13,7 @@ from typing import Any, Final, TypeAlias
 import trio
 
 from crdts import Replica
-from crdts.clock import END_OF_TIME, date_of
-from crdts.spelling import composed
+from crdts.embedding import END_OF_TIME, composed, date_of
 
 from .control.server import open_control, serve_control
 from .discovery.advertised import resolve_advertised, warn_of_loopback

@@ -8,9 +8,7 @@ from typing import Self
 import trio
 
 from crdts import Change, Replica
-from crdts.changes import same
-from crdts.spelling import composed
-from crdts.values import encode_value
+from crdts.embedding import composed, encode_value, same
 
 
 class Watch:

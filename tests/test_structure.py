@@ -426,6 +426,57 @@ PUBLIC = {
         ),
         *("Persist", "Remember", "Rename", "Seal", "Send", "Statistics", "Write", "new_key", "parse_key", "seal_for"),
     ],
+    "crdts.embedding": [
+        *(
+            "BOUNDED",
+            "DELTA_BYTES",
+            "END_OF_TIME",
+            "MAX_INT",
+            "MAX_NESTING",
+            "MAX_PREKILLED",
+            "MAX_REPLICA_ID_BYTES",
+            "MAX_VALUE_BYTES",
+            "MAX_WRITERS",
+            "MIN_MESSAGE_BYTES",
+            "PART_EVENTS",
+            "RECONCILIATION_VERSION",
+            "RETIRED",
+            "STAMPED",
+            "TYPES",
+            "TYPE_OF_TAG",
+            "Accessors",
+            "Batch",
+            "ContextMark",
+            "Crdt",
+            "DotRange",
+            "Joining",
+            "Kernel",
+            "Limit",
+            "Store",
+            "Sweep",
+        ),
+        *(
+            "check_replica_id",
+            "composed",
+            "date_of",
+            "encode_value",
+            "event_bytes",
+            "events_delta",
+            "name_bytes",
+            "names_of",
+            "pack",
+            "packed",
+            "receivers",
+            "restored",
+            "same",
+            "state_delta",
+            "strict_loads",
+            "told_apart",
+            "type_tag",
+            "view",
+            "winner",
+        ),
+    ],
     "simulations": [
         *("Cluster", "EventQueue", "Link", "Network", "Node", "Observer", "Recording", "Scenario", "ScenarioError"),
         *("Topology", "load_scenario", "run_scenario"),
@@ -433,10 +484,19 @@ PUBLIC = {
 }
 
 
+@pytest.mark.parametrize("path", [*modules("gossip"), *modules("simulations")], ids=name_of)
+def test_nobody_imports_past_the_two_faces_of_crdts(path: Path) -> None:
+    files = {name_of(each) for each in modules("crdts")}
+    assert {file_of(each, files) for each in imports(path)} <= {"crdts/__init__.py", "crdts/embedding.py", None}
+
+
 @pytest.mark.parametrize(("package", "names"), PUBLIC.items(), ids=PUBLIC.keys())
 def test_the_public_names_are_these(package: str, names: list[str]) -> None:
     module = importlib.import_module(package)
     assert sorted(module.__all__) == sorted(names)
+    if not hasattr(module, "__path__"):
+        assert {name for name in vars(module) if not name.startswith("_")} == set(names)
+        return
     folder = package.replace(".", "/")
     submodules = {path.stem for path in modules(folder)} | {path.name for path in (ROOT / folder).iterdir()}
     importable = {name for name in vars(module) if not name.startswith("_")} - submodules

@@ -6,9 +6,7 @@ from typing import Any, Final
 
 import click
 
-from crdts.limits import MAX_INT
-from crdts.replica import TYPES
-from crdts.spelling import told_apart
+from crdts.embedding import MAX_INT, TYPES, told_apart
 
 from .client import ask, follow
 from .options import parse_value, value_option, verb_options

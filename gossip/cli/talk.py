@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from crdts.spelling import told_apart
+from crdts.embedding import told_apart
 from gossip.storage.datadir import user_of
 
 from .client import ask

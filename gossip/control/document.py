@@ -14,8 +14,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, NoReturn
 
-from crdts.limits import MAX_NESTING
-from crdts.replica import TYPES
+from crdts.embedding import MAX_NESTING, TYPES
 
 from ..protocol.errors import LocalError
 

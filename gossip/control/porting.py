@@ -32,10 +32,7 @@ from crdts import (
     Replica,
     RWSet,
 )
-from crdts.schema import names_of, type_tag
-from crdts.types.base import Crdt
-from crdts.types.ormap import TYPE_OF_TAG, Accessors, view
-from crdts.values import encode_value
+from crdts.embedding import TYPE_OF_TAG, Accessors, Crdt, encode_value, names_of, type_tag, view
 
 from .document import DocumentError, Item, from_json, to_json
 

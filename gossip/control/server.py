@@ -19,9 +19,7 @@ from typing import Any, Final
 import trio
 
 from crdts import Change, CrdtError, LWWMap
-from crdts.spelling import composed
-from crdts.types.base import Crdt
-from crdts.types.ormap import Accessors
+from crdts.embedding import Accessors, Crdt, composed
 
 from ..log import REQUEST_FAILED
 from ..node import Node

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from crdts.spelling import composed
+from crdts.embedding import composed
 
 from ..protocol.errors import MalformedMessage
 from ..protocol.identity import NODE_ID_BYTES, name_is_valid

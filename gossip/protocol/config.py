@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Final
 
-from crdts.limits import MAX_VALUE_BYTES
+from crdts.embedding import MAX_VALUE_BYTES
 
 from .errors import ConfigError
 from .wire.codec import MAX_HOPS

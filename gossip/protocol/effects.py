@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from crdts import Delta, Event
-from crdts.context import DotRange
+from crdts.embedding import DotRange
 
 from .identity import Address, Hint, Identity
 

@@ -4,8 +4,7 @@ Retiring a node forbids its fence, a replica id that no life of the node has (se
 writer, the fence takes no room in any context, travels with events and states, and stays for good.
 """
 
-from crdts.kernel import Kernel
-from crdts.schema import RETIRED
+from crdts.embedding import RETIRED, Kernel
 
 from .identity import NodeId, fence_of, fences_in
 

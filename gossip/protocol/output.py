@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from crdts import Context, Delta, Event, Replica
-from crdts.context import DotRange
-from crdts.joining import Joining
+from crdts.embedding import DotRange, Joining
 
 from . import notices
 from .config import Config

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from crdts.spelling import composed
+from crdts.embedding import composed
 
 from .errors import ConfigError
 from .identity import Address

@@ -10,8 +10,7 @@ holds two states. Were a part written without them, a crash could leave an entry
 from collections.abc import Sequence
 from typing import Final
 
-from crdts.checkpoint import Sweep
-from crdts.kernel import Kernel
+from crdts.embedding import Kernel, Sweep
 
 from ..protocol import Persist
 from .rows import Contents, Finish, Part, Rows, Transaction

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crdts import CrdtError, ReplicaId
-from crdts.schema import check_replica_id
+from crdts.embedding import check_replica_id
 
 from ..protocol.identity import NODE_ID_BYTES, NodeId
 from .errors import DamagedData

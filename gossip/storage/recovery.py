@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from crdts import Replica, ReplicaId
-from crdts.kernel import Kernel
-from crdts.types.bounded import receivers
+from crdts.embedding import Kernel, receivers
 
 from ..protocol import Identity
 from .checkpointer import Ledger

@@ -13,10 +13,7 @@ from typing import Final
 import cbor2
 
 from crdts import CrdtError, Delta, Dot, Event, Replica, ReplicaId, decode, encode
-from crdts.checkpoint import restored
-from crdts.context import DotRange
-from crdts.delta import Batch, events_delta
-from crdts.schema import RETIRED
+from crdts.embedding import RETIRED, Batch, DotRange, events_delta, restored
 
 from ..protocol import Identity, Persist
 from .errors import DamagedData

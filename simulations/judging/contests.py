@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from crdts import Dot, Event
-from crdts.folds import winner
-from crdts.schema import STAMPED, type_tag
+from crdts.embedding import STAMPED, type_tag, winner
 
 
 def contradiction(made: Mapping[Dot, Event], held: Iterable[Event]) -> list[Dot]:

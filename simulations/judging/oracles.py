@@ -16,8 +16,7 @@ from typing import Any, Final
 import cbor2
 
 from crdts import Context, Dot, Event, Replica, ReplicaId
-from crdts.context import DotRange
-from crdts.schema import BOUNDED, RETIRED, type_tag
+from crdts.embedding import BOUNDED, RETIRED, DotRange, type_tag
 from gossip.protocol import Address
 from gossip.protocol.identity import fence_of, node_of
 

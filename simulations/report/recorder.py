@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crdts import Delta, Dot, Event
-from crdts.schema import RETIRED
+from crdts.embedding import RETIRED
 
 from ..judging.census import Census
 from ..judging.idle import Rest

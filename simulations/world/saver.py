@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from crdts import Context, Dot
-from crdts.kernel import Kernel
+from crdts.embedding import Kernel
 from gossip.protocol import Persist
 from gossip.storage.backlog import Backlog
 from gossip.storage.checkpointer import Ledger

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crdts import Event
-from crdts.packing import pack
+from crdts.embedding import pack
 
 from ..identity import NodeId
 from ..membership.membership import Members

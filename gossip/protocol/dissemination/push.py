@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crdts import Event
-from crdts.codec import event_bytes
+from crdts.embedding import event_bytes
 
 from ..identity import NodeId
 from ..membership.peers import Peer

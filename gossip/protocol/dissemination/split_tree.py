@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crdts import Delta, Dot, Event
-from crdts.packing import pack
+from crdts.embedding import pack
 
 from ..identity import NodeId
 from ..membership.membership import Members

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from crdts import ReplicaId
-from crdts.schema import names_of
+from crdts.embedding import names_of
 
 from .. import notices
 from ..errors import Fenced, NodeRetired

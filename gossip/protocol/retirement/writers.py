@@ -21,7 +21,7 @@ from itertools import islice
 from typing import Final
 
 from crdts import Context, CrdtError, Dot, ReplicaId
-from crdts.schema import RETIRED, Limit
+from crdts.embedding import RETIRED, Limit
 
 from ..errors import GossipError
 from ..fence import is_fenced

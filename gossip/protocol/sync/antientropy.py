@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from crdts import Context, Event, LogTrimmed
-from crdts.context import DotRange
-from crdts.marking import ContextMark
+from crdts.embedding import ContextMark, DotRange
 
 from .. import notices
 from ..dissemination.strategy import payload_budget

@@ -9,10 +9,15 @@ from itertools import pairwise
 from typing import Final
 
 from crdts import Context, DecodeError, Delta, Dot, ReplicaId
-from crdts.codec import DELTA_BYTES, name_bytes
-from crdts.context import DotRange
-from crdts.delta import state_delta
-from crdts.limits import MAX_PREKILLED, MAX_REPLICA_ID_BYTES, MAX_WRITERS
+from crdts.embedding import (
+    DELTA_BYTES,
+    MAX_PREKILLED,
+    MAX_REPLICA_ID_BYTES,
+    MAX_WRITERS,
+    DotRange,
+    name_bytes,
+    state_delta,
+)
 
 from ..errors import Oversized
 from ..wire.messages import Frame, HeadPart

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crdts import Context, DecodeError, Delta, Dot, Event, OutOfStep, Reconciliation
-from crdts.reconcile.reconcile import MIN_MESSAGE_BYTES
-from crdts.store import Store
+from crdts.embedding import MIN_MESSAGE_BYTES, Store
 
 from ..config import Config
 from ..errors import MalformedMessage

@@ -12,11 +12,7 @@ from itertools import chain
 from typing import Final, TypeAlias
 
 from crdts import Context, DecodeError, Delta, LogTrimmed
-from crdts.codec import event_bytes
-from crdts.joining import PART_EVENTS, Joining
-from crdts.packing import packed
-from crdts.reconcile.messages import VERSION
-from crdts.store import Store
+from crdts.embedding import PART_EVENTS, RECONCILIATION_VERSION, Joining, Store, event_bytes, packed
 
 from ..config import Config
 from ..errors import MalformedMessage, Oversized
@@ -138,7 +134,7 @@ class Session:
     def _opening(self) -> Iterator[Frame]:
         me = self._identity
         yield Introduce(me.node_id, me.name, me.epoch, self.whole)
-        yield CanReconcile(VERSION)
+        yield CanReconcile(RECONCILIATION_VERSION)
         context = self._kernel.exported_context().copy()
         yield from head_frames(context, (), self._config.stream_chunk_bytes, lambda part: WholeContext(_context(part)))
 
@@ -243,7 +239,7 @@ class Session:
 
     def _take_reconciling(self, frame: Reconciliation) -> Difference | None:
         if isinstance(frame, CanReconcile):
-            self._reconciling.peer_can = frame.version == VERSION
+            self._reconciling.peer_can = frame.version == RECONCILIATION_VERSION
             return None
         if self.peer is None or self._known is None:
             raise MalformedMessage("a reconciliation before the contexts are known")

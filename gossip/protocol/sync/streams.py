@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crdts import Delta
-from crdts.joining import Joining
+from crdts.embedding import Joining
 
 from .. import notices
 from ..dissemination.push import Pusher

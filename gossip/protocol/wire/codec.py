@@ -13,8 +13,7 @@ from typing import Any, Final
 import cbor2
 
 from crdts import CrdtError, DecodeError, Delta, ReplicaId, decode, decode_context, encode, encode_context
-from crdts.schema import check_replica_id
-from crdts.values import strict_loads
+from crdts.embedding import check_replica_id, strict_loads
 
 from ..errors import MalformedMessage
 from ..identity import MAX_EPOCH, NOBODY, NODE_ID_BYTES, NONCE_CHARS, Address, NodeId, is_nonce, life_of, name_is_valid

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from crdts.spelling import composed
+from crdts.embedding import composed
 
 from ..errors import ConfigError, KeyFormatError, Unauthentic, UnknownKey, UnknownVersion
 from ..identity import MAX_NAME_BYTES, name_is_valid
