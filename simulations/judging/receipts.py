@@ -5,7 +5,7 @@ Digests confirm the same, only later. So without this oracle no test would notic
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from gossip.protocol import Address
 from gossip.protocol.wire.codec import decode_datagram, encode_message
@@ -16,6 +16,10 @@ from ..world.node import Node
 
 _MARK: Final = encode_message(Receipt(1, 1, b"", 0))[:3]
 """The first bytes of every receipt, to be found anywhere in a datagram that is not encrypted."""
+
+
+_Writing: TypeAlias = tuple[Address, str]
+"""Where a node is, and its replica id: a node elsewhere may have written under that id before."""
 
 
 @dataclass(slots=True)
@@ -41,8 +45,8 @@ class Receipts:
     def __init__(self, fail: Callable[[str, str, Node | None], None]) -> None:
         self._fail = fail
         self._cluster: Cluster | None = None
-        self._confirmed: dict[tuple[str, str], _Confirmed] = {}
-        """By the replica ids of the sender and of the writer whose pushes it confirms."""
+        self._confirmed: dict[tuple[_Writing, _Writing], _Confirmed] = {}
+        """By the sender, and by the writer whose pushes it confirms."""
 
     def watch(self, cluster: Cluster) -> None:
         """Read the receipts of this cluster from now on."""
@@ -60,8 +64,8 @@ class Receipts:
                     self._weigh(pair[0], pair[1], message)
 
     def _weigh(self, sender: Node, writer: Node, receipt: Receipt) -> None:
-        key = sender.replica.replica_id, writer.replica.replica_id
-        saved = sender.replica.store.kernel.context.prefix(key[1])
+        key = _writing(sender), _writing(writer)
+        saved = sender.replica.store.kernel.context.prefix(writer.replica.replica_id)
         before = self._confirmed.get(key)
         if before is None:
             self._confirmed[key] = _Confirmed(receipt.highest, saved)
@@ -70,7 +74,8 @@ class Receipts:
             return
         behind = receipt.saved < before.saved and self._knows(sender, writer)
         if behind and before.behind:
-            what = f"{key[1]}:{before.saved} is saved, and what is confirmed of it ends at {receipt.saved}"
+            told = f"is saved, and what is confirmed of it ends at {receipt.saved}"
+            what = f"{writer.replica.replica_id}:{before.saved} {told}"
             self._fail("receipts confirm what was pushed and saved", what, sender)
         self._confirmed[key] = _Confirmed(receipt.highest, saved, behind)
 
@@ -82,6 +87,10 @@ class Receipts:
             return False  # copies of one node: either may have been meant
         there = [member for member in sender.engine.members(sender.now) if member.address == writer.address]
         return [member.replica_id for member in there] == [writer.replica.replica_id]
+
+
+def _writing(node: Node) -> _Writing:
+    return node.address, node.replica.replica_id
 
 
 def _at(cluster: Cluster, address: Address) -> Node | None:

@@ -65,21 +65,25 @@ class MemoryDisk:
         self.seconds = seconds
         self.saved: list[Persist] = []
         self.saves = 0
+        self.asked_since: float | None = None
         self.busy = False
         self.hangs = False
         self.fails = False
 
     async def save(self, batches: Sequence[Persist]) -> None:
         assert not self.busy, "one call at a time"
-        self.busy = True
+        self.busy, self.asked_since = True, trio.current_time()
         try:
             await (trio.sleep_forever() if self.hangs else trio.sleep(self.seconds))
         finally:
-            self.busy = False
+            self.busy, self.asked_since = False, None
         if self.fails:
             raise OSError("no space left")
         self.saved += batches
         self.saves += 1
+
+    def answers_within(self, seconds: float) -> bool:  # no thread works while the loop stands still
+        return not self.busy
 
     def replace(self) -> None:
         raise AssertionError("no batch was given up")
