@@ -1,8 +1,9 @@
 """Who a node is: an id of its own, and one replica id for each of its lives. Addresses are only hints.
 
 A node writes under the replica id ``<node id>.<epoch>-<nonce>``, another one in each of its lives; a life without a
-nonce has no dash. No life has the id ``<node id>.*``, the fence of the node: retiring a node forbids its fence. Only
-this module makes and parses these ids.
+nonce has no dash. A node that keeps nothing may write under the id of one that has left; see `succession.lending`. No
+life has the id ``<node id>.*``, the fence of the node: retiring a node forbids its fence. Only this module makes and
+parses these ids.
 """
 
 import random

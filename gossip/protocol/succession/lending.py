@@ -8,9 +8,10 @@ A writer id must never be used by two processes at a time, so it has one owner a
 
     the leaving node --Bequest--> one member --Lend--> one newcomer, which has written nothing yet
 
-* The leaving node asks one member only, and only one that has all of its writes. If no answer comes, it closes its
-  writer instead. The member may have taken the writer all the same: then it finds the writer limited, and drops it.
-* The member lends a writer once. It takes the writer back if the newcomer says goodbye and never wrote under it.
+* The leaving node asks a member that has all of its writes, and writes nothing from then on. Only after a refusal it
+  asks another one, or closes its writer itself. If no answer comes, it just goes: the member may have the writer.
+* The member lends a writer once. It has the writer back when the newcomer says that it writes under another id: such a
+  choice is final.
 * The newcomer writes under the lent id once it has processed all that was ever written under it, and only if it has
   not written before; see `borrowing`.
 * A member that holds vacant writers tells the others so. They neither miss these writers nor close them (see
@@ -199,23 +200,23 @@ class Lending:
     # ---- what becomes of loans
 
     def left(self, peer: Peer) -> None:
-        """A member that keeps nothing has said goodbye: what it never wrote under is vacant again."""
+        """A member that keeps nothing has said goodbye."""
         self._told.pop(peer.node_id, None)
-        writer, vacancy = self._lent.pop(peer.node_id, (None, None))
-        if writer is not None and vacancy is not None and peer.replica_id not in (None, writer):
-            self._vacant[writer] = vacancy
         self._tidy()
 
     def _tidy(self) -> None:
-        """Forget vacant writers that were limited or written under, and loans that are seen to be used, or lost."""
+        """Forget loans that are seen to be used, or lost, and vacant writers that were limited or written under."""
         kernel = self._out.kernel
+        for node_id, (writer, vacancy) in list(self._lent.items()):
+            peer = self._members.find(node_id)
+            present = peer.replica_id if peer is not None else writer
+            if present is not None:
+                del self._lent[node_id]
+                if present != writer:
+                    self._vacant[writer] = vacancy
         for writer, vacancy in list(self._vacant.items()):
             if writer in kernel.limits or kernel.context.last(writer) != vacancy.last:
                 del self._vacant[writer]
-        for node_id, (writer, _) in list(self._lent.items()):
-            peer = self._members.find(node_id)
-            if peer is None or peer.replica_id == writer or writer in kernel.limits:
-                del self._lent[node_id]
 
 
 def is_lent_to(node_id: NodeId, writer: ReplicaId) -> bool:

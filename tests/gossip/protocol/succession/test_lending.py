@@ -34,6 +34,13 @@ def member(rig: Rig, name: str, *, last: int = 1) -> Puppet:
     return puppet
 
 
+def newcomer(rig: Rig, name: str) -> Puppet:
+    """A member that has not said which replica id it writes under."""
+    puppet = Puppet(name, host=f"10.3.0.{1 + len(rig.states())}")
+    puppet.meets(rig)
+    return puppet
+
+
 def told(rig: Rig, puppet: Puppet, message: Message) -> list[Message]:
     """What a puppet hears in answer."""
     return puppet.hears(rig.receive(puppet.address, puppet.says(message)))
@@ -56,7 +63,7 @@ def test_a_writer_that_is_handed_on_is_lent_to_one_newcomer_and_to_no_other() ->
     rig = Rig()
     old = member(rig, "old", last=3)
     assert departs(rig, old) == (writer_of(old),)
-    first, second = member(rig, "first", last=0), member(rig, "second", last=0)
+    first, second = newcomer(rig, "first"), newcomer(rig, "second")
     assert lent(rig, first) == Lend(writer_of(old), 3, NOBODY)
     assert lent(rig, second) == Lend(None, 0, NOBODY)
     assert lent(rig, first) == Lend(writer_of(old), 3, NOBODY)  # its answer was lost
@@ -76,7 +83,7 @@ def test_a_bequest_is_refused_while_an_event_of_the_writer_is_missing() -> None:
     rig = Rig()
     old = member(rig, "old", last=2)
     assert departs(rig, old, (writer_of(old), 3)) == ()
-    assert lent(rig, member(rig, "new", last=0)).writer is None
+    assert lent(rig, newcomer(rig, "new")).writer is None
 
 
 def test_nobody_hands_on_the_writer_of_another() -> None:
@@ -88,22 +95,21 @@ def test_nobody_hands_on_the_writer_of_another() -> None:
 
 def test_a_bequest_that_comes_again_is_answered_alike_and_taken_once() -> None:
     rig = Rig()
-    old, new = member(rig, "old"), member(rig, "new", last=0)
+    old, new = member(rig, "old"), newcomer(rig, "new")
     bequest = Bequest(((writer_of(old), 1),))
     assert only(Taken, told(rig, old, bequest)).writers == (writer_of(old),)
     assert lent(rig, new).writer == writer_of(old)
     assert only(Taken, told(rig, old, bequest)).writers == (writer_of(old),)
-    assert lent(rig, member(rig, "third", last=0)).writer is None
+    assert lent(rig, newcomer(rig, "third")).writer is None
 
 
-def test_a_loan_that_was_not_used_is_vacant_again_after_the_goodbye() -> None:
+def test_a_loan_is_vacant_again_when_the_newcomer_says_that_it_writes_under_another_id() -> None:
     rig = Rig()
     departs(rig, old := member(rig, "old"))
-    new = member(rig, "new", last=1)
+    new = newcomer(rig, "new")
     assert lent(rig, new).writer == writer_of(old)
-    departs(rig, new)
-    found = [lent(rig, member(rig, name, last=0)).writer for name in ("x", "y", "z")]
-    assert sorted(map(str, found)) == sorted(map(str, [writer_of(old), writer_of(new), None]))
+    new.tells(rig, new.own_row(nonce=""))
+    assert lent(rig, newcomer(rig, "third")).writer == writer_of(old)
 
 
 def test_a_loan_that_may_have_been_used_is_not_lent_again() -> None:
@@ -114,7 +120,7 @@ def test_a_loan_that_may_have_been_used_is_not_lent_again() -> None:
     assert lent(rig, new).writer == writer_of(old)
     rig.receive(new.address, new.says(Gone()))
     new.leaves(rig)
-    assert lent(rig, member(rig, "third", last=0)).writer is None
+    assert lent(rig, newcomer(rig, "third")).writer is None
 
 
 def test_a_writer_that_was_limited_or_written_under_meanwhile_is_not_lent() -> None:
@@ -123,7 +129,7 @@ def test_a_writer_that_was_limited_or_written_under_meanwhile_is_not_lent() -> N
     departs(rig, other := member(rig, "other"))
     rig.replica.retire(writer_of(one))
     rig.kernel.merge(Delta((Event(writer_of(other), 2, b"aset", b"\x02", b"", ()),)))
-    assert lent(rig, member(rig, "new", last=0)).writer is None
+    assert lent(rig, newcomer(rig, "new")).writer is None
 
 
 def test_no_more_writers_are_held_than_one_message_names() -> None:
@@ -134,7 +140,7 @@ def test_no_more_writers_are_held_than_one_message_names() -> None:
 
 def test_a_member_that_has_none_to_lend_names_one_that_has() -> None:
     rig = Rig()
-    holder, new = member(rig, "holder"), member(rig, "new", last=0)
+    holder, new = member(rig, "holder"), newcomer(rig, "new")
     told(rig, holder, Vacant((ReplicaId("0000000000000000.1"),)))
     assert lent(rig, new) == Lend(None, 0, holder.node_id)
 
@@ -151,7 +157,7 @@ def test_members_are_told_again_and_again_what_is_vacant_and_newcomers_at_once()
 
 def test_members_are_told_that_nothing_is_vacant_any_more_and_then_no_more() -> None:
     rig = Rig()
-    other, old, new = member(rig, "other"), member(rig, "old"), member(rig, "new", last=0)
+    other, old, new = member(rig, "other"), member(rig, "old"), newcomer(rig, "new")
     departs(rig, old)
     effects = rig.receive(new.address, new.says(Borrow()))
     effects += pass_time_with(rig, 9 * TELL_INTERVALS * rig.engine.config.probe_interval, other, new)
