@@ -317,7 +317,7 @@ class Node(Accessors):
     @property
     def has_written(self) -> bool:
         """True if the node has written anything since it started."""
-        return self._last_seq() > 0
+        return self._replica.store.kernel.wrote and self._last_seq() > 0  # others wrote under a borrowed id before
 
     def _last_seq(self) -> int:
         last = self._replica.store.kernel.context.last(self._replica.replica_id)

@@ -457,7 +457,8 @@ class Engine:
 
     def _compare_where_needed(self, now: float) -> None:
         """Send digests at once where there is reason to: members just met, and news that a push could not carry."""
-        if not self.retired and (why := self._lineage.doubt(now)):
+        # Once the writer id was handed on, another node may write under it while this one takes leave.
+        if not self.retired and not self._bequeathing.is_leaving and (why := self._lineage.doubt(now)):
             self._begin_anew(now, why)
         if self._out.kernel.doubled.is_waiting and not self.retired:
             self._write_again(now)

@@ -72,6 +72,17 @@ async def test_leave_hands_the_writer_on_too_and_nothing_is_written_behind_it() 
         assert [node.counter("jobs").value() for node in nodes] == [2, 2]
 
 
+async def test_a_node_that_has_borrowed_an_id_has_not_written_because_others_did() -> None:
+    async with cluster(2, key=KEY) as nodes:
+        for is_second in (False, True):
+            async with open_node("job", key=KEY, join=[nodes[0].address], config=FAST) as job:
+                assert bool(job.replica.context.last(job.replica.replica_id)) is is_second
+                assert not job.has_written
+                job.counter("jobs").increment()
+                assert job.has_written
+                await job.synced()
+
+
 async def test_a_job_that_is_cut_off_at_its_end_is_not_written_under_by_another() -> None:
     async with cluster(2, key=KEY) as nodes:
         faults = TransportFaults()
@@ -104,5 +115,7 @@ async def test_the_name_of_a_borrowed_writer_is_that_of_the_node_that_writes_und
                 await job.synced()
                 await acquainted(*nodes, job)
                 writer = job.replica.replica_id
-                await until(nodes[1], lambda writer=writer, name=name: nodes[1].name_of(writer) == name)
+                told = [(name, writer)]
+                await until(nodes[1], lambda told=told: told[0] in [(m.name, m.replica_id) for m in nodes[1].members()])
+                assert nodes[1].name_of(writer) == name
                 assert nodes[1].replica_id_of(name) == writer

@@ -274,10 +274,11 @@ class Hearsay:
         if peer.state == LEFT and not contradicts:
             peer.has_said_goodbye = peer.has_said_goodbye or row.state == LEFT
             return
-        news = contradicts or (row.version, row.tags, row.nonce) != (peer.version, peer.tags, peer.nonce)
+        nonce = peer.nonce if row.nonce is None else row.nonce  # None: said earlier, and overtaken on its way
+        news = contradicts or (row.version, row.tags, nonce) != (peer.version, peer.tags, peer.nonce)
         if contradicts:
             self._roster.peers.advance(peer, row.epoch, row.counter)
-        peer.version, peer.tags, peer.nonce, peer.advertised = row.version, row.tags, row.nonce, row.address
+        peer.version, peer.tags, peer.nonce, peer.advertised = row.version, row.tags, nonce, row.address
         if row.address is not None and row.address != peer.address:
             self._greeter.add_candidate(now, row.address)
         if row.state == LEFT:

@@ -133,7 +133,7 @@ class Retiring:
                 if peer is not None:
                     self.closing.handle(now, peer, message)
                     if isinstance(message, Gone):
-                        self._lending.left(peer)
+                        self._lending.left(now, peer)
                 return peer is not None
             case _:
                 return False

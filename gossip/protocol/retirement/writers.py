@@ -230,7 +230,8 @@ class Closing:
         """
         writer = peer.replica_id
         said_so = self._gone.get(peer.node_id, 0) >= peer.epoch
-        return said_so or (writer is not None and (writer in self._owned or self._has_ended_itself(writer)))
+        is_passed_on = writer in self._owned and self._lending.has_passed_on(peer)
+        return said_so or (writer is not None and (is_passed_on or self._has_ended_itself(writer)))
 
     # ---- rounds
 
@@ -371,6 +372,7 @@ class Closing:
         """Take a message of a member at its proven address."""
         match message:
             case Ask():
+                self._lending.asked_about(peer, message.writers)
                 clear = self._is_clear(now)
                 kernel = self._out.kernel
                 context = kernel.context.only([writer for writer in message.writers if not kernel.is_closed(writer)])

@@ -16,6 +16,8 @@ from ..wire.messages import MAX_VACANT, Bequest, Message, Taken
 from .borrowing import Borrowing
 from .lending import Lending
 
+BEQUEST_PATIENCE: Final = 1.0
+"""Seconds in which an offer is repeated. After that a member may have forgotten its answer."""
 HEIRS_ASKED: Final = 3
 """Members that are asked at most, each after the one before has refused."""
 
@@ -31,7 +33,7 @@ class Bequeathing:
         self._heirs: list[tuple[Peer, int]] = []
         """The members to ask, the present one first, each with its epoch."""
         self._offered: tuple[tuple[ReplicaId, int], ...] = ()
-        self._next = float("inf")
+        self._next = self._until = float("inf")
         self.has_heir: bool | None = None
         """True if an heir has the writer id, so that nothing may be written under it any more; None while it is open.
 
@@ -51,6 +53,7 @@ class Bequeathing:
         mine = ((kernel.replica_id, own),) if own and kernel.replica_id not in kernel.limits else ()
         self._offered = (*mine, *self._lending.close())[:MAX_VACANT]
         heirs = [peer for peer in self._members.alive() if peer.acked >= own and peer.replica_id is not None]
+        self._until = now + BEQUEST_PATIENCE
         self._heirs = [(peer, peer.epoch) for peer in sorted(heirs, key=self._rank)[:HEIRS_ASKED]]
         self._ask(now)
 
@@ -74,9 +77,9 @@ class Bequeathing:
             return
         heir, epoch = self._heirs[0]
         # Not a later life of the heir, nor another member: the heir may have lent the writer already.
-        if heir.epoch == epoch:
+        if heir.epoch == epoch and now <= self._until:
             self._next = now + self._out.config.probe_timeout + (heir.rtt or 0.0)
-            self._out.send_data(heir.address, [Bequest(self._offered)])
+            self._out.send_data(heir.address, [Bequest(heir.node_id, epoch, self._offered)])
 
     def handle(self, now: float, peer: Peer, message: Message) -> bool:
         """Take a message of a member at its proven address; return False if it is about something else."""

@@ -203,7 +203,7 @@ def _row(message: Message | Frame) -> list[Any]:  # noqa: C901  # a table: one l
         case Lend():
             return [65, message.writer, message.last, message.holder]
         case Bequest():
-            return [66, [[writer, last] for writer, last in message.writers]]
+            return [66, message.heir, message.epoch, [[writer, last] for writer, last in message.writers]]
         case Taken():
             return [67, list(message.writers)]
         case Vacant():
@@ -435,12 +435,13 @@ def _lend(writer: Any, last: Any, holder: Any) -> Lend:
     return Lend(None if writer is None else _writer(writer), _number(last, MAX_COUNT), lender)
 
 
-def _bequest(writers: Any) -> Bequest:
+def _bequest(heir: Any, epoch: Any, writers: Any) -> Bequest:
     if type(writers) is not list or len(writers) > MAX_VACANT or any(type(row) is not list for row in writers):
         raise MalformedMessage(f"a list of at most {MAX_VACANT} writers expected")
     if any(len(row) != 2 for row in writers):
         raise MalformedMessage("writers with their last seqs expected")
-    return Bequest(tuple([(_writer(writer), _number(last, MAX_COUNT, 1)) for writer, last in writers]))
+    rows = tuple([(_writer(writer), _number(last, MAX_COUNT, 1)) for writer, last in writers])
+    return Bequest(_node_id(heir), _number(epoch, MAX_EPOCH, 1), rows)
 
 
 def _report(context: Any, mark: Any, clear: Any) -> Report:
@@ -506,7 +507,7 @@ _MESSAGES: Final[dict[int, tuple[int, Callable[..., Any]]]] = {
     63: (2, _retired),
     64: (0, Borrow),
     65: (3, _lend),
-    66: (1, _bequest),
+    66: (3, _bequest),
     67: (1, lambda writers: Taken(_few_writers(writers))),
     68: (1, lambda writers: Vacant(_few_writers(writers))),
 }

@@ -283,8 +283,13 @@ class Lend:
 
 @dataclass(frozen=True, slots=True)
 class Bequest:
-    """I leave, and keep nothing: hold these writers, with the seqs of their last events, for those that come."""
+    """I leave, and keep nothing: hold these writers, with the seqs of their last events, for those that come.
 
+    It is for one life of one member: what comes late must not reach another node there, nor a later life of the member.
+    """
+
+    heir: NodeId
+    epoch: int
     writers: tuple[tuple[ReplicaId, int], ...]
 
 

@@ -506,3 +506,11 @@ def test_an_older_life_that_still_speaks_from_where_it_was_hears_that_it_is_foll
     new.meets(rig)
     told = [old.hears(rig.receive(old.address, old.says(Ping(1)))) for _ in range(2)]
     assert [[row.epoch for row in rows_of(old, each)] for each in told] == [[2], []], "once a second"
+
+
+def test_an_earlier_word_of_a_member_that_comes_late_does_not_take_its_replica_id_back() -> None:
+    rig, puppet = Rig(), Puppet()
+    puppet.meets(rig)
+    puppet.tells(rig, puppet.own_row(nonce=""))
+    puppet.tells(rig, puppet.own_row(nonce=None))
+    assert rig.engine.members(rig.now)[0].replica_id == f"{puppet.node_id.hex()}.1"

@@ -7,6 +7,7 @@ import pytest
 from crdts import Delta, Event, ReplicaId
 from gossip.protocol.errors import NotRunning
 from gossip.protocol.identity import NOBODY, NodeId, replica_id_of
+from gossip.protocol.succession.bequeathing import BEQUEST_PATIENCE
 from gossip.protocol.succession.borrowing import LENDERS_ASKED, LOAN_PATIENCE, TRIES
 from gossip.protocol.wire.messages import Bequest, Borrow, Lend, Push, Taken, Updates
 from simulations import Cluster, Link, Node
@@ -168,6 +169,22 @@ def test_nothing_can_be_written_from_the_offer_on() -> None:
     assert rig.engine.has_heir is True
     with pytest.raises(NotRunning):
         rig.engine.check_writable()
+
+
+def test_a_leaving_node_stays_what_it_is_when_its_heir_has_lent_the_writer_already() -> None:
+    rig = Newcomer()
+    heir, _ = leaving(rig)
+    says(rig, heir, Push(Delta((Event(rig.replica.replica_id, 2, b"aset", b"\x02", b"", ()),)), 0, 0))
+    assert rig.engine.identity.node_id == rig.identity.node_id
+
+
+def test_an_offer_is_not_repeated_once_the_heir_may_have_forgotten_its_answer() -> None:
+    rig = Newcomer()
+    heir, _ = leaving(rig)
+    rig.now += BEQUEST_PATIENCE + 0.1  # the process stood still
+    later = pass_time_with(rig, 1.0, heir)
+    assert [m for m in heir.hears(later) if isinstance(m, Bequest)] == []
+    assert rig.engine.has_heir is None
 
 
 def test_a_writer_that_nobody_takes_can_be_closed_by_its_node() -> None:

@@ -5,8 +5,8 @@ from typing import Final
 import pytest
 
 from crdts import Delta, Event, ReplicaId
-from gossip.protocol.identity import NOBODY, node_of
-from gossip.protocol.succession.lending import LAST_ROUNDS, TELL_INTERVALS
+from gossip.protocol.identity import NOBODY, NodeId, node_of
+from gossip.protocol.succession.lending import ANSWER_SECONDS, ANSWERS_KEPT, LAST_ROUNDS, TELL_INTERVALS
 from gossip.protocol.wire.messages import MAX_VACANT, Ask, Bequest, Borrow, Gone, Lend, Message, Report, Taken, Vacant
 from simulations import Cluster, Node
 
@@ -35,7 +35,7 @@ def member(rig: Rig, name: str, *, last: int = 1) -> Puppet:
 
 
 def newcomer(rig: Rig, name: str) -> Puppet:
-    """A member that has not said which replica id it writes under."""
+    """A member that has not said yet which replica id it writes under."""
     puppet = Puppet(name, host=f"10.3.0.{1 + len(rig.states())}")
     puppet.meets(rig)
     return puppet
@@ -46,10 +46,15 @@ def told(rig: Rig, puppet: Puppet, message: Message) -> list[Message]:
     return puppet.hears(rig.receive(puppet.address, puppet.says(message)))
 
 
+def offers(rig: Rig, puppet: Puppet, *writers: tuple[ReplicaId, int]) -> tuple[ReplicaId, ...]:
+    """A member offers its writer, or these; returns those that are taken."""
+    offered = writers or ((writer_of(puppet), rig.kernel.context.last(writer_of(puppet))),)
+    return only(Taken, told(rig, puppet, Bequest(rig.identity.node_id, rig.identity.epoch, offered))).writers
+
+
 def departs(rig: Rig, puppet: Puppet, *writers: tuple[ReplicaId, int]) -> tuple[ReplicaId, ...]:
     """A member hands its writer on, or these; returns those that are taken."""
-    offered = writers or ((writer_of(puppet), rig.kernel.context.last(writer_of(puppet))),)
-    taken = only(Taken, told(rig, puppet, Bequest(offered))).writers
+    taken = offers(rig, puppet, *writers)
     rig.receive(puppet.address, puppet.says(Gone()))
     puppet.leaves(rig)
     return taken
@@ -96,11 +101,45 @@ def test_nobody_hands_on_the_writer_of_another() -> None:
 def test_a_bequest_that_comes_again_is_answered_alike_and_taken_once() -> None:
     rig = Rig()
     old, new = member(rig, "old"), newcomer(rig, "new")
-    bequest = Bequest(((writer_of(old), 1),))
-    assert only(Taken, told(rig, old, bequest)).writers == (writer_of(old),)
+    assert offers(rig, old) == (writer_of(old),)
     assert lent(rig, new).writer == writer_of(old)
-    assert only(Taken, told(rig, old, bequest)).writers == (writer_of(old),)
+    assert offers(rig, old) == (writer_of(old),)
     assert lent(rig, newcomer(rig, "third")).writer is None
+
+
+def test_an_offer_that_was_refused_is_not_taken_later_as_the_leaving_node_asks_another_member_by_then() -> None:
+    rig = Rig()
+    old = newcomer(rig, "old")  # it has not said which replica id it writes under
+    writes(rig, writer_of(old))
+    assert offers(rig, old) == ()
+    old.tells(rig, old.own_row(nonce=""))
+    assert offers(rig, old) == ()
+    assert rig.engine._lending.vacant == []
+
+
+def test_an_offer_to_another_node_or_life_is_neither_taken_nor_answered() -> None:
+    rig = Rig()
+    old, me = member(rig, "old"), rig.identity
+    for heir, epoch in ((old.node_id, me.epoch), (me.node_id, me.epoch + 1)):
+        assert told(rig, old, Bequest(NodeId(heir), epoch, ((writer_of(old), 1),))) == []
+    assert rig.engine._lending.vacant == []
+
+
+def test_an_offer_of_a_member_that_is_gone_is_not_answered() -> None:
+    rig = Rig()
+    departs(rig, old := member(rig, "old"), (writer_of(member(rig, "other")), 1))
+    assert told(rig, old, Bequest(rig.identity.node_id, rig.identity.epoch, ((writer_of(old), 1),))) == []
+
+
+def test_offers_are_not_answered_while_too_many_answers_are_remembered() -> None:
+    rig = Rig()
+    old = member(rig, "old")
+    for number in range(ANSWERS_KEPT // MAX_VACANT):
+        assert offers(rig, old, *[(ReplicaId(f"none.{number}.{each}"), 1) for each in range(MAX_VACANT)]) == ()
+    bequest = Bequest(rig.identity.node_id, rig.identity.epoch, ((writer_of(old), 1),))
+    assert told(rig, old, bequest) == []
+    pass_time_with(rig, ANSWER_SECONDS + 1.0, old)
+    assert offers(rig, old) == (writer_of(old),)
 
 
 def test_a_loan_is_vacant_again_when_the_newcomer_says_that_it_writes_under_another_id() -> None:
@@ -110,6 +149,75 @@ def test_a_loan_is_vacant_again_when_the_newcomer_says_that_it_writes_under_anot
     assert lent(rig, new).writer == writer_of(old)
     new.tells(rig, new.own_row(nonce=""))
     assert lent(rig, newcomer(rig, "third")).writer == writer_of(old)
+
+
+def test_members_are_told_of_a_loan_that_came_back() -> None:
+    rig = Rig()
+    other, old, new = member(rig, "other"), member(rig, "old"), newcomer(rig, "new")
+    departs(rig, old)
+    lent(rig, new)
+    pass_time_with(rig, 9 * TELL_INTERVALS * rig.engine.config.probe_interval, other, new)
+    new.tells(rig, new.own_row(nonce=""))
+    effects = rig.receive(new.address, new.says(Gone()))
+    assert [m.writers for m in other.hears(effects) if isinstance(m, Vacant)] == [(writer_of(old),)]
+
+
+def test_nothing_is_lent_to_a_member_that_has_left_or_writes_under_an_id_already() -> None:
+    rig = Rig()
+    departs(rig, old := member(rig, "old"))
+    gone, new = newcomer(rig, "gone"), member(rig, "new")
+    rig.receive(gone.address, gone.says(Gone()))
+    gone.leaves(rig)
+    assert lent(rig, gone).writer is None  # it asked before, and that was overtaken
+    assert lent(rig, new).writer is None
+    assert rig.engine._lending.vacant == [writer_of(old)]
+
+
+def test_loans_that_come_back_are_never_more_than_one_message_names() -> None:
+    rig = Rig()
+    for number in range(MAX_VACANT):
+        departs(rig, member(rig, f"job {number}"))
+    new = newcomer(rig, "new")
+    assert lent(rig, new).writer is not None
+    assert departs(rig, member(rig, "one more")) == ()
+    new.tells(rig, new.own_row(nonce=""))
+    lent(rig, newcomer(rig, "third"))
+    assert len(rig.engine._lending.vacant) <= MAX_VACANT
+
+
+def test_what_a_former_life_of_a_holder_has_told_counts_no_more() -> None:
+    rig = Rig()
+    holder = member(rig, "holder")
+    told(rig, holder, Vacant((ReplicaId("0000000000000000.1"),)))
+    assert [*rig.engine.vacant_writers] == ["0000000000000000.1"]
+    holder.epoch += 1
+    holder.meets(rig)
+    assert [*rig.engine.vacant_writers] == []
+
+
+def test_a_member_that_asks_about_a_vacant_writer_is_told_that_it_is_vacant() -> None:
+    rig = Rig()
+    departs(rig, old := member(rig, "old"))
+    heard = told(rig, member(rig, "asker"), Ask((writer_of(old),)))
+    assert only(Vacant, heard).writers == (writer_of(old),)
+
+
+@pytest.mark.parametrize("is_told_again", [False, True])
+def test_a_borrower_that_vanished_is_missed_unless_its_writer_is_said_to_be_vacant_after_that(
+    is_told_again: bool,
+) -> None:
+    rig = Rig()
+    holder, old, new = member(rig, "holder"), member(rig, "old"), newcomer(rig, "new")
+    told(rig, holder, Vacant((writer_of(old),)))
+    new.tells(rig, new.own_row(nonce=writer_of(old)))
+    rig.receive(old.address, old.says(Gone()))
+    old.leaves(rig)
+    pass_time_with(rig, 60.0, holder)
+    assert rig.states()["new"] == "failed"
+    if is_told_again:
+        told(rig, holder, Vacant((writer_of(old),)))
+    report = only(Report, told(rig, holder, Ask((writer_of(old),))))
+    assert report.clear is is_told_again
 
 
 def test_a_loan_that_may_have_been_used_is_not_lent_again() -> None:

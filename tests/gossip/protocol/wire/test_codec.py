@@ -128,7 +128,7 @@ MESSAGES: list[Message] = [
     Borrow(),
     Lend(ReplicaId("0102030405060708.1"), 7, NOBODY),
     Lend(None, 0, NODE),
-    Bequest(((ReplicaId("0102030405060708.1"), 7), (ReplicaId("other"), MAX_COUNT))),
+    Bequest(NODE, MAX_EPOCH, ((ReplicaId("0102030405060708.1"), 7), (ReplicaId("other"), MAX_COUNT))),
     Taken((ReplicaId("0102030405060708.1"),)),
     Taken(()),
     Vacant((ReplicaId("0102030405060708.1"), ReplicaId("other"))),
