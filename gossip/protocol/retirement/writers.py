@@ -1,13 +1,15 @@
 """Closing writers that will write no more, so that their ids leave the contexts: one member sees to it for all.
 
-Those are closed whose node was retired, or left and keeps nothing, those that an operator has marked as nobody's
-(`unknown`), and those that a node itself wrote under before, if
-it is certain that it has all of that: a file that was copied or put back would set the limit too low, and everybody
-would drop what lies beyond. Of the members that are alive the one with the
-lowest id asks all others how much they have of these writers. Once all have the same, agree on who is alive, and miss
-nobody who might have more, it says in the shared state that this was all (the limit); and once all have reported again
-behind that, that the writer is closed (`crdts.Replica.retire` and `report`). As a limit is not set before everybody has
-agreed, it holds nothing back that is still on its way, should this member die.
+Closed are the writers of nodes that were retired, or that left, keep nothing, and handed their id on to nobody
+(`succession`); those that an operator has marked as nobody's (`unknown`); and those that a node itself wrote under
+before, if the node is certain that it has all of that: a file that was copied or put back would set the limit too low,
+and everybody would drop what lies beyond.
+
+Of the members that are alive the one with the lowest id asks all others how much they have of these writers. Once all
+have the same, agree on who is alive, and miss nobody who might have more, it says in the shared state that this was all
+(the limit). Once all have reported again behind that, it says that the writer is closed (`crdts.Replica.retire` and
+`report`). As a limit is not set before everybody has agreed, it holds nothing back that is still on its way, should
+this member die.
 
 A writer that has set its own limit, as a node without a disk does when it leaves, needs no such agreement: nobody can
 have more of it. So it is closed while other members come and go, too: a cluster with a job a second is never quiet.
