@@ -19,6 +19,8 @@ NODE_ID_BYTES: Final = 8
 MAX_NAME_BYTES: Final = 64
 MAX_EPOCH: Final = 1 << 32
 """A hundred million starts, at some dozens each; above it is absurd."""
+EPOCH_DIGITS: Final = len(str(MAX_EPOCH))
+"""Digits of an epoch at most: a longer text is no epoch, and Python refuses to read a very long one as a number."""
 NONCE_CHARS: Final = 6
 _NONCE_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 _ANY_LIFE: Final = "*"
@@ -57,7 +59,7 @@ class Identity:
         check_name(self.name)
         if not 0 < self.epoch <= MAX_EPOCH:
             raise ConfigError(f"an epoch is a number from 1 to {MAX_EPOCH}, not {self.epoch}")
-        if not is_nonce(self.nonce) and life_of(self.nonce) is None:
+        if not is_nonce(self.nonce) and (type(self.nonce) is not str or life_of(self.nonce) is None):
             raise ConfigError(f"a nonce is up to {NONCE_CHARS} letters and digits, or a replica id, not {self.nonce!r}")
 
     @classmethod
@@ -106,7 +108,11 @@ def life_of(text: str) -> Life | None:
     if parted is None:
         return None
     epoch, dash, nonce = parted[1].partition("-")
-    if not (epoch.isascii() and epoch.isdigit()) or (dash and not (nonce.isascii() and nonce.isalnum())):
+    if (
+        len(epoch) > EPOCH_DIGITS
+        or not (epoch.isascii() and epoch.isdigit())
+        or (dash and not (nonce.isascii() and nonce.isalnum()))
+    ):
         return None
     return Life(parted[0], int(epoch), nonce)
 

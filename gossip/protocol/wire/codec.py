@@ -334,9 +334,9 @@ def _update(
 
 
 def _nonce(value: Any) -> str:
-    if not is_nonce(value) and (type(value) is not str or life_of(value) is None):
+    if not is_nonce(value) and life_of(_writer(value)) is None:
         raise MalformedMessage(f"a nonce of up to {NONCE_CHARS} letters and digits, or a replica id expected")
-    return str(value) if is_nonce(value) else _writer(value)
+    return str(value)
 
 
 def _tags(texts: Any) -> tuple[tuple[str, str], ...]:
@@ -412,9 +412,10 @@ def _relay(delta: Any, number: Any, span: Any) -> Relay:
 
 
 def _ask(writers: Any) -> Ask:
-    if type(writers) is not list or not 0 < len(writers) <= MAX_ASKED:
-        raise MalformedMessage("a short list of writers expected")
-    return Ask(tuple(map(_writer, writers)))
+    asked = _few_writers(writers, MAX_ASKED)
+    if not asked:
+        raise MalformedMessage("a question about no writer")
+    return Ask(asked)
 
 
 def _writer(value: Any) -> ReplicaId:
@@ -424,9 +425,9 @@ def _writer(value: Any) -> ReplicaId:
         raise MalformedMessage(str(error)) from None
 
 
-def _few_writers(writers: Any) -> tuple[ReplicaId, ...]:
-    if type(writers) is not list or len(writers) > MAX_VACANT:
-        raise MalformedMessage(f"a list of at most {MAX_VACANT} writers expected")
+def _few_writers(writers: Any, most: int = MAX_VACANT) -> tuple[ReplicaId, ...]:
+    if type(writers) is not list or len(writers) > most:
+        raise MalformedMessage(f"a list of at most {most} writers expected")
     return tuple(map(_writer, writers))
 
 
@@ -436,12 +437,11 @@ def _lend(writer: Any, last: Any, holder: Any) -> Lend:
 
 
 def _bequest(heir: Any, epoch: Any, writers: Any) -> Bequest:
-    if type(writers) is not list or len(writers) > MAX_VACANT or any(type(row) is not list for row in writers):
+    rows = _rows(writers, 2)
+    if len(rows) > MAX_VACANT:
         raise MalformedMessage(f"a list of at most {MAX_VACANT} writers expected")
-    if any(len(row) != 2 for row in writers):
-        raise MalformedMessage("writers with their last seqs expected")
-    rows = tuple([(_writer(writer), _number(last, MAX_COUNT, 1)) for writer, last in writers])
-    return Bequest(_node_id(heir), _number(epoch, MAX_EPOCH, 1), rows)
+    offered = tuple([(_writer(row[0]), _number(row[1], MAX_COUNT, 1)) for row in rows])
+    return Bequest(_node_id(heir), _number(epoch, MAX_EPOCH, 1), offered)
 
 
 def _report(context: Any, mark: Any, clear: Any) -> Report:

@@ -101,6 +101,7 @@ MESSAGES: list[Message] = [
             Update(NODE, "accused", MAX_EPOCH, MAX_COUNTER, Address("10.0.0.1", 1), "1.2.3", (("a", ""), ("b", "é"))),
             Update(NODE, "left", 2, 3, Address("fe80::1", 65_535), nonce=""),
             Update(NODE, "alive", 2, 3, nonce="abc234"),
+            Update(NODE, "alive", 2, 3, nonce="0102030405060708.4-abc234"),
         )
     ),
     Push(DELTA, 6, 0),
@@ -418,3 +419,10 @@ def test_messages_encoded_one_by_one_make_the_same_datagram() -> None:
         datagram = assemble(NODE, 7, [encode_message(message) for message in messages])
         assert datagram == encode_datagram(NODE, 7, messages)
         assert decode_datagram(datagram) == (NODE, 7, messages)
+
+
+@pytest.mark.parametrize("nonce", ["0102030405060708." + "9" * 5_000, "0102030405060708." + "9" * 40, "a.b", 7])
+def test_the_end_of_a_replica_id_is_refused_by_its_size_before_it_is_read(nonce: object) -> None:
+    row = [NODE, 0, 1, 0, b"", 0, "", [], nonce]
+    with pytest.raises(MalformedMessage):
+        decode_datagram(cbor2.dumps([NODE, 1, [5, [row]]]))
