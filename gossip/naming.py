@@ -87,9 +87,10 @@ class Names:
 
     def name_of(self, replica_id: ReplicaId) -> str:
         """The name of the node that writes under a replica id; the id itself if it is unknown."""
-        nodes = sorted(self._nodes(), key=lambda node: node.state not in (ALIVE, SUSPECT))
-        named = [node for node in nodes if node.replica_id == replica_id or _is_of(replica_id, node.id)]
-        return min(named, key=lambda node: node.replica_id != replica_id).name if named else replica_id
+        named = [node for node in self._nodes() if node.replica_id == replica_id or _is_of(replica_id, node.id)]
+        if not named:
+            return replica_id
+        return min(named, key=lambda node: (node.replica_id != replica_id, node.state not in (ALIVE, SUSPECT))).name
 
     # ---- replicas
 
@@ -160,9 +161,8 @@ class Names:
         member_id = life.node_id.hex() if life is not None else who if node is None else node.id
         if member_id == self._own_id:
             return [self._kernel.replica_id, *self._kernel.former]
-        found = [each for each in among if who == each or _is_of(each, member_id)]
-        found += [node.replica_id for node in self._nodes() if node.id == member_id and node.replica_id in among]
-        found = list(dict.fromkeys(found))
+        present = [node.replica_id for node in self._nodes() if node.id == member_id]
+        found = [each for each in among if who == each or _is_of(each, member_id) or each in present]
         if not found and node is None and life is None and not self._kernel.context.last(ReplicaId(who)):
             raise UnknownMember(f"{who!r:.60} is neither a member nor a replica id. {_NAME_IT}")
         return found

@@ -473,8 +473,7 @@ class Engine:
             peer = self._members.met.pop(0)
             self._pusher.bring(now, peer)
             self._lending.met(peer)
-        if self._out.is_undecided:
-            self._borrowing.step(now)
+        self._borrowing.tick(now)
         for peers in (self._members.to_compare, self._streams.finished_with, self._dissemination.to_compare):
             while peers:
                 self._antientropy.compare_with(peers.pop(0))

@@ -57,14 +57,12 @@ class Output:
 
     def take_identity(self, identity: Identity) -> None:
         """Go on as somebody else. What waits to be sent in our former name is not sent; the disk gets all the same."""
-        self.identity = identity
-        self.kernel.go_on_as(identity.replica_id)
         self._outgoing.clear()
         self._held.clear()
-        self._effects.append(Rename(identity))
+        self.write_on_as(identity)
 
     def write_on_as(self, identity: Identity) -> None:
-        """Write under another replica id from now on, as the same node; nothing was written under the present one."""
+        """Write under the replica id of ``identity`` from now on, and say that in what is sent."""
         self.identity = identity
         self.kernel.go_on_as(identity.replica_id)
         self._effects.append(Rename(identity))

@@ -46,7 +46,7 @@ class Receipts:
         self._fail = fail
         self._cluster: Cluster | None = None
         self._confirmed: dict[tuple[_Writing, _Writing], _Confirmed] = {}
-        """By the sender, and by the writer whose pushes it confirms."""
+        """By the node that sends receipts, and the node whose pushes they confirm."""
 
     def watch(self, cluster: Cluster) -> None:
         """Read the receipts of this cluster from now on."""

@@ -71,7 +71,7 @@ class World:
         return self._node_ids[who]
 
     def rename(self, node_id: NodeId) -> int:
-        """Who a node is from now on that goes on under that id."""
+        """Note the new id of a node that goes on as a new one; returns the number for it, below 0: see `node_id`."""
         self._renamed.append(node_id)
         return -len(self._renamed)
 

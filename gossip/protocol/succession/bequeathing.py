@@ -58,7 +58,9 @@ class Bequeathing:
         self._ask(now)
 
     def _rank(self, peer: Peer) -> tuple[bool, bool, NodeId]:
-        """The lender first, and else a member that holds some already: so newcomers find them in one place."""
+        """Lower is asked earlier: the lender, then members that hold vacant writers, so that newcomers find them in one
+        place.
+        """
         return peer.node_id != self._borrowing.lender, not self._lending.held_by(peer.node_id), peer.node_id
 
     def deadline(self) -> float:
@@ -90,11 +92,11 @@ class Bequeathing:
         return True
 
     def _on_answer(self, now: float, heir: Peer, answer: Taken) -> None:
-        left = tuple([offer for offer in self._offered if offer[0] not in answer.writers])
         own = self._out.kernel.replica_id
         if own in answer.writers or own not in dict(self._offered):
             self.has_heir, self._next = own in answer.writers, float("inf")
         else:
-            self._offered, self._heirs = left, self._heirs[1:]
+            self._offered = tuple([offer for offer in self._offered if offer[0] not in answer.writers])
+            self._heirs = self._heirs[1:]
             self._ask(now)
         self._out.notify(notices.WRITER_BEQUEATHED, writers=answer.writers, to=heir.name)

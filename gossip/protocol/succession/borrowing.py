@@ -45,7 +45,6 @@ class Borrowing:
         self._tries = 0
         self._next = float("-inf")
         self._loan: _Loan | None = None
-        self._lender = NOBODY
 
     def _has_written(self) -> bool:
         return self._out.kernel.context.last(self._out.kernel.replica_id) > 0
@@ -57,12 +56,7 @@ class Borrowing:
         return float("inf")
 
     def tick(self, now: float) -> None:
-        """Ask the next member, or ask again; decide what can be decided."""
-        if self._out.is_undecided:
-            self._decide(now)
-
-    def step(self, now: float) -> None:
-        """Something has come in: a lent writer may be complete by now."""
+        """Ask a member, or ask again; decide what can be decided. To be called whenever something has come in, too."""
         if self._out.is_undecided:
             self._decide(now)
 
@@ -83,10 +77,12 @@ class Borrowing:
             self._keep_own()
 
     def _ask(self, now: float) -> None:
-        """Ask the first member that was met, or the holder that one has named, and others if they do not answer."""
+        """Ask a member for a writer: the first that was met, then the holder that it names, then others if no answer
+        comes.
+        """
         peer = self._members.find(self._asked[-1]) if self._asked else None
         if self._asked and peer is None and now < self._next:
-            return  # a holder that was named, and is to be met yet
+            return  # the holder was named by another member, and is not met yet
         if peer is None or (self._tries >= TRIES and now >= self._next):
             peer = self._next_lender()
             if peer is not None:
@@ -121,7 +117,6 @@ class Borrowing:
             self._decide(now)
 
     def _adopt(self, loan: _Loan) -> None:
-        self._lender = loan.lender
         lender = self._members.find(loan.lender)
         if lender is not None:
             lender.acked = loan.last
@@ -144,5 +139,5 @@ class Borrowing:
 
     @property
     def lender(self) -> NodeId:
-        """The member that lent the writer, or else the one that was asked first; empty if there is none."""
-        return self._lender or next(iter(self._asked), NOBODY)
+        """The member that lent a writer, or else the member that was asked first; empty if none was asked."""
+        return self._loan.lender if self._loan is not None else next(iter(self._asked), NOBODY)

@@ -12,13 +12,13 @@ A writer id must never be used by two processes at a time, so it has one owner a
   the next; if the last one refuses, it closes its writer. If no answer comes, it asks nobody else and writes nothing
   more: the member may have taken the writer.
 * A member answers an offer alike each time, as the leaving node acts on the first answer that comes. An offer names one
-  life of the member: one that comes late reaches no later life.
+  life of the member, so an offer that comes late is not taken by a later life.
 * The member lends a writer once, to a newcomer that has not said yet which id it writes under. It takes the writer back
-  if the newcomer says that it writes under another: such a choice is final.
+  if the newcomer says that it writes under another id: a newcomer chooses once.
 * The newcomer writes under the lent id once it has processed all that was ever written under it, and only if it has
   not written before; see `borrowing`.
-* A member that holds vacant writers tells the others so, and each member that asks about one of them. They neither miss
-  these writers nor close them (see `retirement.writers`).
+* A member that holds vacant writers names them to the other members, again and again, and whenever it is asked about
+  one. The other members neither miss these writers nor close them (see `retirement.writers`).
 
 What is held is lost with its holder. Then the other members close these writers, as those of any node that left.
 """
@@ -37,7 +37,7 @@ from ..output import Output
 from ..wire.messages import MAX_VACANT, Bequest, Borrow, Lend, Message, Taken, Vacant
 
 ANSWERS_KEPT: Final = 1024
-"""Offered writers whose answer is remembered. With that many, further offers are not answered."""
+"""Offered writers for which the answer is remembered, at most. While there are so many, new offers are not answered."""
 ANSWER_SECONDS: Final = 30.0
 """Seconds for which an answer is remembered: much longer than an offer is repeated, and than a datagram travels."""
 TOLD_AT_ONCE: Final = 32
@@ -65,7 +65,7 @@ class _Told:
 
 
 class Lending:
-    """The vacant writers that this node holds, and what it knows of those that others hold."""
+    """The vacant writers that this node holds, and the vacant writers that other members say they hold."""
 
     def __init__(self, output: Output, members: Members) -> None:
         self._out = output

@@ -13,9 +13,9 @@ from ..identity import NODE_ID_BYTES, Address, NodeId
 ACCUSED: Final = "accused"
 """Suspect, by the evidence of the very member that says so."""
 WINDOW: Final = 256
-"""Numbers of datagrams that one `Receipt` names at most, counted back from the highest."""
+"""The most numbers of datagrams in one `Receipt`, counted back from the highest."""
 MAX_VACANT: Final = 16
-"""Vacant writers that one member holds, and that one message names, at most."""
+"""The most vacant writers that a member holds, and that a message names."""
 STATES: Final = ("alive", "suspect", "failed", "left", ACCUSED)
 
 _IDS: Final = 1 << 8 * NODE_ID_BYTES
@@ -283,9 +283,10 @@ class Lend:
 
 @dataclass(frozen=True, slots=True)
 class Bequest:
-    """I leave, and keep nothing: hold these writers, with the seqs of their last events, for those that come.
+    """Offers vacant writers to a member, each with the seq of its last event: the sender leaves, and keeps nothing.
 
-    It is for one life of one member: what comes late must not reach another node there, nor a later life of the member.
+    The offer names one life of the member. If it comes late, another node at that address, or a later life of the
+    member, must not take it.
     """
 
     heir: NodeId

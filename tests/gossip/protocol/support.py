@@ -184,6 +184,18 @@ class Puppet:
         return found
 
 
+def met(rig: Rig, name: str = "puppet") -> Puppet:
+    """A new member, at a host of its own. It has not said which replica id it writes under."""
+    puppet = Puppet(name, host=f"10.2.1.{1 + len(rig.states())}")
+    puppet.meets(rig)
+    return puppet
+
+
+def told(rig: Rig, puppet: Puppet, *messages: Message) -> list[Message]:
+    """What a member is told at once when it says these messages in one datagram."""
+    return puppet.hears(rig.receive(puppet.address, puppet.says(*messages)))
+
+
 def pass_time_with(rig: Rig, seconds: float, *living: Puppet) -> list[Effect]:
     """Let time pass while these puppets answer every ping at once."""
     end = rig.now + seconds

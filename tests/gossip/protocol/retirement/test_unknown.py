@@ -14,7 +14,7 @@ from ..support import Rig
 
 
 def rig_with(count: int, *, slow_disk: bool = False) -> Rig:
-    """A node that has heard of so many writers that belong to nobody, and whose list of members has settled."""
+    """A node whose list of members has settled, with ``count`` writers in its context that belong to no member."""
     rig = Rig(config=Config.local(), slow_disk=slow_disk)
     writers = [f"r{number:07x}" for number in range(count)]
     rig.replica.merge(events_delta([Event(writer, 1, b"", b"", None, ()) for writer in writers]))

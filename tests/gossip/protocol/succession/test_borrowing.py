@@ -12,7 +12,7 @@ from gossip.protocol.succession.borrowing import LENDERS_ASKED, LOAN_PATIENCE, T
 from gossip.protocol.wire.messages import Bequest, Borrow, Lend, Push, Taken, Updates
 from simulations import Cluster, Link, Node
 
-from ..support import Puppet, Rig, notices, only, pass_time_with
+from ..support import Puppet, Rig, met, notices, only, pass_time_with, told
 
 VACANT: Final = ReplicaId("00112233aabbccdd.4-abcdef")
 STABLE: Final = 3
@@ -29,12 +29,6 @@ def events(writer: ReplicaId, last: int) -> Delta:
     return Delta(tuple([Event(writer, seq, b"aset", bytes([seq]), b"", ()) for seq in range(1, last + 1)]))
 
 
-def met(rig: Rig, name: str = "lender") -> Puppet:
-    puppet = Puppet(name, host=f"10.2.0.{1 + len(rig.states())}")
-    puppet.meets(rig)
-    return puppet
-
-
 def asked(rig: Rig, *puppets: Puppet, seconds: float = 0.05) -> list[str]:
     """The names of the puppets that are asked for a writer while time passes, in order."""
     found = []
@@ -46,16 +40,12 @@ def asked(rig: Rig, *puppets: Puppet, seconds: float = 0.05) -> list[str]:
     return found
 
 
-def says(rig: Rig, puppet: Puppet, *messages: object) -> list[object]:
-    return [*puppet.hears(rig.receive(puppet.address, puppet.says(*messages)))]  # type: ignore[arg-type]
-
-
 def test_the_lent_id_is_written_under_once_all_of_its_events_are_here() -> None:
     rig, lender = Newcomer(), Puppet("lender")
     assert only(Borrow, lender.meets(rig))
-    says(rig, lender, Lend(VACANT, 2, NOBODY))
+    told(rig, lender, Lend(VACANT, 2, NOBODY))
     assert rig.replica.replica_id != VACANT
-    says(rig, lender, Push(events(VACANT, 1), 0, 0))
+    told(rig, lender, Push(events(VACANT, 1), 0, 0))
     assert rig.replica.replica_id != VACANT
     effects = rig.receive(lender.address, lender.says(Push(events(VACANT, 2), 0, 0)))
     assert "writer.chosen" in notices(effects)
@@ -72,7 +62,7 @@ def test_the_first_write_decides_and_what_is_lent_later_is_not_used() -> None:
     lender = met(rig)
     rig.replica.orset("s").add(1)
     assert not rig.engine.is_undecided
-    says(rig, lender, Lend(VACANT, 1, NOBODY), Push(events(VACANT, 1), 0, 0))
+    told(rig, lender, Lend(VACANT, 1, NOBODY), Push(events(VACANT, 1), 0, 0))
     assert rig.replica.replica_id == rig.identity.replica_id
 
 
@@ -85,23 +75,22 @@ def test_a_node_with_a_disk_asks_nobody() -> None:
 def test_a_member_that_has_none_and_knows_of_none_ends_the_search() -> None:
     rig = Newcomer()
     lender = met(rig)
-    says(rig, lender, Lend(None, 0, NOBODY))
+    told(rig, lender, Lend(None, 0, NOBODY))
     assert not rig.engine.is_undecided
 
 
 def test_a_holder_that_was_named_is_asked_as_soon_as_it_is_met() -> None:
     rig = Newcomer()
     lender, holder = met(rig), Puppet("holder", host="10.3.0.1")
-    says(rig, lender, Lend(None, 0, NodeId(holder.node_id)))
+    told(rig, lender, Lend(None, 0, NodeId(holder.node_id)))
     assert rig.engine.is_undecided
-    told = holder.meets(rig)
-    assert [m for m in told if isinstance(m, Borrow)] == [Borrow()]
+    assert [m for m in holder.meets(rig) if isinstance(m, Borrow)] == [Borrow()]
 
 
 def test_a_holder_that_is_not_met_is_not_waited_for() -> None:
     rig = Newcomer()
     lender = met(rig)
-    says(rig, lender, Lend(None, 0, NodeId(b"nobody's")))
+    told(rig, lender, Lend(None, 0, NodeId(b"nobody's")))
     pass_time_with(rig, 2 * rig.engine.config.probe_timeout, lender)
     assert not rig.engine.is_undecided
 
@@ -119,7 +108,7 @@ def test_an_answer_of_a_member_that_was_not_asked_is_no_loan() -> None:
     rig = Newcomer()
     met(rig)
     other = met(rig, "other")
-    says(rig, other, Lend(VACANT, 1, NOBODY), Push(events(VACANT, 1), 0, 0))
+    told(rig, other, Lend(VACANT, 1, NOBODY), Push(events(VACANT, 1), 0, 0))
     assert rig.engine.is_undecided
 
 
@@ -127,13 +116,13 @@ def test_an_answer_of_a_member_that_was_not_asked_is_no_loan() -> None:
 def test_a_loan_is_given_up_if(what: str) -> None:
     rig = Newcomer()
     lender = met(rig)
-    says(rig, lender, Push(events(VACANT, 1), 0, 0), Lend(VACANT, 2, NOBODY))
+    told(rig, lender, Push(events(VACANT, 1), 0, 0), Lend(VACANT, 2, NOBODY))
     if what == "it goes on":
-        says(rig, lender, Push(Delta((Event(VACANT, 3, b"aset", b"\x03", b"", ()),)), 0, 0))
+        told(rig, lender, Push(Delta((Event(VACANT, 3, b"aset", b"\x03", b"", ()),)), 0, 0))
     elif what == "it is retired":
         other = Rig(name="other")
         other.kernel.merge(events(VACANT, 1))
-        says(rig, lender, Push(other.replica.retire(VACANT), 0, 0))
+        told(rig, lender, Push(other.replica.retire(VACANT), 0, 0))
     pass_time_with(rig, LOAN_PATIENCE + 1.0 if what == "its events do not come" else 0.1, lender)
     assert not rig.engine.is_undecided
     assert rig.replica.replica_id == rig.identity.replica_id
@@ -165,7 +154,7 @@ def test_nothing_can_be_written_from_the_offer_on() -> None:
     assert bequest.writers == ((rig.replica.replica_id, 1),)
     with pytest.raises(NotRunning, match="about to leave"):
         rig.engine.check_writable()
-    says(rig, heir, Taken((rig.replica.replica_id,)))
+    told(rig, heir, Taken((rig.replica.replica_id,)))
     assert rig.engine.has_heir is True
     with pytest.raises(NotRunning):
         rig.engine.check_writable()
@@ -174,7 +163,7 @@ def test_nothing_can_be_written_from_the_offer_on() -> None:
 def test_a_leaving_node_stays_what_it_is_when_its_heir_has_lent_the_writer_already() -> None:
     rig = Newcomer()
     heir, _ = leaving(rig)
-    says(rig, heir, Push(Delta((Event(rig.replica.replica_id, 2, b"aset", b"\x02", b"", ()),)), 0, 0))
+    told(rig, heir, Push(Delta((Event(rig.replica.replica_id, 2, b"aset", b"\x02", b"", ()),)), 0, 0))
     assert rig.engine.identity.node_id == rig.identity.node_id
 
 
@@ -190,7 +179,7 @@ def test_an_offer_is_not_repeated_once_the_heir_may_have_forgotten_its_answer() 
 def test_a_writer_that_nobody_takes_can_be_closed_by_its_node() -> None:
     rig = Newcomer()
     heir, _ = leaving(rig)
-    says(rig, heir, Taken(()))
+    told(rig, heir, Taken(()))
     assert rig.engine.has_heir is False
     rig.engine.check_writable()
 

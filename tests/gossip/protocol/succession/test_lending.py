@@ -7,10 +7,10 @@ import pytest
 from crdts import Delta, Event, ReplicaId
 from gossip.protocol.identity import NOBODY, NodeId, node_of
 from gossip.protocol.succession.lending import ANSWER_SECONDS, ANSWERS_KEPT, LAST_ROUNDS, TELL_INTERVALS
-from gossip.protocol.wire.messages import MAX_VACANT, Ask, Bequest, Borrow, Gone, Lend, Message, Report, Taken, Vacant
+from gossip.protocol.wire.messages import MAX_VACANT, Ask, Bequest, Borrow, Gone, Lend, Report, Taken, Vacant
 from simulations import Cluster, Node
 
-from ..support import Puppet, Rig, only, pass_time_with
+from ..support import Puppet, Rig, met, only, pass_time_with, told
 
 STABLE: Final = 3
 
@@ -26,34 +26,21 @@ def writer_of(puppet: Puppet) -> ReplicaId:
 
 def member(rig: Rig, name: str, *, last: int = 1) -> Puppet:
     """A member that has said which replica id it writes under, and has written so many events."""
-    puppet = Puppet(name, host=f"10.2.0.{1 + len(rig.states())}")
-    puppet.meets(rig)
+    puppet = met(rig, name)
     puppet.tells(rig, puppet.own_row(nonce=""))
     if last:
         writes(rig, writer_of(puppet), last)
     return puppet
 
 
-def newcomer(rig: Rig, name: str) -> Puppet:
-    """A member that has not said yet which replica id it writes under."""
-    puppet = Puppet(name, host=f"10.3.0.{1 + len(rig.states())}")
-    puppet.meets(rig)
-    return puppet
-
-
-def told(rig: Rig, puppet: Puppet, message: Message) -> list[Message]:
-    """What a puppet hears in answer."""
-    return puppet.hears(rig.receive(puppet.address, puppet.says(message)))
-
-
 def offers(rig: Rig, puppet: Puppet, *writers: tuple[ReplicaId, int]) -> tuple[ReplicaId, ...]:
-    """A member offers its writer, or these; returns those that are taken."""
+    """A member offers ``writers``, or its own writer if there are none; returns the writers that are taken."""
     offered = writers or ((writer_of(puppet), rig.kernel.context.last(writer_of(puppet))),)
     return only(Taken, told(rig, puppet, Bequest(rig.identity.node_id, rig.identity.epoch, offered))).writers
 
 
 def departs(rig: Rig, puppet: Puppet, *writers: tuple[ReplicaId, int]) -> tuple[ReplicaId, ...]:
-    """A member hands its writer on, or these; returns those that are taken."""
+    """A member offers ``writers``, or its own, and leaves; returns the writers that are taken."""
     taken = offers(rig, puppet, *writers)
     rig.receive(puppet.address, puppet.says(Gone()))
     puppet.leaves(rig)
@@ -68,7 +55,7 @@ def test_a_writer_that_is_handed_on_is_lent_to_one_newcomer_and_to_no_other() ->
     rig = Rig()
     old = member(rig, "old", last=3)
     assert departs(rig, old) == (writer_of(old),)
-    first, second = newcomer(rig, "first"), newcomer(rig, "second")
+    first, second = met(rig, "first"), met(rig, "second")
     assert lent(rig, first) == Lend(writer_of(old), 3, NOBODY)
     assert lent(rig, second) == Lend(None, 0, NOBODY)
     assert lent(rig, first) == Lend(writer_of(old), 3, NOBODY)  # its answer was lost
@@ -88,7 +75,7 @@ def test_a_bequest_is_refused_while_an_event_of_the_writer_is_missing() -> None:
     rig = Rig()
     old = member(rig, "old", last=2)
     assert departs(rig, old, (writer_of(old), 3)) == ()
-    assert lent(rig, newcomer(rig, "new")).writer is None
+    assert lent(rig, met(rig, "new")).writer is None
 
 
 def test_nobody_hands_on_the_writer_of_another() -> None:
@@ -100,16 +87,16 @@ def test_nobody_hands_on_the_writer_of_another() -> None:
 
 def test_a_bequest_that_comes_again_is_answered_alike_and_taken_once() -> None:
     rig = Rig()
-    old, new = member(rig, "old"), newcomer(rig, "new")
+    old, new = member(rig, "old"), met(rig, "new")
     assert offers(rig, old) == (writer_of(old),)
     assert lent(rig, new).writer == writer_of(old)
     assert offers(rig, old) == (writer_of(old),)
-    assert lent(rig, newcomer(rig, "third")).writer is None
+    assert lent(rig, met(rig, "third")).writer is None
 
 
 def test_an_offer_that_was_refused_is_not_taken_later_as_the_leaving_node_asks_another_member_by_then() -> None:
     rig = Rig()
-    old = newcomer(rig, "old")  # it has not said which replica id it writes under
+    old = met(rig, "old")  # it has not said which replica id it writes under
     writes(rig, writer_of(old))
     assert offers(rig, old) == ()
     old.tells(rig, old.own_row(nonce=""))
@@ -145,15 +132,15 @@ def test_offers_are_not_answered_while_too_many_answers_are_remembered() -> None
 def test_a_loan_is_vacant_again_when_the_newcomer_says_that_it_writes_under_another_id() -> None:
     rig = Rig()
     departs(rig, old := member(rig, "old"))
-    new = newcomer(rig, "new")
+    new = met(rig, "new")
     assert lent(rig, new).writer == writer_of(old)
     new.tells(rig, new.own_row(nonce=""))
-    assert lent(rig, newcomer(rig, "third")).writer == writer_of(old)
+    assert lent(rig, met(rig, "third")).writer == writer_of(old)
 
 
 def test_members_are_told_of_a_loan_that_came_back() -> None:
     rig = Rig()
-    other, old, new = member(rig, "other"), member(rig, "old"), newcomer(rig, "new")
+    other, old, new = member(rig, "other"), member(rig, "old"), met(rig, "new")
     departs(rig, old)
     lent(rig, new)
     pass_time_with(rig, 9 * TELL_INTERVALS * rig.engine.config.probe_interval, other, new)
@@ -165,7 +152,7 @@ def test_members_are_told_of_a_loan_that_came_back() -> None:
 def test_nothing_is_lent_to_a_member_that_has_left_or_writes_under_an_id_already() -> None:
     rig = Rig()
     departs(rig, old := member(rig, "old"))
-    gone, new = newcomer(rig, "gone"), member(rig, "new")
+    gone, new = met(rig, "gone"), member(rig, "new")
     rig.receive(gone.address, gone.says(Gone()))
     gone.leaves(rig)
     assert lent(rig, gone).writer is None  # it asked before, and that was overtaken
@@ -177,11 +164,11 @@ def test_loans_that_come_back_are_never_more_than_one_message_names() -> None:
     rig = Rig()
     for number in range(MAX_VACANT):
         departs(rig, member(rig, f"job {number}"))
-    new = newcomer(rig, "new")
+    new = met(rig, "new")
     assert lent(rig, new).writer is not None
     assert departs(rig, member(rig, "one more")) == ()
     new.tells(rig, new.own_row(nonce=""))
-    lent(rig, newcomer(rig, "third"))
+    lent(rig, met(rig, "third"))
     assert len(rig.engine._lending.vacant) <= MAX_VACANT
 
 
@@ -207,7 +194,7 @@ def test_a_borrower_that_vanished_is_missed_unless_its_writer_is_said_to_be_vaca
     is_told_again: bool,
 ) -> None:
     rig = Rig()
-    holder, old, new = member(rig, "holder"), member(rig, "old"), newcomer(rig, "new")
+    holder, old, new = member(rig, "holder"), member(rig, "old"), met(rig, "new")
     told(rig, holder, Vacant((writer_of(old),)))
     new.tells(rig, new.own_row(nonce=writer_of(old)))
     rig.receive(old.address, old.says(Gone()))
@@ -228,7 +215,7 @@ def test_a_loan_that_may_have_been_used_is_not_lent_again() -> None:
     assert lent(rig, new).writer == writer_of(old)
     rig.receive(new.address, new.says(Gone()))
     new.leaves(rig)
-    assert lent(rig, newcomer(rig, "third")).writer is None
+    assert lent(rig, met(rig, "third")).writer is None
 
 
 def test_a_writer_that_was_limited_or_written_under_meanwhile_is_not_lent() -> None:
@@ -237,7 +224,7 @@ def test_a_writer_that_was_limited_or_written_under_meanwhile_is_not_lent() -> N
     departs(rig, other := member(rig, "other"))
     rig.replica.retire(writer_of(one))
     rig.kernel.merge(Delta((Event(writer_of(other), 2, b"aset", b"\x02", b"", ()),)))
-    assert lent(rig, newcomer(rig, "new")).writer is None
+    assert lent(rig, met(rig, "new")).writer is None
 
 
 def test_no_more_writers_are_held_than_one_message_names() -> None:
@@ -248,7 +235,7 @@ def test_no_more_writers_are_held_than_one_message_names() -> None:
 
 def test_a_member_that_has_none_to_lend_names_one_that_has() -> None:
     rig = Rig()
-    holder, new = member(rig, "holder"), newcomer(rig, "new")
+    holder, new = member(rig, "holder"), met(rig, "new")
     told(rig, holder, Vacant((ReplicaId("0000000000000000.1"),)))
     assert lent(rig, new) == Lend(None, 0, holder.node_id)
 
@@ -265,7 +252,7 @@ def test_members_are_told_again_and_again_what_is_vacant_and_newcomers_at_once()
 
 def test_members_are_told_that_nothing_is_vacant_any_more_and_then_no_more() -> None:
     rig = Rig()
-    other, old, new = member(rig, "other"), member(rig, "old"), newcomer(rig, "new")
+    other, old, new = member(rig, "other"), member(rig, "old"), met(rig, "new")
     departs(rig, old)
     effects = rig.receive(new.address, new.says(Borrow()))
     effects += pass_time_with(rig, 9 * TELL_INTERVALS * rig.engine.config.probe_interval, other, new)
